@@ -1,0 +1,1 @@
+"""Pages and where they live: rows, shards, archives, storage."""

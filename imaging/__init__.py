@@ -1,0 +1,1 @@
+"""Pure operations on page images: arrays in, arrays out; no Ray, no files."""

@@ -1,0 +1,139 @@
+"""Colour spaces of a page.
+
+H, W pixels. sRGB uint8 (IEC 61966-2-1). L in [0, 100], ab in about [-110, 110] (CIELAB, D65, 2 degrees).
+A gray level g names the luminance of the sRGB gray (g, g, g), so "the gray of equal L*" is gamma-encoded relative
+luminance and needs no cube root.
+"""
+
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+
+# IEC 61966-2-1, linear sRGB -> XYZ for the white (1, 1, 1) of D65.
+_RGB_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
+    dtype=np.float64,
+)
+_WHITE = _RGB_TO_XYZ.sum(axis=1)
+_RGB_TO_XYZN = (_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
+_XYZN_TO_RGB = np.linalg.inv(_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
+_LUMINANCE = _RGB_TO_XYZN[1:2]
+_EPSILON = 216 / 24389  # CIE 15: where the cube root of CIELAB turns into a straight line
+_KAPPA = 24389 / 27
+
+
+@cache
+def _linear_of_level() -> F32:
+    level = np.arange(256, dtype=np.float64) / 255
+    return np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+@cache
+def _level_of_linear() -> U8:
+    """65,536 steps of linear light -> 8-bit sRGB: a step is under 0.05 levels at the dark end."""
+    linear = np.arange(65536, dtype=np.float64) / 65535
+    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.round(encoded * 255).astype(np.uint8)
+
+
+def _encode(linear: F32) -> U8:
+    return _level_of_linear()[(np.clip(linear, 0, 1) * np.float32(65535) + np.float32(0.5)).astype(np.uint16)]
+
+
+@cache
+def lightness_of_level() -> F32:
+    """(256,) CIELAB L* of each gray level."""
+    y = _linear_of_level().astype(np.float64)
+    return np.where(y > _EPSILON, 116 * np.cbrt(y) - 16, _KAPPA * y).astype(np.float32)
+
+
+def gray_of_equal_lightness(rgb: U8) -> U8:
+    """The gray page with each pixel's own CIELAB L*.
+
+    rgb: (H, W, 3) sRGB. Returns (H, W) gray levels whose L* is that of the colour, to within half a level.
+    """
+    linear = _linear_of_level()[rgb]
+    luminance: F32 = cv2.transform(linear, _LUMINANCE)
+    return _encode(luminance.reshape(rgb.shape[:2]))
+
+
+def luma(rgb: U8) -> U8:
+    """The gray that the usual converters make: 0.299 R + 0.587 G + 0.114 B of the encoded values (ITU-R BT.601).
+
+    rgb: (H, W, 3) sRGB. Returns (H, W) uint8.
+    """
+    gray: U8 = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return gray
+
+
+def to_lab(rgb: U8) -> F32:
+    """sRGB to CIELAB (CIE 15, D65). rgb: (H, W, 3) uint8. Returns (H, W, 3) float32: L, a, b."""
+    xyz: F32 = cv2.transform(_linear_of_level()[rgb], _RGB_TO_XYZN)
+    f = np.where(xyz > _EPSILON, np.cbrt(xyz), (np.float32(_KAPPA) * xyz + 16) / 116).astype(np.float32)
+    x, y, z = f[..., 0], f[..., 1], f[..., 2]
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def join_chroma(ink: U8, chroma: F32) -> U8:
+    """Lay predicted colour under the source's own ink.
+
+    ink: (H, W) uint8 gray levels of the page at full size. chroma: (h, w, 2) float32 ab, stretched to (H, W).
+    Returns (H, W, 3) uint8 sRGB with the luminance of `ink`: L* within the rounding of 8 bits. A colour out of gamut
+    gives up chroma until it fits: it moves towards the gray of its own luminance along a straight line in linear
+    light, which leaves luminance as it is.
+    """
+    height, width = ink.shape
+    rgb = np.empty((height, width, 3), dtype=np.uint8)
+    if chroma.shape[:2] != (height, width):
+        chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
+    strip = max(1, 131072 // max(1, width))  # rows that stay in the cache while they are worked on
+    for top in range(0, height, strip):
+        rows = slice(top, top + strip)
+        rgb[rows] = _join_rows(ink[rows], chroma[rows])
+    return rgb
+
+
+def _join_rows(ink: U8, chroma: F32) -> U8:
+    fy = ((lightness_of_level() + 16) / 116).astype(np.float32)[ink]
+    y = _linear_of_level()[ink]
+    fx = fy + chroma[..., 0] * np.float32(1 / 500)
+    fz = fy - chroma[..., 1] * np.float32(1 / 200)
+    xyz = np.stack([_inverse_f(fx), y, _inverse_f(fz)], axis=-1)
+    rgb: F32 = cv2.transform(xyz, _XYZN_TO_RGB)
+    # Room to move: the share of each channel's way from gray that stays within [0, 1]; the least of them holds.
+    offset = rgb - y[..., None]
+    highest = offset.max(axis=-1)
+    lowest = offset.min(axis=-1)
+    tiny = np.float32(1e-9)
+    room = np.minimum((1 - y) / np.maximum(highest, tiny), y / np.maximum(-lowest, tiny))
+    return _encode(y[..., None] + offset * np.minimum(room, 1)[..., None])
+
+
+def _inverse_f(f: F32) -> F32:
+    straight = (116 * f - 16) * np.float32(1 / _KAPPA)
+    return np.where(f > np.float32(6 / 29), f * f * f, straight)
+
+
+def is_color_page(rgb: U8, *, chroma: float = 12.0, share: float = 0.005) -> bool:
+    """Whether a page is already in colour, a tint over the whole page (yellowed paper, a JPEG cast) aside.
+
+    rgb: (H, W, 3) sRGB. The page is looked at with its longer side at 256 pixels. The median chroma of each level of
+    lightness is taken for the tint and subtracted; what is left counts as colour where it is longer than `chroma`
+    (CIELAB units). True if more than `share` of the pixels are in colour.
+    """
+    height, width = rgb.shape[:2]
+    scale = min(1.0, 256 / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    lab = to_lab(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)).reshape(-1, 3)
+    level = np.clip(lab[:, 0] / 10, 0, 9).astype(np.int64)
+    residual = lab[:, 1:].copy()
+    for step in np.unique(level):
+        at = level == step
+        residual[at] -= np.median(residual[at], axis=0)
+    spread = np.hypot(residual[:, 0], residual[:, 1])
+    return bool((spread > chroma).mean() > share)

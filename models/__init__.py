@@ -1,0 +1,1 @@
+"""Networks, losses, training steps: torch only; no Ray, no files."""
