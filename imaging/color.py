@@ -42,7 +42,11 @@ def _level_of_linear() -> U8:
 
 
 def _encode(linear: F32) -> U8:
-    return _level_of_linear()[(np.clip(linear, 0, 1) * np.float32(65535) + np.float32(0.5)).astype(np.uint16)]
+    """Linear light to sRGB levels; what lies outside [0, 1] is cut off."""
+    step = linear * np.float32(65535)
+    step += np.float32(0.5)
+    np.clip(step, 0, 65535, out=step)
+    return _level_of_linear()[step.astype(np.uint16)]
 
 
 @cache
@@ -99,24 +103,39 @@ def join_chroma(ink: U8, chroma: F32) -> U8:
 
 
 def _join_rows(ink: U8, chroma: F32) -> U8:
-    fy = ((lightness_of_level() + 16) / 116).astype(np.float32)[ink]
+    fy = _f_of_level()[ink]
     y = _linear_of_level()[ink]
-    fx = fy + chroma[..., 0] * np.float32(1 / 500)
-    fz = fy - chroma[..., 1] * np.float32(1 / 200)
-    xyz = np.stack([_inverse_f(fx), y, _inverse_f(fz)], axis=-1)
-    rgb: F32 = cv2.transform(xyz, _XYZN_TO_RGB)
+    x = _inverse_f(fy + chroma[..., 0] * np.float32(1 / 500))
+    z = _inverse_f(fy - chroma[..., 1] * np.float32(1 / 200))
+    x -= y  # with D65 as white the gray of luminance y is (y, y, y): offsets from it are linear in x - y and z - y
+    z -= y
+    offsets = [x * row[0] + z * row[2] for row in _XYZN_TO_RGB]
     # Room to move: the share of each channel's way from gray that stays within [0, 1]; the least of them holds.
-    offset = rgb - y[..., None]
-    highest = offset.max(axis=-1)
-    lowest = offset.min(axis=-1)
     tiny = np.float32(1e-9)
-    room = np.minimum((1 - y) / np.maximum(highest, tiny), y / np.maximum(-lowest, tiny))
-    return _encode(y[..., None] + offset * np.minimum(room, 1)[..., None])
+    highest = np.maximum(np.maximum(offsets[0], offsets[1]), np.maximum(offsets[2], tiny))
+    lowest = np.minimum(np.minimum(offsets[0], offsets[1]), np.minimum(offsets[2], -tiny))
+    room = np.minimum(np.minimum((1 - y) / highest, y / -lowest), np.float32(1))
+    rgb = np.empty((*ink.shape, 3), dtype=np.uint8)
+    for channel, offset in enumerate(offsets):
+        offset *= room
+        offset += y
+        rgb[..., channel] = _encode(offset)
+    return rgb
+
+
+@cache
+def _f_of_level() -> F32:
+    return ((lightness_of_level() + 16) / 116).astype(np.float32)
 
 
 def _inverse_f(f: F32) -> F32:
-    straight = (116 * f - 16) * np.float32(1 / _KAPPA)
-    return np.where(f > np.float32(6 / 29), f * f * f, straight)
+    """From CIELAB's f to linear light over white (CIE 15): the cube, and below 6/29 a straight line."""
+    cube = f * f
+    cube *= f
+    straight = f * np.float32(116 / _KAPPA)
+    straight -= np.float32(16 / _KAPPA)
+    np.copyto(straight, cube, where=f > np.float32(6 / 29))
+    return straight
 
 
 def is_color_page(rgb: U8, *, chroma: float = 12.0, share: float = 0.005) -> bool:

@@ -1,1 +1,43 @@
-"""Networks, losses, training steps: torch only; no Ray, no files."""
+"""Networks, losses, training steps: torch only; no Ray, no files.
+
+The registry: name -> variant. A new variant is one file and one line here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from models.checkpoint import CheckpointError, fingerprint, from_bytes, parse_card
+from models.pix2pix import Pix2Pix
+from models.variant import Variant
+
+VARIANTS: dict[str, type[Variant]] = {variant.name: variant for variant in (Pix2Pix,)}
+
+
+def build(name: str, options: Mapping[str, Any]) -> Variant:
+    """A fresh variant. Of `options` it takes those that its config has. Raises ValueError naming a bad one."""
+    if name not in VARIANTS:
+        raise ValueError(f"variant is {name!r}; choose one of {', '.join(sorted(VARIANTS))}")
+    config_type = VARIANTS[name].config_type
+    known = {field.name for field in fields(config_type)}
+    config = config_type(**{key: value for key, value in options.items() if key in known})
+    return VARIANTS[name](config)  # type: ignore[call-arg]
+
+
+def load(card: bytes, weights: bytes) -> tuple[Variant, dict[str, Any]]:
+    """Rebuild a published variant from model.json and model.safetensors. Returns it with its card.
+
+    Raises CheckpointError where the two do not belong together or the file is damaged. Nothing is unpickled.
+    """
+    parsed = parse_card(card)
+    if fingerprint(weights) != parsed["weights_sha256"]:
+        raise CheckpointError("model.safetensors is not the file that model.json describes (sha256 differs); copy both")
+    try:
+        variant = build(parsed["variant"], parsed["config"])
+        variant.generator().load_state_dict(from_bytes(weights))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the model does not rebuild: {error}") from error
+    return variant, parsed
+
+
+__all__ = ["VARIANTS", "CheckpointError", "Variant", "build", "load"]

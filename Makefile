@@ -1,0 +1,67 @@
+# `make` lists the targets. `make demo` and `make test` set up all they need, in a fresh clone too.
+# With VIRTUAL_ENV set, that environment is filled; otherwise .venv is made with $(PYTHON).
+
+SHELL = /bin/bash
+PYTHON ?= python3.11
+ARGS ?=
+# Shell text, expanded when a recipe runs.
+VENV = "$${VIRTUAL_ENV:-.venv}"
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.mangahue-setup
+# The stamp says which checkout the environment serves, for which pyproject.toml: when either differs, setup runs again.
+STATE = $$(pwd) $$(cksum < pyproject.toml)
+STEP = $(MAKE) --no-print-directory
+# A Debian package that is missing, when we may install one: as root, or through a sudo that asks nothing. What is installed
+# already is not upgraded.
+APT = sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
+	apt() { command -v apt-get >/dev/null && { [ -z "$$sudo" ] || $$sudo true 2>/dev/null; } && $$sudo apt-get update -q \
+	&& $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends --no-upgrade "$$@"; }
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install everything: system packages, .venv, Python packages; instant when nothing changed
+	@[ "$$(cat $(STAMP) 2>/dev/null)" = "$(STATE)" ] || { $(STEP) chromium && $(STEP) venv && $(STEP) packages; }
+
+demo: setup ## Colour a generated series from end to end, into out/demo
+	$(BIN)/python jobs/demo.py --out out/demo $(ARGS)
+
+check: setup ## Lint, format, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup ## Run the tests; ARGS="-k shards" narrows them
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup ## Run the benchmarks, into build/bench
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+s3: setup ## Serve a local S3 bucket, for jobs run by hand
+	$(BIN)/python -m tests.s3_server $(ARGS)
+
+clean: ## Remove what was built: out/, build/ and the caches; .venv stays
+	rm -rf out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find jobs models imaging datasets tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The steps of setup.
+
+chromium:
+	@[ -x /usr/bin/chromium ] || { $(APT); apt chromium; } \
+	|| echo "setup: no /usr/bin/chromium, and it could not be installed: the browser tests need it (apt-get install chromium, as root)" >&2
+
+venv:
+	@if [ -n "$$VIRTUAL_ENV" ]; then \
+	  [ -x $(BIN)/python ] || { echo "setup: VIRTUAL_ENV=$$VIRTUAL_ENV holds no bin/python: make it, or unset VIRTUAL_ENV" >&2; exit 1; }; \
+	elif ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  $(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { [ "$(PYTHON)" = python3.11 ] && { $(APT); apt python3.11 python3.11-venv; }; } \
+	  || { echo "setup: $(PYTHON) cannot make an environment: apt-get install python3.11 python3.11-venv, or make PYTHON=... (3.11 or newer)" >&2; exit 1; }; \
+	  $(PYTHON) -m venv --clear .venv; \
+	fi
+
+packages:
+	$(BIN)/python -m pip install -e '.[dev]'
+	@echo "$(STATE)" > $(STAMP)
+
+.PHONY: help setup demo check test bench s3 clean chromium venv packages

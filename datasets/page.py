@@ -1,0 +1,159 @@
+"""One page: its row in a shard, its bytes decoded, its pixels encoded.
+
+H, W pixels. A row keeps the bytes of a page as they came; where a gray edition is missing, `gray_from` says how the
+gray page is derived from the colour page when it is decoded.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from datasets.errors import PageUnreadableError
+from imaging.color import U8, gray_of_equal_lightness, luma
+
+GrayFrom = Literal["lightness", "luma"]
+ImageFormat = Literal["jpeg", "png", "webp"]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
+SUFFIX_OF: dict[str, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
+MAX_PIXELS = 200_000_000  # a 600 dpi newspaper page has 55 million
+
+SCHEMA = pa.schema(
+    [
+        ("series", pa.string()),
+        ("chapter", pa.string()),
+        ("index", pa.int32()),
+        ("name", pa.string()),
+        ("gray", pa.binary()),
+        ("color", pa.binary()),
+        ("gray_from", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("split", pa.string()),
+        ("source", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A row of a shard.
+
+    index: place in its chapter, from 0. gray, color: encoded bytes as they came, or None. gray_from: "source" where
+    `gray` is a page of its own, else how to derive it: "lightness" (equal CIELAB L*) or "luma" (BT.601). width,
+    height: pixels of the colour page, else of the gray one. split: "train" or "holdout". source: where it was read.
+    """
+
+    series: str
+    chapter: str
+    index: int
+    name: str
+    gray: bytes | None
+    color: bytes | None
+    gray_from: str
+    width: int
+    height: int
+    split: str
+    source: str
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Page":
+        return cls(**{name: row[name] for name in SCHEMA.names})
+
+    def size(self) -> int:
+        """Bytes of the encoded pictures."""
+        return len(self.gray or b"") + len(self.color or b"")
+
+    def decode_color(self, hint: int | None = None) -> U8 | None:
+        """(H, W, 3) sRGB of the colour page, or None. `hint` as in `decode`."""
+        return None if self.color is None else decode(self.color, hint)
+
+    def decode_gray(self, color: U8 | None = None, hint: int | None = None) -> U8:
+        """(H, W) gray page: its own, or derived from `color`, the decoded colour page."""
+        if self.gray is not None:
+            return gray_of(decode(self.gray, hint))
+        color = self.decode_color(hint) if color is None else color
+        assert color is not None  # ingest writes no row without a picture
+        return luma(color) if self.gray_from == "luma" else gray_of_equal_lightness(color)
+
+
+def measure(data: bytes) -> tuple[int, int]:
+    """(width, height) in pixels, EXIF rotation applied, after decoding all of it.
+
+    Raises PageUnreadableError where any part can not be decoded.
+    """
+    height, width = decode(data).shape[:2]
+    return width, height
+
+
+def decode(data: bytes, hint: int | None = None) -> U8:
+    """Encoded picture to (H, W, 3) uint8 sRGB.
+
+    EXIF rotation is applied, an ICC profile converted to sRGB, 16 bits scaled, alpha laid over white. With `hint` a
+    JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side still at least `hint` pixels. Raises
+    PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over 200 million).
+    """
+    try:
+        image: Image.Image = Image.open(io.BytesIO(data))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+        code = "PIXELS" if isinstance(error, Image.DecompressionBombError) else "NOT_IMAGE"
+        raise PageUnreadableError(code, f"{len(data)} bytes: {error}") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise PageUnreadableError("PIXELS", f"{image.width} x {image.height} pixels, over {MAX_PIXELS}")
+    try:
+        if hint is not None:
+            scale = hint / min(image.size)
+            image.draft("RGB", (int(image.width * scale), int(image.height * scale)))
+        return _to_srgb(ImageOps.exif_transpose(image))
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+        raise PageUnreadableError("TRUNCATED", f"{len(data)} bytes of {image.format}: {error}") from error
+
+
+def _to_srgb(image: Image.Image) -> U8:
+    if image.mode.startswith("I"):  # 16-bit gray: scaled, not clipped
+        wide = np.asarray(image).astype(np.float32)
+        image = Image.fromarray(np.clip(np.round(wide / 257), 0, 255).astype(np.uint8))
+    profile = image.info.get("icc_profile")
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        image = _through_profile(image, profile)
+    return np.array(image.convert("RGB"))
+
+
+def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image  # a profile that does not fit its picture is worth nothing: every viewer ignores it
+
+
+def gray_of(rgb: U8) -> U8:
+    """(H, W) gray page of a decoded gray picture: its levels where it is neutral, else its gray of equal L*."""
+    red = rgb[..., 0]
+    if np.array_equal(red, rgb[..., 1]) and np.array_equal(red, rgb[..., 2]):
+        return np.ascontiguousarray(red)
+    return gray_of_equal_lightness(rgb)
+
+
+def encode(rgb: U8, image_format: ImageFormat) -> bytes:
+    """(H, W, 3) sRGB to JPEG (quality 92, 4:4:4), PNG, or WebP (lossy, quality 92)."""
+    out = io.BytesIO()
+    image = Image.fromarray(rgb)
+    if image_format == "jpeg":
+        image.save(out, "JPEG", quality=92, subsampling=0)
+    elif image_format == "png":
+        image.save(out, "PNG", compress_level=4)
+    else:
+        image.save(out, "WEBP", quality=92, method=2)
+    return out.getvalue()

@@ -1,0 +1,173 @@
+"""Page shards: Parquet files of page rows, written in a stream and read back as one.
+
+A shard folder holds `train/*.parquet`, `holdout/*.parquet` and `shards.json`, written last: without it the folder is
+not whole. This is the one module of `datasets` that knows Ray.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+
+from datasets.errors import BadUsageError
+from datasets.page import SCHEMA, Page
+from datasets.storage import Storage, open_storage
+from imaging.target import quantized_target
+
+CARD = "shards.json"
+SHARD_BYTES = 128 * 2**20
+_GROUP_BYTES = 8 * 2**20  # a row group is the least that a reader holds
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A written shard. key: in the shard folder. digest: sha256 over its rows' names and pictures, in hex."""
+
+    key: str
+    pages: int
+    size: int
+    digest: str
+
+
+def write_shards(storage: Storage, pages: Iterable[Page], split: str) -> Iterator[Shard]:
+    """Pack pages into shards of about 128 MB and put each under a name made from its content.
+
+    The same pages give the same name, so a task that runs twice leaves one shard. Holds one shard at a time.
+    """
+    packer = _Packer()
+    for page in pages:
+        packer.add(page)
+        if packer.size >= SHARD_BYTES:
+            yield packer.put(storage, split)
+            packer = _Packer()
+    if packer.pages:
+        yield packer.put(storage, split)
+
+
+class _Packer:
+    def __init__(self) -> None:
+        self.size = 0
+        self.pages = 0
+        self._group: list[Page] = []
+        self._group_size = 0
+        self._out = io.BytesIO()
+        self._writer = pq.ParquetWriter(self._out, SCHEMA, compression="none")  # the pictures are compressed already
+        self._digest = hashlib.sha256()
+
+    def add(self, page: Page) -> None:
+        for value in (page.series, page.chapter, str(page.index), page.name, page.gray_from):
+            self._digest.update(value.encode() + b"\0")
+        self._digest.update(hashlib.sha256(page.gray or b"").digest() + hashlib.sha256(page.color or b"").digest())
+        self._group.append(page)
+        self.pages += 1
+        self.size += page.size()
+        self._group_size += page.size()
+        if self._group_size >= _GROUP_BYTES:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if self._group:
+            columns = {name: [getattr(page, name) for page in self._group] for name in SCHEMA.names}
+            self._writer.write_table(pa.table(columns, schema=SCHEMA))
+        self._group, self._group_size = [], 0
+
+    def put(self, storage: Storage, split: str) -> Shard:
+        self._write_group()
+        self._writer.close()
+        data = self._out.getvalue()
+        digest = self._digest.hexdigest()
+        key = f"{split}/pages-{digest[:16]}.parquet"
+        storage.put(key, data)
+        return Shard(key, self.pages, len(data), digest)
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """A whole shard folder, as its card describes it."""
+
+    uri: str
+    card: dict[str, Any]
+
+    @classmethod
+    def open(cls, uri: str) -> "ShardSet":
+        """Raises BadUsageError where `uri` holds no finished shards."""
+        storage = open_storage(uri)
+        if storage.stat(CARD) is None:
+            raise BadUsageError(f"--data {uri} has no {CARD}: ingest wrote nothing there, or did not finish; run it")
+        return cls(storage.uri, json.loads(storage.read(CARD)))
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the pages, in hex."""
+        return str(self.card["fingerprint"])
+
+    @property
+    def mean_chroma(self) -> tuple[float, float]:
+        """Mean ab of the training pages: the plainest colourist there is, a baseline."""
+        a, b = self.card["mean_chroma"]
+        return float(a), float(b)
+
+    def pages(self, split: str) -> int:
+        """Number of pages in a split."""
+        return int(self.card["pages"][split])
+
+    def keys(self, split: str) -> list[str]:
+        return [shard["key"] for shard in self.card["shards"] if shard["key"].startswith(f"{split}/")]
+
+    def read(self, split: str) -> Iterator[Page]:
+        """The pages of a split, one row group in memory at a time."""
+        storage = open_storage(self.uri)
+        for key in self.keys(split):
+            with storage.open(key) as file, pq.ParquetFile(file) as shard:
+                for group in range(shard.num_row_groups):
+                    for row in shard.read_row_group(group).to_pylist():
+                        yield Page.from_row(row)
+
+    def sample(self, split: str, limit: int) -> list[Page]:
+        """At most `limit` pages with colour, evenly spread over the split."""
+        stride = max(1, -(-self.pages(split) // limit))
+        return [page for i, page in enumerate(self.read(split)) if i % stride == 0 and page.color is not None][:limit]
+
+    def rows(self, split: str, *, num_cpus: float) -> "ray.data.Dataset":
+        """The rows of a split as they are stored (datasets.page.SCHEMA). num_cpus: CPUs that a task asks for."""
+        filesystem, root = open_storage(self.uri).arrow()
+        paths = [f"{root}/{key}" for key in self.keys(split)]
+        return ray.data.read_parquet(paths, filesystem=filesystem, num_cpus=num_cpus)
+
+    def stream(
+        self, split: str, *, size: int, target: str, passes: int, seed: int, num_cpus: float
+    ) -> "ray.data.Dataset":
+        """A stream of training examples: `passes` times over the split, shards in a new order each time.
+
+        Each row: ink (1, size, size) uint8 and target (C, size, size) int8 or uint8 (imaging.target), the page
+        squeezed to a square as pix2pix does. Pages without colour are left out. num_cpus: CPUs that a task asks for.
+        """
+        order = np.random.default_rng(seed)
+        keys = self.keys(split)
+        if not keys:
+            raise BadUsageError(f"--data {self.uri} holds no {split} pages; ingest some, or hold out fewer chapters")
+        filesystem, root = open_storage(self.uri).arrow()
+        paths = [f"{root}/{keys[i]}" for _ in range(passes) for i in order.permutation(len(keys))]
+        rows = ray.data.read_parquet(paths, filesystem=filesystem, num_cpus=num_cpus)
+        return rows.flat_map(training_example, fn_kwargs={"size": size, "target": target}, num_cpus=num_cpus)
+
+
+def training_example(row: dict[str, Any], *, size: int, target: str) -> list[dict[str, np.ndarray]]:
+    """One row of a shard as a training example (see `ShardSet.stream`); none where the page has no colour."""
+    page = Page.from_row(row)
+    color = page.decode_color(hint=size)
+    if color is None:
+        return []
+    gray = page.decode_gray(None if page.gray else color, hint=size)
+    square = (size, size)
+    color = cv2.resize(color, square, interpolation=cv2.INTER_AREA)
+    gray = cv2.resize(gray, square, interpolation=cv2.INTER_AREA)
+    return [{"ink": gray[None], "target": np.ascontiguousarray(quantized_target(color, target))}]

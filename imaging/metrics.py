@@ -1,0 +1,82 @@
+"""How near a coloured page is to the truth.
+
+H, W pixels; pages are (H, W, 3) uint8 sRGB.
+"""
+
+import numpy as np
+import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from imaging.color import F32, U8, gray_of_equal_lightness, lightness_of_level, to_lab
+
+
+def ciede2000(ours: U8, truth: U8) -> float:
+    """Mean CIEDE2000 over the pixels; 1 is about a just noticeable difference."""
+    return float(ciede2000_map(to_lab(ours), to_lab(truth)).mean())
+
+
+def ciede2000_map(one: F32, other: F32) -> F32:
+    """CIEDE2000 of each pixel (Sharma, Wu, Dalal 2005). one, other: (..., 3) CIELAB. Returns (...)."""
+    l1, a1, b1 = (one[..., i] for i in range(3))
+    l2, a2, b2 = (other[..., i] for i in range(3))
+    mean7 = ((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2) ** 7
+    stretch = 1.5 - 0.5 * np.sqrt(mean7 / (mean7 + np.float32(25.0**7)))
+    c1, h1 = np.hypot(a1 * stretch, b1), np.arctan2(b1, a1 * stretch)
+    c2, h2 = np.hypot(a2 * stretch, b2), np.arctan2(b2, a2 * stretch)
+    turn = (h2 - h1 + np.pi) % (2 * np.pi) - np.pi
+    hue_step = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2)
+    hue = np.where(c1 * c2 > 0, h1 + turn / 2, h1 + h2)
+    chroma, light = (c1 + c2) / 2, (l1 + l2) / 2
+    t = (
+        1
+        - 0.17 * np.cos(hue - np.radians(30))
+        + 0.24 * np.cos(2 * hue)
+        + 0.32 * np.cos(3 * hue + np.radians(6))
+        - 0.20 * np.cos(4 * hue - np.radians(63))
+    )
+    s_l = 1 + 0.015 * (light - 50) ** 2 / np.sqrt(20 + (light - 50) ** 2)
+    s_c = 1 + 0.045 * chroma
+    s_h = 1 + 0.015 * chroma * t
+    degrees = np.degrees(hue) % 360
+    rotation = np.radians(60) * np.exp(-(((degrees - 275) / 25) ** 2))
+    chroma7 = chroma**7
+    r_t = -2 * np.sqrt(chroma7 / (chroma7 + np.float32(25.0**7))) * np.sin(rotation)
+    d_l, d_c, d_h = (l2 - l1) / s_l, (c2 - c1) / s_c, hue_step / s_h
+    return np.sqrt(np.maximum(d_l**2 + d_c**2 + d_h**2 + r_t * d_c * d_h, 0)).astype(np.float32)
+
+
+def colorfulness(page: U8) -> float:
+    """Hasler and Suesstrunk 2003: 0 for a gray page, about 60 for a lively one."""
+    red, green, blue = (page[..., i].astype(np.float32) for i in range(3))
+    red_green, yellow_blue = red - green, (red + green) / 2 - blue
+    spread = np.hypot(red_green.std(), yellow_blue.std())
+    centre = np.hypot(red_green.mean(), yellow_blue.mean())
+    return float(spread + 0.3 * centre)
+
+
+def psnr(ours: U8, truth: U8) -> float:
+    """Peak signal to noise ratio of the RGB levels, dB; infinite for equal pages."""
+    return float(peak_signal_noise_ratio(_batch(ours), _batch(truth), data_range=255.0))
+
+
+def ssim(ours: U8, truth: U8) -> float:
+    """Structural similarity of the RGB levels (Wang et al. 2004, Gaussian window 11, sigma 1.5), in [-1, 1]."""
+    return _ssim(_batch(ours), _batch(truth), 255.0)
+
+
+def luminance_ssim(ours: U8, ink: U8) -> float:
+    """Structural similarity of CIELAB L* with the source. ours: (H, W, 3); ink: (H, W) gray levels of the source."""
+    lightness = torch.from_numpy(lightness_of_level())
+    levels = [torch.from_numpy(gray.astype(np.int64)) for gray in (gray_of_equal_lightness(ours), ink)]
+    one, other = (lightness[level][None, None] for level in levels)
+    return _ssim(one, other, 100.0)
+
+
+def _ssim(one: torch.Tensor, other: torch.Tensor, data_range: float) -> float:
+    value = structural_similarity_index_measure(one, other, data_range=data_range)
+    assert isinstance(value, torch.Tensor)
+    return float(value)
+
+
+def _batch(page: U8) -> torch.Tensor:
+    return torch.from_numpy(page.astype(np.float32)).permute(2, 0, 1)[None].contiguous()

@@ -1,0 +1,51 @@
+"""Metrics on held-out pages, and the report.
+
+python jobs/evaluate.py --model RUN/model --data SHARDS --out URI
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from datasets.shards import ShardSet
+from datasets.storage import open_storage
+from jobs.parts.cluster import connect
+from jobs.parts.evaluating import loss_curves, measure_pages, publish, require_holdout
+from jobs.parts.options import command, option, require
+from jobs.parts.outcome import Exit
+from jobs.parts.recipe import load_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Colour the held-out pages at full size and measure them against the truth, beside two baselines."""
+
+    model: str = option("Model folder that train.py published (RUN/model).", group="Model", metavar="URI")
+    data: str = option("Shards that ingest.py wrote, with held-out chapters.", group="Data", metavar="URI")
+    out: str = option("Folder of metrics.json, report.html and the pictures.", group="Output", metavar="URI")
+    num_actors: int = option(
+        "Workers that hold the network; 0: one per GPU, or one per 4 CPUs.", group="Cluster", default=0
+    )
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too.",
+        group="Cluster",
+        default="auto",
+    )
+
+    def __post_init__(self) -> None:
+        require(self.num_actors >= 0, "num_actors", self.num_actors, "give 0 for automatic, or a count")
+
+
+def main(config: EvaluateConfig) -> Exit:
+    shards = ShardSet.open(config.data)
+    require_holdout(shards)
+    _, card = load_model(config.model)
+    curves = loss_curves(config.model)
+    cluster = connect()
+    pages = measure_pages(config, shards, card, cluster)
+    return publish(open_storage(config.out), config, card, curves, pages)
+
+
+cli = command(EvaluateConfig, main)
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,77 @@
+"""The Ray cluster a job runs on: the one it was started in, else a local one with limits that fit the machine."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import ray
+import ray.data
+
+log = logging.getLogger("mangahue")
+
+_ROOT = Path(__file__).resolve().parents[2]
+_STORE_SHARE = 0.2
+_STORE_MOST = 8 * 2**30
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What there is to work with, now. cpus, gpus: Ray's own counts over all nodes."""
+
+    cpus: float
+    gpus: float
+
+    def cpu_share(self, tasks: int = 4) -> float:
+        """CPUs one task may ask for so that `tasks` of them run at once: 1 where there are enough, else a part.
+
+        An actor pool that holds every CPU leaves none for the tasks that feed it, and the job waits for ever; with
+        shares a cluster of one CPU works too.
+        """
+        return min(1.0, max(0.05, round(self.cpus / tasks, 2)))
+
+    def on_gpu(self, device: str) -> bool:
+        """Whether networks run on GPUs. device: "cpu", "cuda" (wait for an autoscaler's), or "auto" (those there)."""
+        return device == "cuda" or (device == "auto" and self.gpus > 0)
+
+    def actors(self, on_gpu: bool) -> int:
+        """How many workers hold the network where the user does not say: one per GPU, or one per 4 CPUs."""
+        return max(1, int(self.gpus) if on_gpu else int(self.cpus) // 4)
+
+
+def connect() -> Cluster:
+    """Join the cluster this job runs in (RAY_ADDRESS, or one that `ray start` runs here), else start a local one."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(address="auto", log_to_driver=True, logging_level=logging.WARNING)
+        where = "cluster"
+    except ConnectionError:
+        _start_local()
+        where = "local cluster"
+    _quiet_data()
+    resources = ray.cluster_resources()
+    cluster = Cluster(resources.get("CPU", 1.0), resources.get("GPU", 0.0))
+    log.info("%s: %g CPUs, %g GPUs, %d nodes", where, cluster.cpus, cluster.gpus, len(ray.nodes()))
+    return cluster
+
+
+def _start_local() -> None:
+    os.environ.setdefault("RAY_enable_metrics_collection", "0")
+    cpus = max(1, len(os.sched_getaffinity(0)))
+    store = int(min(_STORE_MOST, psutil.virtual_memory().available * _STORE_SHARE))
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        object_store_memory=max(store, 100 * 2**20),
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.getenv("PYTHONPATH")]))}},
+    )
+
+
+def _quiet_data() -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # each job tells its own: chapters, pages, rate, time left
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)

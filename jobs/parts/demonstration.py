@@ -1,0 +1,36 @@
+"""The parts of jobs/demo.py: it runs the other jobs as a user would, and does not believe them."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+from datasets.errors import MangahueError
+from jobs.parts.outcome import Exit
+
+log = logging.getLogger("mangahue")
+_ROOT = Path(__file__).resolve().parents[2]
+WORST_RATIO = 0.7  # of the gray page's CIEDE2000: what a trained demo must reach
+
+
+def run(job: str, **options: object) -> None:
+    """Run a job in a process of its own, with the same interpreter. Raises MangahueError where it does not end well."""
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    log.info("$ python jobs/%s.py %s", job, " ".join(words))
+    code = subprocess.run([sys.executable, "-m", f"jobs.{job}", *words], cwd=_ROOT).returncode
+    if code != Exit.DONE:
+        raise MangahueError(f"jobs/{job}.py ended with exit code {code}; its last lines above say why")
+
+
+def judge(report: Path) -> Exit:
+    """Whether the colours came out: against the gray page, and against the training pages' mean chroma."""
+    means = json.loads((report / "metrics.json").read_text())["means"]
+    ours, gray, mean = (means[method]["ciede2000"] for method in ("ours", "gray page", "mean chroma"))
+    told = f"CIEDE2000 {ours:.2f}; the gray page {gray:.2f}, the mean chroma {mean:.2f}"
+    if ours > WORST_RATIO * gray or ours >= mean:
+        log.error("the demo did not learn to colour: %s (at most %.2f wanted)", told, min(WORST_RATIO * gray, mean))
+        return Exit.FAILED
+    log.info("%s (%.2f of the gray page's)", told, ours / gray)
+    log.info("report: %s", report / "report.html")
+    return Exit.DONE

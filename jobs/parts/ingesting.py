@@ -1,0 +1,222 @@
+"""The parts of jobs/ingest.py: plan the chapters, read their pages into shards with Ray Data, publish the card."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+import ray.data
+
+from datasets.archive import Chapter, Member, open_chapter
+from datasets.errors import BadUsageError, ChapterUnreadableError, PageUnreadableError, StorageError
+from datasets.page import Page, decode
+from datasets.shards import CARD, SHARD_BYTES, Shard, write_shards
+from datasets.storage import Storage, open_storage, split_uri
+from imaging.color import U8, to_lab
+from jobs.parts.options import as_settings
+from jobs.parts.outcome import Exit, as_json
+from jobs.parts.pairing import ChapterPlan, find_editions, held_out, pair_editions, pair_pages
+from jobs.parts.progress import Meter
+
+log = logging.getLogger("mangahue")
+_LEAST_GROUP = 16 * 2**20
+_SPLITS = ("train", "holdout")
+
+
+@dataclass
+class Written:
+    """What a group of chapters, or the whole job, came to. chroma: sums of a, b over `colored` training pages."""
+
+    shards: list[Shard] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    chroma: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    colored: int = 0
+    paired: int = 0
+
+    @classmethod
+    def from_json(cls, text: str) -> "Written":
+        values = json.loads(text)
+        return cls(**{**values, "shards": [Shard(**shard) for shard in values["shards"]]})
+
+    def add(self, other: "Written") -> None:
+        self.shards += other.shards
+        self.failures += other.failures
+        self.chroma = [a + b for a, b in zip(self.chroma, other.chroma, strict=True)]
+        self.colored += other.colored
+        self.paired += other.paired
+
+
+def plan(color: str | None, gray: str | None, gray_from: str, holdout: str, seed: int) -> list[ChapterPlan]:
+    """Every chapter of both editions, paired and given its split. Only names are read, no pages."""
+    pairs = pair_editions(find_editions(color) if color else [], find_editions(gray) if gray else [])
+    rels = [(c or g).rel for c, g in pairs]  # type: ignore[union-attr]
+    if not rels:
+        raise BadUsageError(f"no chapter in {color or gray}: no CBZ or ZIP archive and no folder with images")
+    kept = held_out(rels, holdout, seed)
+    root = split_uri(color or gray or "")[1]
+    plans = []
+    for rel, (color_edition, gray_edition) in sorted(zip(rels, pairs, strict=True), key=lambda pair: pair[0]):
+        folder = str(PurePosixPath(rel).parent)
+        series = root if folder == "." else folder
+        split = "holdout" if rel in kept else "train"
+        plans.append(ChapterPlan(rel, series, split, gray_from, color_edition, gray_edition))
+    log.info("%d chapters, %d of them held out", len(plans), len(kept))
+    return plans
+
+
+def already_done(out: Storage, config: Any, chapters: Sequence[ChapterPlan]) -> Exit | None:
+    """The exit code of the finished ingest that lies in `out`, if it is this very one; None if nothing does.
+
+    Raises BadUsageError where other shards lie there, unless they may be replaced.
+    """
+    if config.replace or out.stat(CARD) is None:
+        return None
+    card = json.loads(out.read(CARD))
+    if card["plan"] != _plan_digest(chapters):
+        raise BadUsageError(f"--out {out.uri} holds other shards; give another folder, or --replace")
+    log.info("the shards in %s are these chapters' already; nothing to do", out.uri)
+    return Exit.PARTLY if card["failures"] else Exit.DONE
+
+
+def _plan_digest(chapters: Sequence[ChapterPlan]) -> str:
+    return hashlib.sha256(json.dumps([asdict(chapter) for chapter in chapters]).encode()).hexdigest()
+
+
+def clear(out: Storage) -> None:
+    """Take away the card, then the shards of an earlier or unfinished ingest; other files stay."""
+    out.delete(CARD)
+    for split in _SPLITS:
+        for entry in list(out.list(f"{split}/pages-")):
+            out.delete(entry.key)
+
+
+def write_all(chapters: Sequence[ChapterPlan], out: str) -> Written:
+    """Read all chapters into shards with Ray Data, a task for each group of chapters of one split."""
+    groups = _groups(chapters)
+    rows = ray.data.from_items([{"group": i} for i in range(len(groups))], override_num_blocks=len(groups))
+    reports = rows.map_batches(_ingest_group, batch_size=1, fn_kwargs={"groups": ray.put(groups), "out": out})
+    total = Written()
+    with Meter("ingest", len(chapters)) as meter:
+        for row in reports.iter_rows():
+            written = Written.from_json(row["written"])
+            total.add(written)
+            meter.advance(len(groups[row["group"]]), sum(shard.pages for shard in written.shards))
+    return total
+
+
+def _groups(chapters: Sequence[ChapterPlan]) -> list[list[ChapterPlan]]:
+    """Neighbouring chapters of one split, up to a shard's worth of bytes; fewer where that keeps more CPUs busy."""
+    most = min(SHARD_BYTES, max(_LEAST_GROUP, sum(chapter.size for chapter in chapters) // 8))
+    groups: list[list[ChapterPlan]] = []
+    for split in _SPLITS:
+        size = most
+        for chapter in (chapter for chapter in chapters if chapter.split == split):
+            if size + chapter.size > most:
+                groups.append([])
+                size = 0
+            groups[-1].append(chapter)
+            size += chapter.size
+    return groups
+
+
+def _ingest_group(batch: dict[str, np.ndarray], *, groups: Any, out: str) -> dict[str, Any]:
+    (number,) = batch["group"]
+    group = ray.get(groups)[number]
+    written = Written()
+    pages = (page for chapter in group for page in read_chapter(chapter, written))
+    written.shards += write_shards(open_storage(out), pages, group[0].split)
+    return {"group": [number], "written": [json.dumps(asdict(written))]}
+
+
+def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
+    """The readable pages of a chapter as rows; what can not be read goes to `written.failures` with its path."""
+    opened: dict[str, Chapter] = {}
+    members: dict[str, list[Member]] = {"color": [], "gray": []}
+    for side, edition in (("color", chapter.color), ("gray", chapter.gray)):
+        if edition is None:
+            continue
+        try:
+            opened[side] = open_chapter(edition.ref)
+            members[side] = edition.pages(opened[side])
+        except (ChapterUnreadableError, StorageError) as error:
+            _note(written, edition.ref.uri, error)
+    for index, (color, gray) in enumerate(pair_pages(members["color"], members["gray"])):
+        picture: dict[str, bytes | None] = {"color": None, "gray": None}
+        pixels: dict[str, U8] = {}
+        for side, member, edition in (("color", color, chapter.color), ("gray", gray, chapter.gray)):
+            if member is None or edition is None:
+                continue
+            try:
+                data = opened[side].read(member.name)
+                pixels[side] = decode(data)
+                picture[side] = data
+            except (PageUnreadableError, StorageError) as error:
+                _note(written, f"{edition.ref.uri}/{member.name}", error)
+        if pixels:
+            member, edition = (color, chapter.color) if picture["color"] else (gray, chapter.gray)
+            assert member is not None
+            assert edition is not None
+            height, width = next(iter(pixels.values())).shape[:2]
+            _count(written, chapter.split, pixels)
+            yield Page(
+                series=chapter.series,
+                chapter=chapter.rel,
+                index=index,
+                name=member.name,
+                gray=picture["gray"],
+                color=picture["color"],
+                gray_from="source" if picture["gray"] else chapter.gray_from,
+                width=width,
+                height=height,
+                split=chapter.split,
+                source=f"{edition.ref.uri}/{member.name}",
+            )
+
+
+def _note(written: Written, source: str, error: Exception) -> None:
+    code = getattr(error, "code", "STORAGE")
+    written.failures.append({"source": source, "code": code, "message": getattr(error, "message", str(error))})
+
+
+def _count(written: Written, split: str, pixels: dict[str, U8]) -> None:
+    written.paired += len(pixels) == 2
+    if split == "train" and "color" in pixels:
+        small = cv2.resize(pixels["color"], (64, 64), interpolation=cv2.INTER_AREA)
+        a, b = to_lab(small)[..., 1:].mean(axis=(0, 1))
+        written.chroma = [written.chroma[0] + float(a), written.chroma[1] + float(b)]
+        written.colored += 1
+
+
+def publish_card(out: Storage, config: Any, chapters: Sequence[ChapterPlan], written: Written) -> Exit:
+    """Write shards.json, last of all, and tell what came of it. A job without a readable page fails."""
+    for failure in written.failures:
+        log.warning("not read: %(source)s: %(code)s %(message)s", failure)
+    pages = {
+        split: sum(shard.pages for shard in written.shards if shard.key.startswith(f"{split}/")) for split in _SPLITS
+    }
+    if not sum(pages.values()):
+        log.error("not one page could be read; nothing is published")
+        return Exit.FAILED
+    shards = sorted((asdict(shard) for shard in written.shards), key=lambda shard: shard["key"])
+    card = {
+        "settings": as_settings(config),
+        "plan": _plan_digest(chapters),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "fingerprint": hashlib.sha256("".join(shard["digest"] for shard in shards).encode()).hexdigest(),
+        "pages": pages,
+        "paired": written.paired,
+        "chapters": {split: [chapter.rel for chapter in chapters if chapter.split == split] for split in _SPLITS},
+        "mean_chroma": [value / max(1, written.colored) for value in written.chroma],
+        "shards": shards,
+        "failures": written.failures,
+    }
+    out.put(CARD, as_json(card))
+    log.info("%d training and %d held-out pages (%d pairs), %d not read -> %s", pages["train"], pages["holdout"],
+             written.paired, len(written.failures), out.uri)  # fmt: skip
+    return Exit.PARTLY if written.failures else Exit.DONE

@@ -1,0 +1,68 @@
+"""The report of a colouring job: what became of every chapter, as one static HTML page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.parts.report_html import render
+
+STATUSES = {
+    "done": "published whole",
+    "partial": "published; some of its pages could not be read and stand in it as they were",
+    "quarantined": "could not be read as a chapter; nothing was published",
+    "failed": "the job could not finish it; a rerun tries again",
+}
+
+
+@dataclass(frozen=True)
+class ChapterLine:
+    """What became of one chapter. pages = coloured + kept + flagged where the chapter could be read.
+
+    status: one of STATUSES. kept: pages left as they were, coloured already. flagged: pages that could not be read.
+    code, message: why the chapter is not done; empty where it is. seconds: of work.
+    """
+
+    source: str
+    output: str
+    status: str
+    pages: int
+    coloured: int
+    kept: int
+    flagged: int
+    code: str
+    message: str
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status={self.status!r} of {self.source!r}: choose one of {', '.join(STATUSES)}")
+
+
+def render_job_report(
+    *,
+    title: str,
+    summary: Mapping[str, str],
+    chapters: Sequence[ChapterLine],
+    settings: Mapping[str, object],
+) -> str:
+    """The report as one HTML page, to be written as UTF-8. Chapters that need a person come first, then those done."""
+    statuses = Counter(chapter.status for chapter in chapters)
+    page_counts = {name: sum(getattr(c, name) for c in chapters) for name in ("pages", "coloured", "kept", "flagged")}
+    return render(
+        "job_report.html.j2",
+        title=title,
+        summary=summary,
+        statuses=[(status, statuses[status], meaning) for status, meaning in STATUSES.items()],
+        chapter_count=len(chapters),
+        page_counts=page_counts,
+        unfinished=max(
+            0, sum(chapter.pages - chapter.coloured - chapter.kept - chapter.flagged for chapter in chapters)
+        ),
+        sections=[
+            ("attention", "Chapters to look at", [c for c in chapters if c.status != "done"]),
+            ("done", "Chapters done", [c for c in chapters if c.status == "done"]),
+        ],
+        settings=settings,
+    )

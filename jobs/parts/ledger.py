@@ -1,0 +1,197 @@
+"""The commit log of a colouring job, kept in its output folder.
+
+Beside the coloured chapters lies `_mangahue/`:
+  job.json                    whose folder this is: the fingerprint of weights and settings
+  chapters/<rel>.json         the manifest of a chapter; a chapter is done when its manifest says so
+  staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
+  pieces/<rel>/<identity>/    finished stretches of a long chapter that is not assembled yet
+  report.json, report.html    what came of it all
+and `_SUCCESS` when nothing is left to do. Ray runs things at least once; what is seen is written once: a chapter is put
+on the condition that nothing is there, and the first writer wins.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets.archive import ChapterRef
+from datasets.errors import BadUsageError, ObjectExistsError
+from datasets.storage import Storage, open_storage
+from jobs.parts.outcome import as_json
+
+HOME = "_mangahue"
+SUCCESS = "_SUCCESS"
+_JOB = f"{HOME}/job.json"
+_READERS = 32  # requests at once while planning: they wait, they don't work
+
+
+@dataclass(frozen=True)
+class PageRecord:
+    """What was done to one member. action: coloured, kept (already in colour, or no page), flagged (not decodable)."""
+
+    name: str
+    output: str
+    index: int | None
+    action: str
+    sha256: str
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A chapter's entry in the commit log. status: done, partial (a page is flagged), quarantined, failed.
+
+    A failed chapter has no manifest in the folder: the next run tries it again. version: of the source.
+    sha256, size: of the archive; empty for a folder.
+    """
+
+    rel: str
+    source: str
+    version: str
+    fingerprint: str
+    status: str
+    pages: list[PageRecord] = field(default_factory=list)
+    sha256: str = ""
+    size: int = 0
+    code: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> "Manifest":
+        values = json.loads(data)
+        return cls(**{**values, "pages": [PageRecord(**page) for page in values["pages"]]})
+
+    def count(self, action: str) -> int:
+        """Pages (not other members) with this action."""
+        return sum(page.action == action and page.index is not None for page in self.pages)
+
+
+class Ledger:
+    """The commit log of one output folder, for the driver and for every worker. Picklable."""
+
+    def __init__(self, out: str, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self.storage: Storage = open_storage(out)
+
+    def claim(self, job: dict[str, Any], *, replace: bool) -> None:
+        """Make the folder this job's own. Raises BadUsageError where other weights or settings made it."""
+        mine = as_json({"fingerprint": self.fingerprint, **job})
+        try:
+            self.storage.put(_JOB, mine, if_absent=True)
+            return
+        except ObjectExistsError:
+            owner = json.loads(self.storage.read(_JOB))
+        if owner["fingerprint"] == self.fingerprint:
+            return
+        if not replace:
+            raise BadUsageError(
+                f"--out {self.storage.uri} belongs to fingerprint {owner['fingerprint'][:16]} "
+                f"({_describe(owner)}), this job is {self.fingerprint[:16]} ({_describe(job)}); "
+                "give another folder, or --replace to colour it again"
+            )
+        self.storage.put(_JOB, mine)
+
+    def manifests(self) -> dict[str, Manifest]:
+        """Every manifest in the folder, by chapter."""
+        keys = [entry.key for entry in self.storage.list(f"{HOME}/chapters/")]
+        with ThreadPoolExecutor(_READERS) as readers:
+            found = [Manifest.from_json(data) for data in readers.map(self.storage.read, keys)]
+        return {manifest.rel: manifest for manifest in found}
+
+    def covers(self, manifest: Manifest | None, ref: ChapterRef) -> bool:
+        """Whether a manifest says that this very source is done by these very weights and settings."""
+        return manifest is not None and (manifest.fingerprint, manifest.version) == (self.fingerprint, ref.version)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Write a manifest: from here on the chapter is done."""
+        self.storage.put(f"{HOME}/chapters/{manifest.rel}.json", as_json(_plain(manifest)))
+
+    def publish(self, manifest: Manifest, archive: bytes | Path, *, replace: bool) -> Manifest:
+        """Put a chapter's archive in one go, then its manifest. Returns the manifest that holds.
+
+        If something is there already: another run of this job was first, and its manifest holds; or it is not ours,
+        and ObjectExistsError tells.
+        """
+        staged = self._staged(manifest)
+        self.storage.put(staged, as_json(_plain(manifest)))
+        metadata = {"sha256": manifest.sha256, "fingerprint": self.fingerprint, "source-version": manifest.version}
+        content = "application/vnd.comicbook+zip"
+        try:
+            self.storage.put(manifest.rel, archive, if_absent=not replace, metadata=metadata, content_type=content)
+        except ObjectExistsError:
+            self.storage.delete(staged)
+            return self._adopt(manifest.rel)
+        self.commit(manifest)
+        self.storage.delete(staged)
+        return manifest
+
+    def recover(self, known: dict[str, Manifest]) -> Iterator[Manifest]:
+        """Commit what was published by a run that died before the manifest was written; nothing is computed again."""
+        waiting: dict[str, list[str]] = {}
+        for entry in self.storage.list(f"{HOME}/staged/"):
+            rel = entry.key.removeprefix(f"{HOME}/staged/").rpartition("/")[0]
+            waiting.setdefault(rel, []).append(entry.key)
+        for rel, keys in waiting.items():
+            manifest = self._published(rel, keys)
+            if manifest is not None and known.get(rel) != manifest:
+                self.commit(manifest)
+                yield manifest
+
+    def sweep(self) -> None:
+        """Take away what finished chapters left in staged/ and pieces/."""
+        for folder in ("staged", "pieces"):
+            for entry in list(self.storage.list(f"{HOME}/{folder}/")):
+                self.storage.delete(entry.key)
+
+    def _adopt(self, rel: str) -> Manifest:
+        """The manifest of what lies at `rel`: committed, or staged by the run that put it."""
+        key = f"{HOME}/chapters/{rel}.json"
+        if self.storage.stat(key):
+            manifest = Manifest.from_json(self.storage.read(key))
+            if manifest.fingerprint == self.fingerprint:
+                return manifest
+        staged = [entry.key for entry in self.storage.list(f"{HOME}/staged/{rel}/")]
+        manifest_found = self._published(rel, staged)
+        if manifest_found is None:
+            raise ObjectExistsError(
+                f"{self.storage.uri}/{rel} is there already, and not by this job; move it away, or give another --out"
+            )
+        self.commit(manifest_found)
+        return manifest_found
+
+    def _published(self, rel: str, staged: list[str]) -> Manifest | None:
+        if not staged or self.storage.stat(rel) is None:
+            return None
+        there = self.storage.metadata(rel).get("sha256") or self._sha256(rel)
+        for key in staged:
+            if key.endswith(f"/{there}.json"):
+                return Manifest.from_json(self.storage.read(key))
+        return None
+
+    def _sha256(self, key: str) -> str:
+        with self.storage.open(key) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+    @staticmethod
+    def _staged(manifest: Manifest) -> str:
+        return f"{HOME}/staged/{manifest.rel}/{manifest.sha256}.json"
+
+
+def _plain(manifest: Manifest) -> dict[str, Any]:
+    return {**manifest.__dict__, "pages": [page.__dict__ for page in manifest.pages]}
+
+
+def as_text(manifest: Manifest) -> str:
+    """A manifest as JSON, to travel between workers."""
+    return json.dumps(_plain(manifest))
+
+
+def _describe(job: dict[str, Any]) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in sorted(job["settings"].items()))
+    return f"weights {job['weights_sha256'][:12]}, {settings}"

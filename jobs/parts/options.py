@@ -1,0 +1,95 @@
+"""A job's command line, made from its one frozen config.
+
+Each field of a config is made by `option(...)`; `command` turns the class into a click command whose --help groups the
+options and shows defaults and units. The config checks itself on construction and raises BadUsageError.
+"""
+
+import dataclasses
+import types
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import click
+
+from datasets.errors import BadUsageError
+from jobs.parts.outcome import run_job
+
+Config = TypeVar("Config")
+
+
+def option(help_text: str, *, group: str, default: Any = dataclasses.MISSING, metavar: str | None = None) -> Any:
+    """A config field that is also a command line option; without a default it is required."""
+    metadata = {"help": help_text, "group": group, "metavar": metavar}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class _GroupedCommand(click.Command):
+    """A command whose --help has a section for each group of options."""
+
+    groups: dict[str, list[str]]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        grouped = {name for names in self.groups.values() for name in names}
+        sections = [*self.groups.items(), ("Other", [p.name for p in self.get_params(ctx) if p.name not in grouped])]
+        for title, names in sections:
+            records = [param.get_help_record(ctx) for param in self.get_params(ctx) if param.name in names]
+            with formatter.section(title):
+                formatter.write_dl([record for record in records if record])
+
+
+def command(config_type: type[Config], main: Callable[[Config], int]) -> click.Command:
+    """The click command of a job: parses into `config_type`, runs `main`, exits with its code."""
+    hints = get_type_hints(config_type)
+    params: list[click.Parameter] = []
+    groups: dict[str, list[str]] = {}
+    for field in dataclasses.fields(config_type):  # type: ignore[arg-type]
+        params.append(_click_option(field, hints[field.name]))
+        groups.setdefault(field.metadata["group"], []).append(field.name)
+
+    def callback(**values: Any) -> None:
+        try:
+            config = config_type(**values)
+        except BadUsageError as error:
+            raise click.UsageError(str(error)) from error
+        run_job(config, main)
+
+    made = _GroupedCommand(
+        name=main.__module__.rpartition(".")[2],
+        callback=callback,
+        params=params,
+        help=config_type.__doc__,
+        context_settings={"show_default": True, "max_content_width": 110, "help_option_names": ["-h", "--help"]},
+    )
+    made.groups = groups
+    return made
+
+
+def _click_option(field: "dataclasses.Field[Any]", hint: Any) -> click.Option:
+    required = field.default is dataclasses.MISSING
+    kwargs: dict[str, Any] = {"help": field.metadata["help"], "required": required}
+    if not required:
+        kwargs["default"] = field.default
+    if field.metadata["metavar"]:
+        kwargs["metavar"] = field.metadata["metavar"]
+    if get_origin(hint) in (types.UnionType, Union):
+        hint = next(arg for arg in get_args(hint) if arg is not type(None))
+    if hint is bool:
+        kwargs["is_flag"] = True
+    elif get_origin(hint) is Literal:
+        kwargs["type"] = click.Choice(get_args(hint))
+    else:
+        kwargs["type"] = hint
+    return click.Option([f"--{field.name.replace('_', '-')}"], **kwargs)
+
+
+def require(condition: bool, name: str, value: object, fix: str) -> None:
+    """Raise BadUsageError naming the option, its value and the fix unless `condition` holds."""
+    if not condition:
+        raise BadUsageError(f"--{name.replace('_', '-')} is {value!r}; {fix}")
+
+
+def as_settings(config: Any) -> dict[str, Any]:
+    """A config as plain JSON values, for logs and for what is saved beside the output."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,46 @@
+"""How a job ends: exit codes, and errors told in a line."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import IntEnum
+from typing import Any, NoReturn, TypeVar
+
+from datasets.errors import BadUsageError, MangahueError
+
+log = logging.getLogger("mangahue")
+Config = TypeVar("Config")
+
+
+class Exit(IntEnum):
+    """Exit codes of every job."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_USAGE = 2
+    PARTLY = 3
+
+
+def run_job(config: Config, main: Callable[[Config], int]) -> NoReturn:
+    """Log the resolved config, run the job and exit with its code; an error of ours is one line, not a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    log.info("config %s", json.dumps(asdict(config), sort_keys=True))  # type: ignore[call-overload]
+    try:
+        sys.exit(int(main(config)))
+    except BadUsageError as error:
+        log.error("%s", error)
+        sys.exit(int(Exit.BAD_USAGE))
+    except MangahueError as error:
+        log.error("%s", error)
+        sys.exit(int(Exit.FAILED))
+    except KeyboardInterrupt:
+        log.error("interrupted; run the same command again to go on")
+        sys.exit(int(Exit.FAILED))
+
+
+def as_json(value: Any) -> bytes:
+    """JSON for files that people read too."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()

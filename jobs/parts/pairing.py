@@ -1,0 +1,147 @@
+"""Which chapters and pages of two editions belong together, and which chapters are held out.
+
+Editions are paired by relative path (extensions aside); where that fails, by chapter name and page number, which also
+reads file names of the form [chapter]_[page].
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from datasets.archive import Chapter, ChapterRef, Member, chapter_and_page, find_chapters, open_chapter, plain
+from datasets.errors import BadUsageError
+
+
+@dataclass(frozen=True)
+class Edition:
+    """A chapter of one edition. only: the chapter part of [chapter]_[page] names, where a folder holds several."""
+
+    ref: ChapterRef
+    only: str | None = None
+
+    @property
+    def rel(self) -> str:
+        """Its name in the source, an archive's extension taken off."""
+        path = PurePosixPath(self.ref.rel)
+        if self.ref.kind != "folder":
+            path = path.with_suffix("")
+        return str(path / self.only if self.only else path)
+
+    def pages(self, chapter: Chapter) -> list[Member]:
+        """Its pages in reading order."""
+        pages = chapter.pages
+        if self.only is None:
+            return pages
+        return [page for page in pages if (chapter_and_page(PurePosixPath(page.name).stem) or ("",))[0] == self.only]
+
+
+@dataclass(frozen=True)
+class ChapterPlan:
+    """A chapter to ingest: one or both editions, paired page by page when they are opened."""
+
+    rel: str
+    series: str
+    split: str
+    gray_from: str
+    color: Edition | None
+    gray: Edition | None
+
+    @property
+    def size(self) -> int:
+        return sum(edition.ref.size for edition in (self.color, self.gray) if edition)
+
+
+def find_editions(uri: str) -> list[Edition]:
+    """The chapters below `uri`; a folder whose pages are all named [chapter]_[page] is as many as it names."""
+    editions = []
+    for ref in find_chapters(uri):
+        names = _named_chapters(ref) if ref.kind == "folder" else []
+        editions += [Edition(ref, name) for name in names] or [Edition(ref)]
+    return editions
+
+
+def _named_chapters(ref: ChapterRef) -> list[str]:
+    named = [chapter_and_page(PurePosixPath(page.name).stem) for page in open_chapter(ref).pages]
+    if not all(named):
+        return []
+    chapters = list(dict.fromkeys(pair[0] for pair in named if pair))
+    return chapters if len(chapters) > 1 else []
+
+
+def pair_editions(color: Sequence[Edition], gray: Sequence[Edition]) -> list[tuple[Edition | None, Edition | None]]:
+    """Each chapter once: (colour, gray) where both are there. By relative path first, then by name where it is unique.
+
+    Where both sides have one chapter only, they are a pair whatever their names.
+    """
+    pairs: list[tuple[Edition | None, Edition | None]] = []
+    left = {edition.rel: edition for edition in gray}
+    alone = []
+    for edition in color:
+        (pairs.append((edition, left.pop(edition.rel))) if edition.rel in left else alone.append(edition))
+    by_name: dict[str, list[Edition]] = {}
+    for edition in left.values():
+        by_name.setdefault(_name(edition), []).append(edition)
+    names = [_name(edition) for edition in alone]
+    for edition in alone:
+        name = _name(edition)
+        unique = names.count(name) == 1 and len(by_name.get(name, [])) == 1
+        pairs.append((edition, left.pop(by_name[name][0].rel) if unique else None))
+    return pairs + [(None, edition) for edition in left.values()]
+
+
+def _name(edition: Edition) -> str:
+    return plain(PurePosixPath(edition.rel).name)
+
+
+def pair_pages(color: Sequence[Member], gray: Sequence[Member]) -> list[tuple[Member | None, Member | None]]:
+    """Each page once, in the reading order of the colour edition; gray pages without a partner follow."""
+    pairs: list[tuple[Member | None, Member | None]] = []
+    by_path = {str(PurePosixPath(page.name).with_suffix("")): page for page in gray}
+    by_number: dict[str, list[Member]] = {}
+    for page in gray:
+        by_number.setdefault(_number(page), []).append(page)
+    used: set[str] = set()
+    for page in color:
+        partner = by_path.get(str(PurePosixPath(page.name).with_suffix("")))
+        if partner is None and len(by_number.get(_number(page), [])) == 1:
+            partner = by_number[_number(page)][0]
+        if partner is not None and partner.name in used:
+            partner = None
+        if partner is not None:
+            used.add(partner.name)
+        pairs.append((page, partner))
+    return pairs + [(None, page) for page in gray if page.name not in used]
+
+
+def _number(page: Member) -> str:
+    stem = PurePosixPath(page.name).stem
+    named = chapter_and_page(stem)
+    return named[1] if named else plain(stem)
+
+
+def held_out(rels: Sequence[str], holdout: str, seed: int) -> set[str]:
+    """The chapters kept from training. holdout: names separated by commas, or a fraction in [0, 1).
+
+    A fraction above 0 holds out one chapter at least, and never all. Raises BadUsageError where a name fits none.
+    """
+    fraction = _fraction(holdout)
+    if fraction is not None:
+        count = min(len(rels) - 1, max(1, round(fraction * len(rels)))) if fraction else 0
+        return set(random.Random(seed).sample(sorted(rels), max(0, count)))
+    chosen: set[str] = set()
+    for name in filter(None, (part.strip() for part in holdout.split(","))):
+        fitting = [rel for rel in rels if rel == name or plain(PurePosixPath(rel).name) == plain(name)]
+        if not fitting:
+            some = ", ".join(sorted(PurePosixPath(rel).name for rel in rels)[:12])
+            raise BadUsageError(f"--holdout names {name!r}, which is no chapter; there are {some}")
+        chosen.update(fitting)
+    return chosen
+
+
+def _fraction(holdout: str) -> float | None:
+    try:
+        value = float(holdout)
+    except ValueError:
+        return None
+    return value if 0 <= value < 1 else None

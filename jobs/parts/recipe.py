@@ -1,0 +1,82 @@
+"""How pages are coloured: which weights, with which settings; and the fingerprint that names the two."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import models
+from datasets.errors import BadUsageError, ObjectNotFoundError
+from datasets.page import ImageFormat
+from datasets.storage import open_storage
+from jobs.parts.options import as_settings
+from models.checkpoint import CheckpointError, parse_card
+
+_CARD, _WEIGHTS = "model.json", "model.safetensors"
+_PIXELS = 1  # raised whenever the same weights and settings would give other pixels
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A colouring job's choices. settings: those that change what is published; the others only how fast."""
+
+    model: str
+    card: dict[str, Any]
+    out: str
+    image_format: ImageFormat
+    batch_size: int
+    num_actors: int
+    device: str
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, config: Any) -> "Recipe":
+        """Raises BadUsageError where the model folder holds no model."""
+        try:
+            card = parse_card(open_storage(config.model).read(_CARD))
+        except (ObjectNotFoundError, CheckpointError) as error:
+            raise BadUsageError(
+                f"--model {config.model}: {error}; give the RUN/model of a finished training"
+            ) from error
+        return cls(
+            model=config.model,
+            card=card,
+            out=config.out,
+            image_format=config.format,
+            batch_size=config.batch_size,
+            num_actors=config.num_actors,
+            device=config.device,
+            config=as_settings(config),
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"format": self.image_format, "pixels": _PIXELS}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex; equal for equal weights and settings."""
+        named = [self.card["weights_sha256"], self.card["variant"], self.card["config"], self.settings]
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square the network sees, pixels."""
+        return int(self.card["config"]["image_size"])
+
+    def as_job(self) -> dict[str, Any]:
+        """What job.json says beside the fingerprint."""
+        return {"weights_sha256": self.card["weights_sha256"], "settings": self.settings, "config": self.config}
+
+
+def load_model(uri: str) -> tuple[models.Variant, dict[str, Any]]:
+    """The model published at `uri`, with its card. Raises BadUsageError where it is not there or not whole."""
+    storage = open_storage(uri)
+    try:
+        return models.load(storage.read(_CARD), storage.read(_WEIGHTS))
+    except (ObjectNotFoundError, CheckpointError) as error:
+        raise _no_model(uri, error) from error
+
+
+def _no_model(uri: str, error: Exception) -> BadUsageError:
+    return BadUsageError(f"--model {uri}: {error}; give the RUN/model of a finished training")

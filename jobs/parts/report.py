@@ -1,0 +1,153 @@
+"""The report of an evaluation: figures, loss curves and pages before and after, as one static HTML page.
+
+The page opens from disk and from any static host. It asks for nothing but the pictures beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from jobs.parts.report_chart import draw_curve, span_of
+from jobs.parts.report_html import number, render
+
+TRUTH = "truth"  # the column that holds the value of the true colour page
+
+DIRECTIONS = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    TRUTH: "closer to the truth is better",
+}
+
+MEANINGS = {
+    "CIEDE2000": "Mean colour difference to the true page as the eye sees it (CIE ΔE₀₀): 0 is none, 1 is just seen.",
+    "ab MAE": "Mean error of the colour components a and b (CIELAB) against the true page; lightness does not count.",
+    "PSNR": "Peak signal-to-noise ratio against the true page, in decibel: how small the squared pixel error is.",
+    "SSIM": "Structural similarity to the true page; 1 is identical. Mostly about ink and edges, little about hue.",
+    "LPIPS": "Perceptual distance to the true page, measured on the features of a trained network. 0 is identical.",
+    "FID": "Distance of all coloured pages from all true pages, as distributions of features. 0 is no difference.",
+    "Colourfulness": "How vivid the page is (Hasler and Süsstrunk). More is not better: the truth is the goal.",
+    "Mean chroma": "Mean strength of colour (CIELAB). More is not better: the truth is the goal.",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measure: one row of the table of figures. `values` maps a method (a column) to its value; any may be missing.
+
+    better: "lower", "higher", or "truth" for a measure whose best value is that of the column "truth".
+    meaning: one sentence for the reader; by default that of MEANINGS, where the measure is known there.
+    """
+
+    name: str
+    better: str
+    values: Mapping[str, float]
+    digits: int = 2
+    meaning: str = ""
+
+    def __post_init__(self) -> None:
+        if self.better not in DIRECTIONS:
+            raise ValueError(f"better={self.better!r} of figure {self.name!r}: choose one of {', '.join(DIRECTIONS)}")
+        if self.digits < 0:
+            raise ValueError(f"digits={self.digits} of figure {self.name!r}: give 0 or more")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A loss over the steps of training: (step, value) points, in order."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class PageView:
+    """A page before and after colouring. Pictures are paths relative to the report; width and height are in pixels."""
+
+    chapter: str
+    name: str
+    before: str
+    after: str
+    truth: str | None
+    figures: Mapping[str, float]
+    width: int
+    height: int
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"page {self.name!r} has size {self.width}x{self.height}: give its size in pixels")
+
+
+def render_report(
+    *,
+    title: str,
+    summary: Mapping[str, str],
+    figures: Sequence[Figure],
+    curves: Sequence[Curve],
+    pages: Sequence[PageView],
+    settings: Mapping[str, object],
+) -> str:
+    """The report as one HTML page, to be written as UTF-8. ValueError where a picture's path is not relative."""
+    shared_steps = span_of(point for curve in curves for point in curve.points)
+    columns = columns_of(figures)
+    return render(
+        "report.html.j2",
+        title=title,
+        summary=summary,
+        columns=columns,
+        rows=[_row(figure, columns) for figure in figures],
+        charts=[draw_curve(curve.name, curve.points, shared_steps) for curve in curves],
+        chapters=by_chapter(pages),
+        page_count=len(pages),
+        digits={figure.name: figure.digits for figure in figures},
+        settings=settings,
+    )
+
+
+def columns_of(figures: Iterable[Figure]) -> list[str]:
+    """The methods in the order of their first appearance; the truth stands last."""
+    seen = dict.fromkeys(column for figure in figures for column in figure.values)
+    return [column for column in seen if column != TRUTH] + [TRUTH] * (TRUTH in seen)
+
+
+def best_columns(figure: Figure) -> set[str]:
+    """The methods with the best value as it is shown: a difference the table does not show decides nothing.
+
+    The truth never competes, and there is no best without a rival.
+    """
+    rivals = {
+        column: round(value, figure.digits)
+        for column, value in figure.values.items()
+        if column != TRUTH and value is not None and math.isfinite(value)
+    }
+    goal = figure.values.get(TRUTH)
+    if len(rivals) < 2 or (figure.better == TRUTH and (goal is None or not math.isfinite(goal))):
+        return set()
+    if figure.better == TRUTH and goal is not None:
+        shown = round(goal, figure.digits)
+        rank = {column: round(abs(value - shown), figure.digits) for column, value in rivals.items()}
+    else:
+        rank = {column: -value if figure.better == "higher" else value for column, value in rivals.items()}
+    lowest = min(rank.values())
+    return {column for column, value in rank.items() if value == lowest}
+
+
+def by_chapter(pages: Iterable[PageView]) -> list[tuple[str, list[tuple[int, PageView]]]]:
+    """Pages with their running number, under their chapters, both in the order of first appearance."""
+    chapters: dict[str, list[tuple[int, PageView]]] = {}
+    for index, page in zip(count(1), pages, strict=False):
+        chapters.setdefault(page.chapter, []).append((index, page))
+    return list(chapters.items())
+
+
+def _row(figure: Figure, columns: Sequence[str]) -> dict[str, object]:
+    best = best_columns(figure)
+    return {
+        "name": figure.name,
+        "direction": DIRECTIONS[figure.better],
+        "meaning": figure.meaning or MEANINGS.get(figure.name, ""),
+        "cells": [(number(figure.values.get(column), figure.digits), column in best) for column in columns],
+    }

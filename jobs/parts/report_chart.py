@@ -1,0 +1,149 @@
+"""Line charts for a static page: points in, the geometry of an SVG out. The template draws it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from jobs.parts.report_html import number
+
+# Units of the SVG; at phone width one unit is about one pixel, so that a label keeps a readable size.
+WIDTH, HEIGHT = 360, 230
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 42
+MOST_POINTS = 600
+_ABSURD = 1e300  # beyond this the span of an axis is no float any more
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where it stands in the SVG, and what it says."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One drawn curve. `path` is SVG path data; empty where there is nothing to draw."""
+
+    name: str
+    path: str
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    in_words: str
+    lost: int  # points that were no finite number
+
+    width = WIDTH
+    height = HEIGHT
+    left = LEFT
+    right = WIDTH - RIGHT
+    top = TOP
+    bottom = HEIGHT - BOTTOM
+
+
+def draw_curve(name: str, points: Iterable[Point], x_range: Point | None = None) -> Chart:
+    """Draw a curve, broken where a point is no finite number. x_range: to share an axis among charts."""
+    everything = [(float(x), float(y)) for x, y in points]
+    drawn = [point for point in everything if _plottable(point)]
+    lost = len(everything) - len(drawn)
+    if not drawn:
+        return Chart(name, "", (), (), f"{name}: no points", lost)
+    x_low, x_high = x_range or (min(x for x, _ in drawn), max(x for x, _ in drawn))
+    if x_low == x_high:
+        x_low, x_high = x_low - 0.5, x_high + 0.5
+    y_marks = nice_ticks(min(y for _, y in drawn), max(y for _, y in drawn), outward=True)
+    y_low, y_high = y_marks[0], y_marks[-1]
+
+    def place(x: float, y: float) -> Point:
+        across = (x - x_low) / (x_high - x_low)
+        up = (y - y_low) / (y_high - y_low)
+        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+    x_marks = [mark for mark in nice_ticks(x_low, x_high) if x_low <= mark <= x_high]
+    first, last = (f"{significant(y)} at step {number(x, 0)}" for x, y in (drawn[0], drawn[-1]))
+    return Chart(
+        name=name,
+        path=_path([place(*point) if _plottable(point) else None for point in downsample(everything)]),
+        x_ticks=[Tick(place(x, y_low)[0], label) for x, label in zip(x_marks, tick_labels(x_marks), strict=True)],
+        y_ticks=[Tick(place(x_low, y)[1], label) for y, label in zip(y_marks, tick_labels(y_marks), strict=True)],
+        in_words=f"{first}, {last}",
+        lost=lost,
+    )
+
+
+def span_of(points: Iterable[Point]) -> Point | None:
+    """The first and the last step of all points that can be drawn, to share an axis; None where there are none."""
+    steps = [x for x, y in points if _plottable((x, y))]
+    return (min(steps), max(steps)) if steps else None
+
+
+def downsample(points: Sequence[Point], most: int = MOST_POINTS) -> Sequence[Point]:
+    """At most `most` points with the same outline: of each run its lowest and highest value stay, so no spike is lost.
+
+    A run that holds a point which is no finite number ends in one, so no break is lost either.
+    """
+    if len(points) <= most:
+        return points
+    runs = most // 3
+    kept: list[Point] = []
+    for run in range(runs):
+        bucket = points[run * len(points) // runs : (run + 1) * len(points) // runs]
+        good = [i for i, point in enumerate(bucket) if _plottable(point)]
+        if good:
+            extremes = {min(good, key=lambda i: bucket[i][1]), max(good, key=lambda i: bucket[i][1])}
+            kept += [bucket[i] for i in sorted(extremes)]
+        if len(good) < len(bucket):
+            kept.append((math.nan, math.nan))
+    return kept
+
+
+def nice_ticks(low: float, high: float, wanted: int = 4, outward: bool = False) -> list[float]:
+    """About `wanted` marks at multiples of 1, 2 or 5 times a power of ten. outward: they enclose low and high."""
+    if low == high:
+        pad = abs(low) * 0.1 or 1.0
+        low, high = low - pad, high + pad
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    marks = [i * step for i in range(first, last + 1)]
+    return marks if outward else [mark for mark in marks if low - step / 1e6 <= mark <= high + step / 1e6]
+
+
+def tick_labels(marks: Sequence[float]) -> list[str]:
+    """Labels of one axis, all in one unit and with as many digits as the distance of the marks asks for."""
+    largest = max((abs(mark) for mark in marks), default=0.0)
+    if largest >= 1e12 or 0 < largest < 1e-3:
+        return [f"{mark:.1e}".replace("-", "−") if mark else "0" for mark in marks]
+    divisor, unit = next(
+        ((d, u) for limit, d, u in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")) if largest >= limit), (1.0, "")
+    )
+    step = min((b - a for a, b in pairwise(marks)), default=largest or 1.0) / divisor
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [number(mark / divisor, digits) + (unit if mark else "") for mark in marks]
+
+
+def significant(value: float) -> str:
+    """A value to three significant digits: `0.0123`, `4.56`, `1,230`."""
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.2e}".replace("-", "−")
+    return number(value, max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0)
+
+
+def _plottable(point: Point) -> bool:
+    return all(math.isfinite(value) and abs(value) < _ABSURD for value in point)
+
+
+def _path(places: Sequence[Point | None]) -> str:
+    """SVG path data; None lifts the pen. `h0` makes a point that stands alone a dot, under a round line cap."""
+    data: list[str] = []
+    pen_down = False
+    for place in places:
+        if place is not None:
+            data.append(f"{'L' if pen_down else 'M'}{place[0]:.1f} {place[1]:.1f}{'' if pen_down else 'h0'}")
+        pen_down = place is not None
+    return "".join(data)

@@ -1,0 +1,89 @@
+"""The end of a colouring job: nothing lost, proved by counting; the report; the exit code."""
+
+import logging
+import time
+from collections import Counter
+
+from datasets.errors import MangahueError
+from jobs.parts.job_report import ChapterLine, render_job_report
+from jobs.parts.ledger import HOME, SUCCESS, Ledger, Manifest
+from jobs.parts.outcome import Exit, as_json
+from jobs.parts.planning import Work
+from jobs.parts.recipe import Recipe
+
+log = logging.getLogger("mangahue")
+_STATUSES = ("done", "partial", "quarantined", "failed")
+
+
+def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
+    """Count, report, mark success. A job that had nothing to do writes nothing."""
+    inputs = {ref.rel for ref in work.inputs}
+    if inputs != set(work.results):
+        lost = ", ".join(sorted(inputs ^ set(work.results))[:5])
+        raise MangahueError(f"chapters without an outcome: {lost}; this is a bug: please report it, and run again")
+    counts = Counter(manifest.status for manifest in work.results.values())
+    for manifest in work.results.values():
+        for name, code, message in _complaints(manifest):
+            log.warning("%s: %s: %s %s", manifest.status, name, code, message)
+    told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
+    log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(work.computed), ledger.storage.uri)
+    if work.computed or ledger.storage.stat(f"{HOME}/report.json") is None:
+        _write(work, ledger, recipe, {status: counts[status] for status in _STATUSES})
+    if counts["done"] == len(inputs):
+        return Exit.DONE
+    return Exit.PARTLY if counts["done"] or counts["partial"] else Exit.FAILED
+
+
+def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
+    if manifest.code:
+        return [(manifest.rel, manifest.code, manifest.message)]
+    return [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in manifest.pages if page.code]
+
+
+def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int]) -> None:
+    results = sorted(work.results.values(), key=lambda manifest: manifest.rel)
+    lines = [_line(manifest, ledger) for manifest in results]
+    pages = {action: sum(m.count(action) for m in results) for action in ("coloured", "kept", "flagged")}
+    finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    report = {
+        "fingerprint": ledger.fingerprint,
+        "finished": finished,
+        "inputs": len(results),
+        "chapters": counts,
+        "pages": pages,
+        "computed": len(work.computed),
+        "lines": [line.__dict__ for line in lines],
+        "settings": recipe.config,
+    }
+    ledger.storage.put(f"{HOME}/report.json", as_json(report))
+    page = render_job_report(
+        title="Coloured chapters",
+        summary={
+            "chapters": ", ".join(f"{count} {status}" for status, count in counts.items() if count),
+            "pages": ", ".join(f"{count} {action}" for action, count in pages.items() if count),
+            "model": f"{recipe.card['variant']}, weights {recipe.card['weights_sha256'][:12]}",
+            "finished": finished,
+        },
+        chapters=lines,
+        settings=recipe.config,
+    )
+    ledger.storage.put(f"{HOME}/report.html", page.encode(), content_type="text/html; charset=utf-8")
+    if not counts["failed"]:
+        ledger.sweep()
+        ledger.storage.put(SUCCESS, b"")
+
+
+def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
+    published = manifest.status in ("done", "partial")
+    return ChapterLine(
+        source=manifest.source,
+        output=f"{ledger.storage.uri}/{manifest.rel}" if published else "",
+        status=manifest.status,
+        pages=sum(page.index is not None for page in manifest.pages),
+        coloured=manifest.count("coloured"),
+        kept=manifest.count("kept"),
+        flagged=manifest.count("flagged"),
+        code=manifest.code,
+        message=manifest.message or "; ".join(f"{n} {c} {m}" for n, c, m in _complaints(manifest)[:3]),
+        seconds=manifest.seconds,
+    )

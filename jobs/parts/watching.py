@@ -1,0 +1,136 @@
+"""Watching a training: a line every few seconds, held-out metrics, a grid of samples, TensorBoard, metrics.jsonl."""
+
+import io
+import json
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+import models
+from datasets.shards import ShardSet
+from datasets.storage import open_storage
+from imaging.color import U8, join_chroma
+from imaging.metrics import ciede2000, colorfulness
+from jobs.parts.predicting import predict_chroma
+
+METRICS = "metrics.jsonl"
+_MOST_PAGES = 32  # held-out pages looked at
+_GRID_PAGES = 6
+_LINE_EVERY = 10.0  # seconds
+_POINT_EVERY = 20  # steps
+
+log = logging.getLogger("mangahue")
+
+
+class Watcher:
+    """The eyes of the first worker. Local files go to the run's storage whenever a checkpoint is made."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self._storage = open_storage(settings["run"])
+        self._folder = Path(tempfile.mkdtemp(prefix="mangahue-watch-"))
+        self._lines: list[dict[str, Any]] = []
+        self._told = time.monotonic()
+        self._recent: list[tuple[float, float, dict[str, torch.Tensor]]] = []
+        self._last_seconds = 0.0
+        self._told_step = 0
+
+    def open(self, step: int) -> None:
+        """Take up the run's metrics up to `step`, and choose the pages to look at."""
+        if step and self._storage.stat(METRICS):
+            lines = (json.loads(line) for line in self._storage.read(METRICS).splitlines())
+            self._lines = [line for line in lines if line["step"] <= step]
+        self._told_step = step
+        self._board = SummaryWriter(str(self._folder), purge_step=step or None)
+        shards = ShardSet.open(self._settings["data"])
+        self._split = "holdout" if shards.pages("holdout") else "train"
+        size = (self._settings["image_size"],) * 2
+        self._pages: list[tuple[U8, U8]] = []
+        for page in shards.sample(self._split, _MOST_PAGES):
+            color = page.decode_color(hint=size[0])
+            assert color is not None
+            gray = page.decode_gray(None if page.gray else color, hint=size[0])
+            shrunk = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (gray, color)]
+            self._pages.append((shrunk[0], shrunk[1]))
+
+    def note_step(
+        self, step: int, seconds: float, progress: float, waited: float, losses: dict[str, torch.Tensor]
+    ) -> None:
+        """Keep a step's losses; now and then write a point and tell a line."""
+        self._recent.append((seconds - self._last_seconds, waited, losses))
+        self._last_seconds = seconds
+        due = time.monotonic() - self._told > _LINE_EVERY
+        if step % _POINT_EVERY and not due:
+            return
+        point = self._point(step, seconds)
+        if due:
+            left = seconds * (1 - progress) / progress / 60 if progress else float("nan")
+            told = " ".join(f"{name} {value:.3f}" for name, value in point["losses"].items())
+            log_line = f"step {step}: {told}, {point['steps_per_second']:.2f} steps/s, "
+            print(f"{log_line}{point['waiting']:.0%} waiting for data, {left:.1f} min left", flush=True)
+            self._told = time.monotonic()
+
+    def _point(self, step: int, seconds: float) -> dict[str, Any]:
+        took = sum(entry[0] for entry in self._recent)
+        count = len(self._recent)
+        losses = {name: sum(float(entry[2][name]) for entry in self._recent) / count for name in self._recent[0][2]}
+        point = {
+            "kind": "train",
+            "step": step,
+            "seconds": round(seconds, 3),
+            "steps_per_second": count / max(took, 1e-9),
+            "waiting": sum(entry[1] for entry in self._recent) / max(took, 1e-9),
+            "losses": losses,
+        }
+        self._recent = []
+        self._lines.append(point)
+        for name, value in losses.items():
+            self._board.add_scalar(f"loss/{name}", value, step)
+        self._board.add_scalar("rate/steps_per_second", point["steps_per_second"], step)
+        self._board.add_scalar("rate/waiting_for_data", point["waiting"], step)
+        return point
+
+    def look(self, variant: models.Variant, step: int, seconds: float) -> dict[str, float]:
+        """Colour the watched pages at model size: metrics against the truth, a grid of samples; all saved.
+
+        Returns means over the pages: ciede2000, ciede2000_gray (of the uncoloured page), colorfulness.
+        """
+        if self._recent:
+            self._point(step, seconds)
+        rows: list[U8] = []
+        values: list[tuple[float, float, float]] = []
+        for gray, color in self._pages:
+            ours = join_chroma(gray, predict_chroma(variant, gray[None])[0])
+            plain: U8 = np.repeat(gray[..., None], 3, axis=2)
+            values.append((ciede2000(ours, color), ciede2000(plain, color), colorfulness(ours)))
+            if len(rows) < _GRID_PAGES:
+                rows.append(np.concatenate([plain, ours, color], axis=1))
+        names = ("ciede2000", "ciede2000_gray", "colorfulness")
+        metrics = dict(zip(names, np.mean(values, axis=0).tolist(), strict=True)) if values else {}
+        self._lines.append({"kind": self._split, "step": step, "seconds": round(seconds, 3), **metrics})
+        for name, value in metrics.items():
+            self._board.add_scalar(f"{self._split}/{name}", value, step)
+        if rows:
+            grid = np.concatenate(rows, axis=0)
+            self._board.add_image(f"{self._split}/ink, ours, truth", grid, step, dataformats="HWC")
+            out = io.BytesIO()
+            Image.fromarray(grid).save(out, "PNG")
+            self._storage.put(f"samples/step-{step:07d}.png", out.getvalue(), content_type="image/png")
+        told = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
+        print(f"step {step}: {self._split} pages: {told}", flush=True)
+        self._save()
+        return metrics
+
+    def _save(self) -> None:
+        self._board.flush()
+        self._storage.put(METRICS, "".join(json.dumps(line) + "\n" for line in self._lines).encode())
+        for file in self._folder.iterdir():
+            self._storage.put(f"tensorboard/{file.name}", file)

@@ -1,0 +1,86 @@
+"""Weights and training state as bytes: safetensors and JSON, never a pickle."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+_SEPARATOR = "/"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that does not fit, is damaged, or is not one."""
+
+
+def join_state(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """{"generator": {"first.weight": t}} -> {"generator/first.weight": t}."""
+    return {f"{part}{_SEPARATOR}{name}": value for part, state in parts.items() for name, value in state.items()}
+
+
+def split_state(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The reverse of `join_state`."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        part, _, rest = name.partition(_SEPARATOR)
+        parts.setdefault(part, {})[rest] = value
+    return parts
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The running tensors of an optimizer: {"<parameter number>.<name>": tensor}. Rates come from the schedule."""
+    return {
+        f"{number}.{name}": value
+        for number, slots in optimizer.state_dict()["state"].items()
+        for name, value in slots.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    """Put `optimizer_state` back. Raises CheckpointError where it belongs to other parameters."""
+    whole = optimizer.state_dict()
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        number, _, name = key.partition(".")
+        if not number.isdigit() or int(number) >= len(shapes):
+            raise CheckpointError(f"optimizer state {key!r} belongs to no parameter of this model")
+        if value.dim() and value.shape != shapes[int(number)]:
+            raise CheckpointError(f"optimizer state {key!r} is {tuple(value.shape)}, not {tuple(shapes[int(number)])}")
+        slots.setdefault(int(number), {})[name] = value
+    whole["state"] = slots
+    optimizer.load_state_dict(whole)
+
+
+def to_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """Tensors by name as one safetensors file."""
+    return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+
+
+def from_bytes(data: bytes) -> dict[str, Tensor]:
+    """Read `to_bytes` back. Raises CheckpointError if `data` is not a safetensors file."""
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"not a safetensors file ({error}); give the model.safetensors of a training") from error
+
+
+def fingerprint(data: bytes) -> str:
+    """sha256 of the weights file, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def parse_card(data: bytes) -> dict[str, Any]:
+    """Read a model card (model.json). Raises CheckpointError unless it names variant, config and weights."""
+    try:
+        card = json.loads(data)
+    except ValueError as error:
+        raise CheckpointError(f"the model card is not JSON: {error}") from error
+    missing = [key for key in ("variant", "config", "weights_sha256") if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise CheckpointError(f"the model card lacks {', '.join(missing)}; give the folder that train.py published")
+    return card
