@@ -33,7 +33,7 @@ class TrainConfig:
     )
     base_channels: int = option("Width of the networks' first layer, channels.", group="Model", default=64)
     image_size: int = option("Side of the square the network sees, pixels.", group="Model", default=256)
-    batch_size: int = option("Pages in a step, per worker.", group="Training", default=1)
+    batch_size: int = option("Pages in a step, per worker.", group="Training", default=4)
     learning_rate: float = option(
         "Adam's rate: constant for half of the training, then down to 0.", group="Training", default=2e-4
     )
@@ -79,7 +79,7 @@ def main(config: TrainConfig) -> Exit:
     claim(run, config, shards)
     if already_trained(run, config):
         return Exit.DONE
-    cluster = connect()
+    cluster = connect(state_api=True)
     result = fit(config, shards, cluster)
     publish_model(run, config, shards, result)
     return Exit.DONE

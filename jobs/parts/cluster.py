@@ -40,14 +40,22 @@ class Cluster:
         return max(1, int(self.gpus) if on_gpu else int(self.cpus) // 4)
 
 
-def connect() -> Cluster:
-    """Join the cluster this job runs in (RAY_ADDRESS, or one that `ray start` runs here), else start a local one."""
+def connect(*, state_api: bool = False) -> Cluster:
+    """Join the cluster this job runs in (RAY_ADDRESS, or one that `ray start` runs here), else start a local one.
+
+    RAY_ADDRESS=local starts a local one in any case.
+
+    state_api: start the local one with Ray's dashboard, whose state API Ray Train asks after its workers.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # or each printed line comes twice
     try:
-        ray.init(address="auto", log_to_driver=True, logging_level=logging.WARNING)
+        if os.environ.get("RAY_ADDRESS") == "local":
+            raise ConnectionError
+        ray.init(address="auto", logging_level=logging.WARNING)
         where = "cluster"
     except ConnectionError:
-        _start_local()
+        _start_local(state_api)
         where = "local cluster"
     _quiet_data()
     resources = ray.cluster_resources()
@@ -56,7 +64,7 @@ def connect() -> Cluster:
     return cluster
 
 
-def _start_local() -> None:
+def _start_local(state_api: bool) -> None:
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
     cpus = max(1, len(os.sched_getaffinity(0)))
     store = int(min(_STORE_MOST, psutil.virtual_memory().available * _STORE_SHARE))
@@ -64,7 +72,7 @@ def _start_local() -> None:
         address="local",
         num_cpus=cpus,
         object_store_memory=max(store, 100 * 2**20),
-        include_dashboard=False,
+        include_dashboard=state_api,
         logging_level=logging.WARNING,
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.getenv("PYTHONPATH")]))}},
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datasets.archive import ChapterRef, find_chapters
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
-from jobs.parts.ledger import HOME, Ledger, Manifest
+from jobs.parts.ledger import HOME, SUCCESS, Ledger, Manifest
 from jobs.parts.recipe import Recipe
 from jobs.parts.stages import Todo
 
@@ -50,6 +50,8 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         for ref in inputs
         if not ledger.covers(known.get(ref.rel), ref)
     ]
+    if todo:
+        ledger.storage.delete(SUCCESS)
     done = {ref.rel: known[ref.rel] for ref in inputs if ledger.covers(known.get(ref.rel), ref)}
     log.info("%d chapters, %d done already, %d to do", len(inputs), len(done), len(todo))
     return Work(inputs, todo, done)

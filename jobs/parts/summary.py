@@ -1,5 +1,7 @@
 """The end of a colouring job: nothing lost, proved by counting; the report; the exit code."""
 
+import hashlib
+import json
 import logging
 import time
 from collections import Counter
@@ -12,6 +14,7 @@ from jobs.parts.planning import Work
 from jobs.parts.recipe import Recipe
 
 log = logging.getLogger("mangahue")
+_REPORT = f"{HOME}/report.json"
 _STATUSES = ("done", "partial", "quarantined", "failed")
 
 
@@ -27,8 +30,9 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
             log.warning("%s: %s: %s %s", manifest.status, name, code, message)
     told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
     log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(work.computed), ledger.storage.uri)
-    if work.computed or ledger.storage.stat(f"{HOME}/report.json") is None:
-        _write(work, ledger, recipe, {status: counts[status] for status in _STATUSES})
+    state = _state(work)
+    if state != _reported(ledger):
+        _write(work, ledger, recipe, {status: counts[status] for status in _STATUSES}, state)
     if counts["done"] == len(inputs):
         return Exit.DONE
     return Exit.PARTLY if counts["done"] or counts["partial"] else Exit.FAILED
@@ -40,13 +44,26 @@ def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
     return [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in manifest.pages if page.code]
 
 
-def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int]) -> None:
+def _state(work: Work) -> str:
+    """A digest of what became of every chapter: a report that carries it is up to date."""
+    outcomes = sorted((m.rel, m.version, m.fingerprint, m.status, m.sha256) for m in work.results.values())
+    return hashlib.sha256(json.dumps(outcomes).encode()).hexdigest()
+
+
+def _reported(ledger: Ledger) -> str | None:
+    if ledger.storage.stat(SUCCESS) is None or ledger.storage.stat(_REPORT) is None:
+        return None
+    return str(json.loads(ledger.storage.read(_REPORT))["state"])
+
+
+def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], state: str) -> None:
     results = sorted(work.results.values(), key=lambda manifest: manifest.rel)
     lines = [_line(manifest, ledger) for manifest in results]
     pages = {action: sum(m.count(action) for m in results) for action in ("coloured", "kept", "flagged")}
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     report = {
         "fingerprint": ledger.fingerprint,
+        "state": state,
         "finished": finished,
         "inputs": len(results),
         "chapters": counts,
@@ -55,7 +72,7 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int]) -
         "lines": [line.__dict__ for line in lines],
         "settings": recipe.config,
     }
-    ledger.storage.put(f"{HOME}/report.json", as_json(report))
+    ledger.storage.put(_REPORT, as_json(report))
     page = render_job_report(
         title="Coloured chapters",
         summary={

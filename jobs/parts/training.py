@@ -16,7 +16,7 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
 import models
 from datasets.shards import ShardSet
@@ -68,6 +68,7 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=_WORKER_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     log.info("training on %d %s worker(s)", workers, "GPU" if on_gpu else "CPU")

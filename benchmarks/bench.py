@@ -1,0 +1,208 @@
+"""First figures: each stage of colorize alone, the whole job, and a training step. Written as JSON and a short page.
+
+    python -m benchmarks.bench [--out build/bench] [--source URI]
+
+Core-seconds are processor time of all threads of a process. The model is an untrained pix2pix of the published size:
+its speed is that of a trained one.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import cv2
+import numpy as np
+import torch
+
+import models
+from datasets.archive import find_chapters, open_chapter
+from datasets.page import decode, encode, gray_of
+from datasets.synthetic import Series, write_series
+from imaging.color import is_color_page, join_chroma
+from jobs.parts import stages
+from jobs.parts.ledger import Ledger
+from jobs.parts.painter import paint
+from jobs.parts.predicting import predict_chroma
+from models.checkpoint import fingerprint, to_bytes
+
+CHAPTERS, PAGES = 20, 3
+SIZE = (992, 1400)
+BATCH = 8
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Wall and core seconds by stage."""
+
+    def __init__(self) -> None:
+        self.wall: dict[str, float] = {}
+        self.cores: dict[str, float] = {}
+
+    def __call__(self, stage: str, work: Callable[[], T]) -> T:
+        wall, cores = time.perf_counter(), time.process_time()
+        result = work()
+        self.wall[stage] = self.wall.get(stage, 0) + time.perf_counter() - wall
+        self.cores[stage] = self.cores.get(stage, 0) + time.process_time() - cores
+        return result
+
+
+def publish_untrained(folder: Path) -> models.Variant:
+    """A model folder as train.py makes it, with random weights of the published size."""
+    torch.manual_seed(0)
+    variant = models.build("pix2pix", {})
+    weights = to_bytes(variant.generator().state_dict())
+    card = {"variant": "pix2pix", "config": dataclasses.asdict(variant.config), "weights_sha256": fingerprint(weights)}
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "model.json").write_text(json.dumps(card))
+    return variant
+
+
+def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, Any]:
+    """Every stage on every page, one after another in this process."""
+    watch = Stopwatch()
+    ledger = Ledger(str(out), "0" * 64)
+    variant.generator().to(memory_format=torch.channels_last)
+    square = (variant.image_size,) * 2
+    predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
+    pages = 0
+    for ref in find_chapters(source):
+        stretches = watch("open", lambda ref=ref: list(stages.open_stretches(stages.Todo(ref, False), ledger)))  # type: ignore[misc]
+        for stretch in stretches:
+            chapter = open_chapter(ref)
+            for work in stretch.works:
+                work.data = watch("read", lambda c=chapter, w=work: c.read(w.member.name))  # type: ignore[misc]
+                if work.member.index is None:
+                    continue
+                pages += 1
+                page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
+                if not watch("is it in colour", lambda p=page: is_color_page(p)):  # type: ignore[misc]
+                    work.action = "coloured"
+                    gray = watch("prepare", lambda p=page: gray_of(p))  # type: ignore[misc]
+                    work.gray = watch("prepare", lambda g=gray: cv2.resize(g, square, interpolation=cv2.INTER_AREA))  # type: ignore[misc]
+            watch("predict", lambda s=stretch: paint(s, variant, BATCH))  # type: ignore[misc]
+            for work in stretch.works:
+                if work.chroma is None:
+                    continue
+                page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
+                chroma = work.chroma.astype(np.float32)
+                joined = watch("join", lambda p=page, c=chroma: join_chroma(gray_of(p), c))  # type: ignore[misc]
+                work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
+                work.action, work.chroma = "kept", None  # what is left of `finish` is to pack, check and put
+            watch("publish", lambda s=stretch: stages.finish(s, ledger, "jpeg"))  # type: ignore[misc]
+    return {
+        "pages": pages,
+        "wall_ms_per_page": {stage: 1000 * value / pages for stage, value in watch.wall.items()},
+        "core_ms_per_page": {stage: 1000 * value / pages for stage, value in watch.cores.items()},
+        "core_seconds_per_page": sum(watch.cores.values()) / pages,
+    }
+
+
+def time_colorize(source: str, model: Path, out: Path) -> dict[str, Any]:
+    """The whole job, as a process; its rate after start-up is that between the first and the last manifest."""
+    begun = time.time()
+    run_job("colorize", "--model", str(model), "--source", source, "--out", str(out), "--batch-size", str(BATCH))
+    wall = time.time() - begun
+    manifests = sorted((out / "_mangahue/chapters").rglob("*.json"), key=lambda path: path.stat().st_mtime)
+    counts = [sum(page["index"] is not None for page in json.loads(path.read_text())["pages"]) for path in manifests]
+    first, last = (manifests[i].stat().st_mtime for i in (0, -1))
+    return {
+        "wall_s": wall,
+        "start_up_s": first - begun,
+        "pages": sum(counts),
+        "pages_per_second_whole": sum(counts) / wall,
+        "pages_per_second_after_start": sum(counts[1:]) / (last - first),
+    }
+
+
+def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
+    """Training steps of the default pix2pix, and the share of their time that is spent waiting for data."""
+    run_job("ingest", "--color", source, "--out", str(folder / "shards"))
+    run_job("train", "--data", str(folder / "shards"), "--run", str(folder / "run"), "--max-steps", str(steps),
+            "--eval-every", str(steps))  # fmt: skip
+    lines = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
+    points = [line for line in lines if line["kind"] == "train"]
+    steady = points[1:]  # the first holds the stream's start
+    took = [1 / point["steps_per_second"] for point in steady]
+    return {
+        "step_s": float(np.median(took)),
+        "waiting": float(np.mean([point["waiting"] for point in steady])),
+        "first_batch_s": points[0]["waiting"] / points[0]["steps_per_second"] * points[0]["step"],
+        "batch_size": 4,
+    }
+
+
+def run_job(job: str, *words: str) -> None:
+    print(f"$ python -m jobs.{job} {' '.join(words)}", flush=True)
+    subprocess.run([sys.executable, "-m", f"jobs.{job}", *words], check=True)
+
+
+def as_page(result: dict[str, Any]) -> str:
+    """The figures as a short page of Markdown."""
+    stage, job, training = result["stages"], result["colorize"], result["training"]
+    rows = "\n".join(
+        f"| {name} | {stage['wall_ms_per_page'][name]:.1f} | {value:.1f} |"
+        for name, value in stage["core_ms_per_page"].items()
+    )
+    return f"""# Figures
+
+{result["cores"]} cores, {result["machine"]}, torch {result["torch"]}; {job["pages"]} pages.
+
+| stage, alone in one process | wall, ms a page | processor, ms a page |
+| --- | --- | --- |
+{rows}
+| sum | {sum(stage["wall_ms_per_page"].values()):.1f} | {1000 * stage["core_seconds_per_page"]:.1f} |
+
+Whole job: {job["pages_per_second_after_start"]:.2f} pages/s after a start-up of {job["start_up_s"]:.1f} s
+({job["wall_s"]:.1f} s in all). The stages' own core-seconds are {result["efficiency"]:.2f} of wall time x cores
+(mark: at least 0.6).
+
+Training (pix2pix, 256 x 256, batch {training["batch_size"]}): {training["step_s"]:.2f} s a step,
+{training["waiting"]:.1%} of it waiting for data (mark: under 20 %); the first batch came after
+{training["first_batch_s"]:.1f} s.
+"""
+
+
+@click.command()
+@click.option("--out", default="build/bench", show_default=True, help="Folder of bench.json and bench.md.")
+@click.option("--source", default=None, help="Gray chapters to colour instead of generated ones.")
+@click.option("--steps", default=40, show_default=True, help="Training steps.")
+def main(out: str, source: str | None, steps: int) -> None:
+    """Measure the stages of colorize, the whole job, and training."""
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(prefix="mangahue-bench-") as scratch:
+        folder = Path(scratch)
+        write_series(Series(chapters=CHAPTERS, pages=PAGES, width=SIZE[0], height=SIZE[1]), folder / "series")
+        source = source or str(folder / "series/ink")
+        variant = publish_untrained(folder / "model")
+        staged = time_stages(source, variant, folder / "alone")
+        del variant
+        whole = time_colorize(source, folder / "model", folder / "out")
+        training = time_training(str(folder / "series/color"), folder, steps)
+    efficiency = staged["core_seconds_per_page"] * whole["pages_per_second_after_start"] / cores
+    result = {
+        "cores": cores,
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "stages": staged,
+        "colorize": whole,
+        "efficiency": efficiency,
+        "training": training,
+    }
+    Path(out).mkdir(parents=True, exist_ok=True)
+    Path(out, "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    Path(out, "bench.md").write_text(as_page(result))
+    print(as_page(result))
+
+
+if __name__ == "__main__":
+    main()

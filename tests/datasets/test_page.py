@@ -1,0 +1,292 @@
+"""Decoding whatever calls itself a page, and encoding what is published."""
+
+import io
+import resource
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, JpegImagePlugin
+
+from datasets import page as page_module
+from datasets.errors import PageUnreadableError
+from datasets.page import Page, decode, encode, measure
+
+RED, GREEN, BLUE, SAND = (255, 0, 0), (0, 128, 0), (0, 0, 255), (230, 200, 160)
+
+
+def quarters() -> np.ndarray:
+    """(32, 48, 3): four flat colours, which even a palette keeps."""
+    rgb = np.empty((32, 48, 3), np.uint8)
+    rgb[:16, :24], rgb[:16, 24:], rgb[16:, :24], rgb[16:, 24:] = RED, GREEN, BLUE, SAND
+    return rgb
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def saved(image: Image.Image, image_format: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, image_format, **options)
+    return out.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims this size, and holds no pixels."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def exchanged_profile() -> bytes:
+    """An ICC profile (v2, matrix and gamma 2.2) of a display whose red lamp is sRGB's green, and the other way."""
+
+    def fixed(*values: float) -> bytes:
+        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+    name = b"exchanged\0"
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(78),
+        b"wtpt": b"XYZ \0\0\0\0" + fixed(0.9642, 1.0, 0.8249),
+        b"rXYZ": b"XYZ \0\0\0\0" + fixed(0.3851, 0.7169, 0.0971),
+        b"gXYZ": b"XYZ \0\0\0\0" + fixed(0.4361, 0.2225, 0.0139),
+        b"bXYZ": b"XYZ \0\0\0\0" + fixed(0.1431, 0.0606, 0.7141),
+        **{tag: b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) for tag in (b"rTRC", b"gTRC", b"bTRC")},
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, data in tags.items():
+        table += tag + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    header = struct.pack(">I", 128 + len(table) + len(body)) + bytes(4) + b"\x02\x10\0\0mntrRGB XYZ " + bytes(12)
+    header += b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249)
+    return header.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize(
+    ("image_format", "options", "tolerance"),
+    [
+        ("PNG", {}, 0),
+        ("BMP", {}, 0),
+        ("GIF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("JPEG", {"quality": 95, "subsampling": 0}, 4),
+    ],
+)
+def test_every_format_comes_back_as_srgb(image_format: str, options: dict[str, Any], tolerance: int) -> None:
+    got = decode(saved(Image.fromarray(quarters()), image_format, **options))
+    assert got.dtype == np.uint8
+    assert got.shape == (32, 48, 3)
+    assert np.abs(got.astype(int) - quarters()).max() <= tolerance
+
+
+def test_measure_is_width_then_height() -> None:
+    assert measure(saved(Image.fromarray(quarters()), "PNG")) == (48, 32)
+
+
+def test_gray_palette_and_bitmap() -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    gray = decode(saved(Image.fromarray(ramp), "PNG"))
+    assert (gray == ramp[..., None]).all()
+
+    palette = Image.fromarray(quarters()).quantize(8)
+    assert (decode(saved(palette, "PNG")) == quarters()).all()
+
+    bits = Image.fromarray((ramp > 99).astype(np.uint8) * 255).convert("1")
+    for image_format in ("PNG", "TIFF"):
+        assert (decode(saved(bits, image_format)) == np.where(ramp > 99, 255, 0)[..., None]).all()
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled_not_clipped(image_format: str) -> None:
+    wide = np.array([[0, 257, 25700, 32768, 51400, 65535]], np.uint16)
+    assert decode(saved(Image.fromarray(wide), image_format))[0, :, 1].tolist() == [0, 1, 100, 128, 200, 255]
+
+
+def test_alpha_is_laid_over_white() -> None:
+    rgba = Image.new("RGBA", (3, 1))
+    rgba.putdata([(255, 0, 0, 255), (255, 0, 0, 128), (0, 0, 0, 0)])
+    assert decode(saved(rgba, "PNG"))[0].tolist() == [[255, 0, 0], [255, 127, 127], [255, 255, 255]]
+
+    gray = Image.new("LA", (2, 1))
+    gray.putdata([(0, 255), (0, 0)])
+    assert decode(saved(gray, "PNG"))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
+
+    holed = Image.fromarray(quarters()).quantize(8)
+    blue = int(np.asarray(holed)[31, 0])
+    got = decode(saved(holed, "PNG", transparency=blue))
+    assert got[31, 0].tolist() == [255, 255, 255]
+    assert got[0, 0].tolist() == list(RED)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
+def test_cmyk(image_format: str) -> None:
+    got = decode(saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), image_format))
+    assert np.abs(got.astype(int) - RED).max() <= 4
+
+
+def test_exif_rotation_is_applied() -> None:
+    lying = np.full((20, 40, 3), 255, np.uint8)
+    lying[:, :20] = RED
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it a quarter turn clockwise
+    got = decode(saved(Image.fromarray(lying), "PNG", exif=exif))
+    assert got.shape == (40, 20, 3)
+    assert (got[:20] == RED).all()
+    assert (got[20:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "RGB",
+        "RGBA",
+        "P",  # BUG: a palette picture's profile is ignored (page._to_srgb looks for RGB, CMYK and L only)
+    ],
+)
+def test_profile_is_converted_to_srgb(mode: str) -> None:
+    image = Image.new("RGB", (8, 8), (255, 0, 0))
+    image = image.quantize(4) if mode == "P" else image.convert(mode)
+    got = decode(saved(image, "PNG", icc_profile=exchanged_profile()))
+    assert np.abs(got[0, 0].astype(int) - (0, 255, 0)).max() <= 3  # its red lamp is green
+
+
+def test_profile_that_does_not_fit_is_ignored() -> None:
+    for profile in (b"no profile", exchanged_profile()[:200]):
+        assert (decode(saved(Image.fromarray(quarters()), "PNG", icc_profile=profile)) == quarters()).all()
+    assert decode(saved(Image.new("L", (4, 4), 90), "PNG", icc_profile=exchanged_profile()))[0, 0].tolist() == [90] * 3
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (saved(Image.fromarray(noise(64, 64)), "JPEG", quality=90)[:2000], "TRUNCATED"),
+        (saved(Image.fromarray(noise(64, 64)), "PNG")[:2000], "TRUNCATED"),
+        (saved(Image.fromarray(noise(64, 64)), "TIFF")[:2000], "TRUNCATED"),
+        (b"<!DOCTYPE html><html><body>403 Forbidden</body></html>", "NOT_IMAGE"),
+        (b"", "NOT_IMAGE"),
+        (png_header(60_000, 60_000), "PIXELS"),
+        (png_header(20_000, 10_001), "PIXELS"),
+    ],
+)
+def test_what_is_no_whole_picture(data: bytes, code: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PageUnreadableError) as caught:
+        decode(data)
+    assert caught.value.code == code
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kilobytes: nothing was allocated
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pixels_up_to_the_limit_are_taken() -> None:
+    # BUG: Pillow's own limit, 178.9 million, comes before the 200 million that decode promises.
+    with pytest.raises(PageUnreadableError) as caught:
+        decode(png_header(13_785, 13_785))  # 190 million; this one has no pixels to decode
+    assert caught.value.code == "TRUNCATED"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 260), st.integers(1, 260), st.integers(1, 300))
+@example(160, 100, 50)
+@example(77, 90, 10)  # int(77 * (10 / 77)) is 9: a JPEG drafted for 9 comes with 10 or more, or not
+def test_hint_keeps_the_shorter_side(width: int, height: int, hint: int) -> None:
+    data = saved(Image.fromarray(noise(height, width)), "JPEG")
+    got = decode(data, hint)
+    assert min(got.shape[:2]) >= min(hint, width, height)
+    assert got.shape[0] <= height
+
+
+def test_hint_saves_work() -> None:
+    assert decode(saved(Image.fromarray(noise(400, 800)), "JPEG"), 50).shape == (50, 100, 3)
+    assert decode(saved(Image.fromarray(noise(400, 80)), "PNG"), 8).shape == (400, 80, 3)
+
+
+def test_encode() -> None:
+    rgb = noise(40, 56)
+    assert (decode(encode(rgb, "png")) == rgb).all()
+
+    jpeg = Image.open(io.BytesIO(encode(rgb, "jpeg")))
+    assert isinstance(jpeg, JpegImagePlugin.JpegImageFile)
+    assert JpegImagePlugin.get_sampling(jpeg) == 0  # 4:4:4
+
+    webp = encode(quarters(), "webp")
+    assert Image.open(io.BytesIO(webp)).format == "WEBP"
+    assert np.abs(decode(webp).astype(int) - quarters()).mean() < 6
+
+
+def page_of(gray: bytes | None, color: bytes | None, gray_from: str) -> Page:
+    return Page("s", "c", 0, "1.png", gray, color, gray_from, 8, 8, "train", "s/c/1.png")
+
+
+def test_decode_gray() -> None:
+    red = saved(Image.new("RGB", (8, 8), RED), "PNG")
+    drawn = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    own = page_of(saved(Image.fromarray(drawn), "PNG"), red, "source")
+    assert (own.decode_gray() == drawn).all()
+    assert (page_of(None, red, "luma").decode_gray() == 76).all()  # 0.299 x 255
+    assert (page_of(None, red, "lightness").decode_gray() == 127).all()  # L* 53.24, as sRGB red has
+    color = own.decode_color()
+    assert color is not None
+    assert color[0, 0].tolist() == list(RED)
+    assert page_of(red, None, "source").decode_color() is None
+    assert page_of(red, red, "source").size() == 2 * len(red)
+
+
+def test_decode_gray_of_a_tinted_scan_keeps_lightness() -> None:
+    tinted = saved(Image.new("RGB", (8, 8), RED), "PNG")
+    assert (page_of(tinted, None, "source").decode_gray() == 127).all()
+
+
+def _seeds() -> list[bytes]:
+    image, exif = Image.fromarray(quarters()), Image.Exif()
+    exif[0x0112] = 8
+    exif[0x010F] = "a camera"
+    return [
+        saved(image, "JPEG", exif=exif, icc_profile=exchanged_profile()),
+        saved(image.convert("CMYK"), "JPEG"),
+        saved(image, "JPEG", progressive=True),
+        saved(image, "PNG", exif=exif, icc_profile=exchanged_profile()),
+        saved(image.quantize(8), "PNG", transparency=1),
+        saved(image, "GIF"),
+        saved(image, "WEBP", exif=exif),
+        saved(image, "TIFF", exif=exif),
+        saved(image.convert("1"), "TIFF", compression="group4"),
+        saved(image, "TIFF", compression="tiff_lzw"),
+        saved(image, "BMP"),
+        saved(image, "AVIF", quality=20),
+    ]
+
+
+SEEDS = _seeds()
+
+
+@st.composite
+def mutated(draw: Callable[..., Any]) -> bytes:
+    """A real picture with some bytes changed, most of them near its start, where the headers are; and maybe cut."""
+    data = bytearray(draw(st.sampled_from(SEEDS)))
+    place = st.one_of(st.integers(0, min(400, len(data) - 1)), st.integers(0, len(data) - 1))
+    for where, value in draw(st.lists(st.tuples(place, st.integers(0, 255)), max_size=6)):
+        data[where] = value
+    return bytes(data[: draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))])
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(st.binary(max_size=300), mutated(), mutated(), mutated()), st.sampled_from([None, None, 1, 16]))
+def test_any_bytes_are_a_picture_or_an_error_of_ours(data: bytes, hint: int | None) -> None:
+    with pytest.MonkeyPatch.context() as patch:  # a header changed to 10,000 x 10,000 need not be tried
+        patch.setattr(page_module, "MAX_PIXELS", 1_000_000)
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 500_000)
+        try:
+            got = decode(data, hint)
+        except PageUnreadableError as error:
+            assert error.code in ("NOT_IMAGE", "TRUNCATED", "PIXELS")
+        else:
+            assert got.dtype == np.uint8
+            assert got.ndim == 3
+            assert got.shape[2] == 3
