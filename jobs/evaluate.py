@@ -12,7 +12,7 @@ from jobs.parts.cluster import connect
 from jobs.parts.evaluating import loss_curves, measure_pages, publish, require_holdout
 from jobs.parts.options import command, option, require
 from jobs.parts.outcome import Exit
-from jobs.parts.recipe import load_model
+from jobs.parts.recipe import read_card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class EvaluateConfig:
 def main(config: EvaluateConfig) -> Exit:
     shards = ShardSet.open(config.data)
     require_holdout(shards)
-    _, card = load_model(config.model)
+    card = read_card(config.model)
     curves = loss_curves(config.model)
     cluster = connect()
     pages = measure_pages(config, shards, card, cluster)

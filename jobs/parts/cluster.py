@@ -27,8 +27,11 @@ class Cluster:
         """CPUs one task may ask for so that `tasks` of them run at once: 1 where there are enough, else a part.
 
         An actor pool that holds every CPU leaves none for the tasks that feed it, and the job waits for ever; with
-        shares a cluster of one CPU works too.
+        shares a cluster of one CPU works too. A cluster that starts from nothing gets its nodes by what is asked for:
+        whole CPUs.
         """
+        if self.cpus < 1:
+            return 1.0
         return min(1.0, max(0.05, round(self.cpus / tasks, 2)))
 
     def on_gpu(self, device: str) -> bool:

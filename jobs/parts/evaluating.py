@@ -84,7 +84,7 @@ class Colorist:
     """An actor that adds to each row with colour what the network predicts for its ink."""
 
     def __init__(self, *, model: str, actors: int) -> None:
-        self._variant, _ = load_model(model)
+        self._variant = load_model(model)
         to_device(self._variant, actors)
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ class Painter:
     """Loads the model once, then paints stretch after stretch. actors: how many of them share the cluster's CPUs."""
 
     def __init__(self, *, recipe: Recipe, actors: int) -> None:
-        self._variant, _ = load_model(recipe.model)
+        self._variant = load_model(recipe.model)
         self._batch_size = recipe.batch_size
         to_device(self._variant, actors)
 

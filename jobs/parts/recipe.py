@@ -69,11 +69,19 @@ class Recipe:
         return {"weights_sha256": self.card["weights_sha256"], "settings": self.settings, "config": self.config}
 
 
-def load_model(uri: str) -> tuple[models.Variant, dict[str, Any]]:
-    """The model published at `uri`, with its card. Raises BadUsageError where it is not there or not whole."""
+def read_card(uri: str) -> dict[str, Any]:
+    """The card of the model published at `uri`. Raises BadUsageError where there is none."""
+    try:
+        return parse_card(open_storage(uri).read(_CARD))
+    except (ObjectNotFoundError, CheckpointError) as error:
+        raise _no_model(uri, error) from error
+
+
+def load_model(uri: str) -> models.Variant:
+    """The model published at `uri`. Raises BadUsageError where it is not there or not whole."""
     storage = open_storage(uri)
     try:
-        return models.load(storage.read(_CARD), storage.read(_WEIGHTS))
+        return models.load(storage.read(_CARD), storage.read(_WEIGHTS))[0]
     except (ObjectNotFoundError, CheckpointError) as error:
         raise _no_model(uri, error) from error
 

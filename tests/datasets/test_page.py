@@ -38,9 +38,11 @@ def saved(image: Image.Image, image_format: str, **options: Any) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size, and holds no pixels."""
-    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    """A PNG that claims this size, and holds next to no pixels."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(9))[:6])]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
 
 
 def exchanged_profile() -> bytes:
@@ -173,6 +175,7 @@ def test_profile_that_does_not_fit_is_ignored() -> None:
         (png_header(60_000, 60_000), "PIXELS"),
         (png_header(20_000, 10_001), "PIXELS"),
     ],
+    ids=["jpeg", "png", "tiff", "html", "nothing", "60,000 x 60,000", "over 200 million"],
 )
 def test_what_is_no_whole_picture(data: bytes, code: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -193,7 +196,7 @@ def test_pixels_up_to_the_limit_are_taken() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 260), st.integers(1, 260), st.integers(1, 300))
 @example(160, 100, 50)
-@example(77, 90, 10)  # int(77 * (10 / 77)) is 9: a JPEG drafted for 9 comes with 10 or more, or not
+@example(94, 94, 48)  # BUG: int(94 * (48 / 94)) is 47, and the JPEG comes with 47 pixels
 def test_hint_keeps_the_shorter_side(width: int, height: int, hint: int) -> None:
     data = saved(Image.fromarray(noise(height, width)), "JPEG")
     got = decode(data, hint)

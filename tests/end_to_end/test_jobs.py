@@ -64,6 +64,28 @@ def test_an_output_belongs_to_one_model(cluster: RayCluster, series: Path, model
         assert "001.png" in archive.namelist()
 
 
+def test_a_volume_is_coloured_in_stretches_and_put_together_in_order(
+    cluster: RayCluster, series: Path, model: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(series / "ink/ch01.cbz") as archive:
+        pages = [archive.read(name) for name in archive.namelist() if name.endswith(".png")]
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in/volume.cbz", "w") as volume:
+        for i in range(70):
+            volume.writestr(f"{i}.png", pages[i % len(pages)])
+    out = tmp_path / "out"
+    made = cluster.job("colorize", "--model", str(model), "--source", str(tmp_path / "in"), "--out", str(out))
+    assert made.returncode == 0, made.stdout
+    assert "1/1 chapters, 70 pages" in made.stdout
+    with zipfile.ZipFile(out / "volume.cbz") as volume:
+        assert volume.namelist() == [f"{i}.jpg" for i in range(70)]
+        assert volume.read("0.jpg") == volume.read("69.jpg")
+        assert volume.read("0.jpg") != volume.read("1.jpg")
+    manifest = json.loads((out / "_mangahue/chapters/volume.cbz.json").read_text())
+    assert [page["index"] for page in manifest["pages"]] == list(range(70))
+    assert not (out / "_mangahue/pieces/volume.cbz").exists() or not list((out / "_mangahue/pieces").rglob("*.*"))
+
+
 def test_one_cpu_and_no_cluster_are_enough(series: Path, model: Path, tmp_path: Path) -> None:
     """`python -m jobs.colorize` starts a local cluster; with one CPU it does not wait for ever."""
     environment = {**os.environ, "RAY_ADDRESS": "local"}
