@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from imaging.target import CHANNELS
 from models.checkpoint import CheckpointError, join_state, optimizer_state, restore_optimizer, split_state
@@ -23,13 +24,18 @@ _DEEPEST = 8  # U-Net 256: eight halvings take 256 pixels to one
 
 @dataclass(frozen=True)
 class Pix2PixConfig:
-    """image_size: pixels, a multiple of 32. Adam and weights as published: 2e-4, betas (0.5, 0.999), 100 x L1."""
+    """image_size: pixels, a multiple of 32. Adam and weights as published: 2e-4, betas (0.5, 0.999), 100 x L1.
+
+    ema_decay: of the running average of the generator's weights, which is what colours (0: the last step's weights, as
+    published). The adversary makes single steps swing between too bold and too cautious; the average does not.
+    """
 
     target: str = "ab"
     image_size: int = 256
     base_channels: int = 64
     learning_rate: float = 2e-4
     l1_weight: float = 100.0
+    ema_decay: float = 0.999
 
     def __post_init__(self) -> None:
         if self.target not in CHANNELS:
@@ -38,6 +44,8 @@ class Pix2PixConfig:
             raise ValueError(f"image size is {self.image_size}; pix2pix needs a multiple of 32, at least 32")
         if self.base_channels < 1:
             raise ValueError(f"base channels is {self.base_channels}; it must be at least 1 (published: 64)")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema decay is {self.ema_decay}; it lies in [0, 1)")
         if not self.learning_rate > 0:
             raise ValueError(f"learning rate is {self.learning_rate}; it must be above 0 (published: 0.0002)")
 
@@ -111,9 +119,10 @@ class Pix2Pix(Variant):
         channels = CHANNELS[config.target]
         self._generator: nn.Module = UNet(1, channels, config.base_channels, depth_for(config.image_size))
         self._discriminator: nn.Module = PatchDiscriminator(1 + channels, config.base_channels)
+        self._average: AveragedModel | None = None
 
     def generator(self) -> nn.Module:
-        return _unwrapped(self._generator)
+        return _unwrapped(self._generator) if self._average is None else self._average.module
 
     def discriminator(self) -> nn.Module:
         """The PatchGAN, for its parameter count; it is not published."""
@@ -122,9 +131,15 @@ class Pix2Pix(Variant):
     def start_training(self, wrap: Wrap) -> None:
         self._generator = wrap(self._generator.to(memory_format=torch.channels_last))
         self._discriminator = wrap(self._discriminator.to(memory_format=torch.channels_last))
+        self._average = AveragedModel(_unwrapped(self._generator), avg_fn=self._averaged, use_buffers=True)
         adam = {"lr": self.config.learning_rate, "betas": (0.5, 0.999)}
         self._generator_optimizer = torch.optim.Adam(self._generator.parameters(), **adam)
         self._discriminator_optimizer = torch.optim.Adam(self._discriminator.parameters(), **adam)
+
+    def _averaged(self, average: Tensor, latest: Tensor, count: Tensor | int) -> Tensor:
+        """Early on the average is over the last ninth of the steps: what a network knew at first is soon forgotten."""
+        decay = min(self.config.ema_decay, (1 + int(count)) / (10 + int(count)))
+        return average + (1 - decay) * (latest - average)
 
     def set_progress(self, progress: float) -> None:
         """Constant for the first half, then straight down to nothing: the published 100 + 100 epochs."""
@@ -161,12 +176,16 @@ class Pix2Pix(Variant):
             l1 = F.l1_loss(painted.float(), target)
             (fooled + self.config.l1_weight * l1).backward()
         self._generator_optimizer.step()
+        assert self._average is not None
+        self._average.update_parameters(_unwrapped(self._generator))
         return fooled.detach(), l1.detach()
 
     def training_state(self) -> dict[str, Tensor]:
+        assert self._average is not None
         return join_state(
             {
-                "generator": self.generator().state_dict(),
+                "generator": _unwrapped(self._generator).state_dict(),
+                "average": self._average.state_dict(),
                 "discriminator": self.discriminator().state_dict(),
                 "generator_optimizer": optimizer_state(self._generator_optimizer),
                 "discriminator_optimizer": optimizer_state(self._discriminator_optimizer),
@@ -175,8 +194,10 @@ class Pix2Pix(Variant):
 
     def load_training_state(self, state: dict[str, Tensor]) -> None:
         parts = split_state(state)
+        assert self._average is not None
         try:
-            self.generator().load_state_dict(parts["generator"])
+            _unwrapped(self._generator).load_state_dict(parts["generator"])
+            self._average.load_state_dict(parts["average"])
             self.discriminator().load_state_dict(parts["discriminator"])
             restore_optimizer(self._generator_optimizer, parts["generator_optimizer"])
             restore_optimizer(self._discriminator_optimizer, parts["discriminator_optimizer"])

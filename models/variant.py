@@ -29,7 +29,7 @@ class Variant(ABC):
 
     @abstractmethod
     def generator(self) -> nn.Module:
-        """The network that colours: what is published."""
+        """The network that colours: what is published. In training it may be another than the one that is trained."""
 
     @abstractmethod
     def start_training(self, wrap: Wrap) -> None:

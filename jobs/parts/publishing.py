@@ -13,12 +13,12 @@ from datasets.shards import ShardSet
 from datasets.storage import Storage
 from jobs.parts.options import as_settings
 from jobs.parts.outcome import as_json
-from jobs.parts.training import PROGRESS, STATE
-from models.checkpoint import fingerprint, from_bytes, split_state, to_bytes
+from jobs.parts.training import PROGRESS, WEIGHTS
+from models.checkpoint import fingerprint
 
 log = logging.getLogger("mangahue")
 CONFIG = "config.json"
-WEIGHTS, CARD = "model/model.safetensors", "model/model.json"
+MODEL, CARD = "model/model.safetensors", "model/model.json"
 _LIMITS = ("max_steps", "max_minutes")
 _FREE = {*_LIMITS, "num_workers", "device", "eval_every", "data", "run"}  # may change when a run goes on
 
@@ -56,12 +56,11 @@ def already_trained(run: Storage, config: Any) -> bool:
 
 
 def publish_model(run: Storage, config: Any, shards: ShardSet, checkpoint: Checkpoint) -> None:
-    """Take the generator out of the last checkpoint and publish it: weights, then the card that describes them."""
+    """Publish the network of the last checkpoint: weights, then the card that describes them."""
     settings = as_settings(config)
     with checkpoint.as_directory() as folder:
-        state = split_state(from_bytes((Path(folder) / STATE).read_bytes()))
+        weights = (Path(folder) / WEIGHTS).read_bytes()
         progress = json.loads((Path(folder) / PROGRESS).read_bytes())
-    weights = to_bytes(state["generator"])
     variant = models.build(config.variant, settings)
     card = {
         "variant": config.variant,
@@ -76,6 +75,6 @@ def publish_model(run: Storage, config: Any, shards: ShardSet, checkpoint: Check
         "training": settings,
     }
     models.load(as_json(card), weights)  # what is published must rebuild
-    run.put(WEIGHTS, weights)
+    run.put(MODEL, weights)
     run.put(CARD, as_json(card))
     log.info("%d steps, %.1f min; the model is in %s/model", progress["step"], progress["seconds"] / 60, run.uri)

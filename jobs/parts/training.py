@@ -28,7 +28,8 @@ from jobs.parts.watching import Watcher
 from models.checkpoint import from_bytes, to_bytes
 
 log = logging.getLogger("mangahue")
-STATE = "state.safetensors"
+STATE = "state.safetensors"  # all that a resumed training needs
+WEIGHTS = "model.safetensors"  # the network that colours
 PROGRESS = "progress.json"
 _PUBLISHED_PASSES = 200  # Isola et al. 2017: 100 epochs at a constant rate, 100 falling
 _STREAM_STEPS = 2000  # opening a stream takes seconds; this many steps at least come from one
@@ -178,6 +179,7 @@ class _Loop:
         metrics = self.watcher.look(self.variant, self.step, self.seconds)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / STATE).write_bytes(to_bytes(self.variant.training_state()))
+            (Path(folder) / WEIGHTS).write_bytes(to_bytes(self.variant.generator().state_dict()))
             progress = {"step": self.step, "seconds": self.seconds, "metrics": metrics}
             (Path(folder) / PROGRESS).write_text(json.dumps(progress))
             ray.train.report({"step": self.step, **metrics}, checkpoint=Checkpoint.from_directory(folder))

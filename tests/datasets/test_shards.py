@@ -1,0 +1,164 @@
+"""Page shards: written in a stream, named by their content, read back as they were. No Ray is started here."""
+
+import io
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from datasets import shards
+from datasets.errors import BadUsageError
+from datasets.page import Page
+from datasets.shards import CARD, Shard, ShardSet, training_example, write_shards
+from datasets.storage import Storage, open_storage
+from imaging.target import CHANNELS
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """An empty storage of each kind."""
+    root = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
+    return open_storage(f"{root}/shards")
+
+
+def png(*color: int, size: tuple[int, int] = (20, 30)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB" if len(color) == 3 else "L", size, color if len(color) == 3 else color[0]).save(out, "PNG")
+    return out.getvalue()
+
+
+def page(index: int, *, gray: bytes | None = None, color: bytes | None = None, split: str = "train") -> Page:
+    gray_from = "lightness" if gray is None else "source"
+    return Page("series", "ep1", index, f"{index}.png", gray, color, gray_from, 20, 30, split, f"ep1/{index}.png")
+
+
+def finished(storage: Storage, *written: Shard) -> ShardSet:
+    """The folder as ingest leaves it, its card last."""
+    splits = {split: [shard for shard in written if shard.key.startswith(split)] for split in ("train", "holdout")}
+    card = {
+        "fingerprint": "f00d",
+        "pages": {split: sum(shard.pages for shard in of) for split, of in splits.items()},
+        "mean_chroma": [1.5, -2],
+        "shards": [shard.__dict__ for shard in written],
+    }
+    storage.put(CARD, json.dumps(card).encode())
+    return ShardSet.open(storage.uri)
+
+
+def test_pages_come_back_as_they_were(storage: Storage) -> None:
+    train = [page(i, gray=bytes([i]) * 100 if i % 2 else None, color=bytes(i) or None) for i in range(1, 9)]
+    holdout = [page(0, gray=b"only gray", split="holdout")]
+    whole = finished(storage, *write_shards(storage, train, "train"), *write_shards(storage, holdout, "holdout"))
+    assert list(whole.read("train")) == train
+    assert list(whole.read("holdout")) == holdout
+    assert (whole.pages("train"), whole.pages("holdout")) == (8, 1)
+    assert whole.mean_chroma == (1.5, -2.0)
+    assert whole.fingerprint == "f00d"
+    assert [key.split("/")[0] for key in whole.keys("train")] == ["train"]
+
+
+def test_splits_at_a_shards_worth(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SHARD_BYTES", 250)
+    monkeypatch.setattr(shards, "_GROUP_BYTES", 150)
+    pages = [page(i, color=bytes([i]) * 100) for i in range(8)]
+    written = list(write_shards(storage, iter(pages), "train"))
+    assert [shard.pages for shard in written] == [3, 3, 2]
+    for shard in written:
+        entry = storage.stat(shard.key)
+        assert entry is not None
+        assert entry.size == shard.size
+    assert list(finished(storage, *written).read("train")) == pages
+
+
+def test_holds_one_shard_at_a_time(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SHARD_BYTES", 250)
+    taken: list[int] = []
+
+    def source() -> "list[Page]":
+        for i in range(100):
+            taken.append(i)
+            yield page(i, color=bytes(100))  # type: ignore[misc]
+
+    next(iter(write_shards(storage, source(), "train")))
+    assert len(taken) == 3
+
+
+def test_no_pages_no_shard(storage: Storage) -> None:
+    assert list(write_shards(storage, [], "train")) == []
+    assert list(storage.list()) == []
+
+
+def test_named_by_content(tmp_path: Path) -> None:
+    def key_of(folder: str, *pages: Page) -> str:
+        (shard,) = write_shards(open_storage(str(tmp_path / folder)), pages, "train")
+        return shard.key
+
+    pages = [page(0, color=b"a"), page(1, gray=b"b")]
+    first = key_of("1", *pages)
+    assert first.startswith("train/")
+    assert key_of("2", *pages) == first
+    others = [
+        key_of("3", *reversed(pages)),
+        key_of("4", pages[0]),
+        key_of("5", page(0, color=b"c"), pages[1]),
+        key_of("6", page(0, gray=b"a"), pages[1]),
+        key_of("7", page(2, color=b"a"), pages[1]),
+    ]
+    assert len({first, *others}) == 6
+
+
+def test_unfinished_folder_is_refused(storage: Storage) -> None:
+    list(write_shards(storage, [page(0, color=b"a")], "train"))
+    with pytest.raises(BadUsageError, match=r"shards\.json"):
+        ShardSet.open(storage.uri)
+
+
+def test_sample_spreads_over_the_split(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path))
+    whole = finished(storage, *write_shards(storage, [page(i, color=b"c") for i in range(100)], "train"))
+    picked = [sample.index for sample in whole.sample("train", 10)]
+    assert len(picked) == 10
+    assert picked[0] < 10
+    assert picked[-1] >= 90
+    assert len({b - a for a, b in pairwise(picked)}) == 1
+    assert [sample.index for sample in whole.sample("train", 500)] == list(range(100))
+
+
+@settings(max_examples=25, deadline=None)
+@given(colored=st.lists(st.booleans(), min_size=1, max_size=24), limit=st.integers(1, 8))
+def test_sample_finds_the_pages_with_colour(
+    tmp_path_factory: pytest.TempPathFactory, colored: list[bool], limit: int
+) -> None:
+    # BUG: it looks at every n-th page only: where those have no colour it returns fewer, even none.
+    storage = open_storage(str(tmp_path_factory.mktemp("sample")))
+    pages = [page(i, color=b"c") if has else page(i, gray=b"g") for i, has in enumerate(colored)]
+    picked = finished(storage, *write_shards(storage, pages, "train")).sample("train", limit)
+    assert len(picked) <= limit
+    assert all(sample.color for sample in picked)
+    assert bool(picked) == any(colored)
+
+
+@pytest.mark.parametrize("target", sorted(CHANNELS))
+def test_training_example(target: str) -> None:
+    row = page(0, gray=png(40, size=(64, 96)), color=png(200, 30, 30)).__dict__
+    (example,) = training_example(row, size=16, target=target)
+    assert example["ink"].shape == (1, 16, 16)
+    assert example["ink"].dtype == np.uint8
+    assert (example["ink"] == 40).all()  # its own gray edition, whatever its size
+    assert example["target"].shape == (CHANNELS[target], 16, 16)
+
+
+def test_training_example_derives_the_gray_page() -> None:
+    row = page(0, color=png(255, 0, 0)).__dict__
+    assert (training_example(row, size=8, target="ab")[0]["ink"] == 127).all()  # L* of sRGB red
+    luma = {**row, "gray_from": "luma"}
+    assert (training_example(luma, size=8, target="ab")[0]["ink"] == 76).all()
+
+
+def test_page_without_colour_is_no_example() -> None:
+    assert training_example(page(0, gray=png(40)).__dict__, size=8, target="ab") == []

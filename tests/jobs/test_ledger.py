@@ -1,0 +1,300 @@
+"""The commit log of a colouring job, on disk and on a real S3 server."""
+
+import hashlib
+import pickle
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasets.archive import ChapterRef, write_zip
+from datasets.errors import BadUsageError, ObjectExistsError
+from datasets.storage import open_storage
+from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
+
+FINGERPRINT, OTHER = "a1" * 32, "b2" * 32
+JOB = {"weights_sha256": "c3" * 32, "settings": {"format": "jpeg"}, "config": {}}
+PAGES = [
+    PageRecord("1.png", "1.jpg", 0, "coloured", "00"),
+    PageRecord("ComicInfo.xml", "ComicInfo.xml", None, "kept", "11"),
+]
+REL = "volume 1/ep1.cbz"
+CHAPTERS, STAGED = f"{HOME}/chapters/", f"{HOME}/staged/"
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside."""
+
+
+@pytest.fixture(params=["local", "s3"])
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty output folder on each kind of storage."""
+    root = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
+    return f"{root}/out"
+
+
+def archive(text: str) -> bytes:
+    data = write_zip([("1.jpg", text.encode())])
+    assert data is not None
+    return data
+
+
+def manifest_of(data: bytes, *, rel: str = REL, fingerprint: str = FINGERPRINT, seconds: float = 1.0) -> Manifest:
+    digest = hashlib.sha256(data).hexdigest()
+    return Manifest(rel, f"/in/{rel}", "v1", fingerprint, "done", PAGES, digest, len(data), seconds=seconds)
+
+
+def keys(out: str, prefix: str = "") -> list[str]:
+    return sorted(entry.key for entry in open_storage(out).list(prefix))
+
+
+def kill_at(ledger: Ledger, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger's process dies as it is about to take this step."""
+
+    def die(*args: Any, **kwargs: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(ledger, step, die)
+
+
+def test_claim_is_for_one_fingerprint(out: str) -> None:
+    Ledger(out, FINGERPRINT).claim(JOB, replace=False)
+    Ledger(out, FINGERPRINT).claim(JOB, replace=False)
+    before = open_storage(out).read(f"{HOME}/job.json")
+    other = {**JOB, "weights_sha256": "d4" * 32, "settings": {"format": "png"}}
+    with pytest.raises(BadUsageError) as caught:
+        Ledger(out, OTHER).claim(other, replace=False)
+    for part in ("--out", FINGERPRINT[:16], OTHER[:16], "c3" * 6, "d4" * 6, "format jpeg", "format png", "--replace"):
+        assert part in str(caught.value)
+    assert open_storage(out).read(f"{HOME}/job.json") == before
+
+    Ledger(out, OTHER).claim(other, replace=True)
+    Ledger(out, OTHER).claim(other, replace=False)
+    with pytest.raises(BadUsageError):
+        Ledger(out, FINGERPRINT).claim(JOB, replace=False)
+
+
+def test_of_many_claims_one_wins(out: str) -> None:
+    barrier = threading.Barrier(4)
+
+    def claim(number: int) -> bool:
+        ledger = Ledger(out, f"{number}" * 64)
+        barrier.wait()
+        try:
+            ledger.claim(JOB, replace=False)
+        except BadUsageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(claim, range(4))) == 1
+
+
+def test_publish(out: str) -> None:
+    ledger = pickle.loads(pickle.dumps(Ledger(out, FINGERPRINT)))
+    data = archive("one")
+    mine = manifest_of(data)
+    assert ledger.publish(mine, data, replace=False) == mine
+    assert ledger.manifests() == {REL: mine}
+    assert keys(out) == [f"{CHAPTERS}{REL}.json", REL]
+    assert open_storage(out).read(REL) == data
+    if out.startswith("s3"):
+        metadata = {"sha256": mine.sha256, "fingerprint": FINGERPRINT, "source-version": "v1"}
+        assert open_storage(out).metadata(REL) == metadata
+
+
+def test_publish_from_a_file(out: str, tmp_path: Path) -> None:
+    data = archive("long")
+    (tmp_path / "chapter.cbz").write_bytes(data)
+    Ledger(out, FINGERPRINT).publish(manifest_of(data), tmp_path / "chapter.cbz", replace=False)
+    assert open_storage(out).read(REL) == data
+
+
+def test_manifest_travels_as_text() -> None:
+    mine = replace(manifest_of(b"x"), pages=[replace(PAGES[0], action="flagged", code="READ", message="カラー")])
+    assert Manifest.from_json(as_text(mine)) == mine
+    assert (mine.count("flagged"), mine.count("coloured")) == (1, 0)
+    assert manifest_of(b"x").count("kept") == 0  # ComicInfo.xml is no page
+
+
+def test_first_writer_wins(out: str) -> None:
+    Ledger(out, FINGERPRINT).claim(JOB, replace=False)
+    for round_number in range(3):
+        rel = f"ep{round_number}.cbz"
+        barrier = threading.Barrier(2)
+
+        def publish(text: str, rel: str = rel, barrier: threading.Barrier = barrier) -> tuple[bytes, Manifest]:
+            ledger, data = Ledger(out, FINGERPRINT), archive(text)
+            barrier.wait()
+            return data, ledger.publish(manifest_of(data, rel=rel), data, replace=False)
+
+        with ThreadPoolExecutor(2) as threads:
+            (one, held_by_one), (two, held_by_two) = threads.map(publish, ["one", "two"])
+        there = open_storage(out).read(rel)
+        assert there in (one, two)
+        assert held_by_one == held_by_two == manifest_of(there, rel=rel)
+        assert Ledger(out, FINGERPRINT).manifests()[rel] == held_by_one
+    assert keys(out, STAGED) == []
+
+
+def test_loser_gets_the_winners_manifest(out: str) -> None:
+    first, second = archive("first"), archive("second")
+    winner = Ledger(out, FINGERPRINT).publish(manifest_of(first), first, replace=False)
+    assert Ledger(out, FINGERPRINT).publish(manifest_of(second), second, replace=False) == winner
+    assert open_storage(out).read(REL) == first
+    assert keys(out, STAGED) == []
+
+
+def test_loser_commits_for_a_winner_that_died(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = archive("first"), archive("second")
+    dead = Ledger(out, FINGERPRINT)
+    kill_at(dead, "commit", monkeypatch)
+    with pytest.raises(Killed):
+        dead.publish(manifest_of(first), first, replace=False)
+    got = Ledger(out, FINGERPRINT).publish(manifest_of(second), second, replace=False)
+    assert got == manifest_of(first)
+    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(first)}
+    assert open_storage(out).read(REL) == first
+
+
+def test_retry_after_a_kill_with_the_very_same_bytes(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # BUG: the retry deletes the staged manifest (its name is the archive's sha256, so both runs share it) before it
+    # looks for it: the chapter, published by this job, is told to be foreign, and no later run can recover it.
+    data = archive("same")
+    dead = Ledger(out, FINGERPRINT)
+    kill_at(dead, "commit", monkeypatch)
+    with pytest.raises(Killed):
+        dead.publish(manifest_of(data), data, replace=False)
+    got = Ledger(out, FINGERPRINT).publish(manifest_of(data, seconds=2.0), data, replace=False)
+    assert got.sha256 == manifest_of(data).sha256
+    assert Ledger(out, FINGERPRINT).manifests()[REL] == got
+
+
+def test_winner_that_finishes_while_the_loser_looks(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # BUG: between the loser's look for a manifest and its look for a staged one the winner commits and cleans up;
+    # the loser sees neither, and tells a chapter of this job to be foreign.
+    first, second = archive("first"), archive("second")
+    winner, loser = Ledger(out, FINGERPRINT), Ledger(out, FINGERPRINT)
+    mine = manifest_of(first)
+    loser.storage.put(f"{STAGED}{REL}/{mine.sha256}.json", as_text(mine).encode())
+    loser.storage.put(REL, first, metadata={"sha256": mine.sha256})
+    look = loser.storage.stat
+    done: list[bool] = []
+
+    def look_then_winner_finishes(key: str) -> Any:
+        seen = look(key)
+        if key.startswith(CHAPTERS) and not done:
+            done.append(True)
+            winner.commit(mine)
+            winner.storage.delete(f"{STAGED}{REL}/{mine.sha256}.json")
+        return seen
+
+    monkeypatch.setattr(loser.storage, "stat", look_then_winner_finishes)
+    assert loser.publish(manifest_of(second), second, replace=False) == mine
+
+
+def test_foreign_file_is_left_alone(out: str) -> None:
+    open_storage(out).put(REL, b"not ours")
+    data = archive("mine")
+    with pytest.raises(ObjectExistsError, match=r"ep1\.cbz"):
+        Ledger(out, FINGERPRINT).publish(manifest_of(data), data, replace=False)
+    assert open_storage(out).read(REL) == b"not ours"
+    assert keys(out) == [REL]
+    assert Ledger(out, FINGERPRINT).manifests() == {}
+
+
+def test_older_weights_archive_is_not_taken_for_ours(out: str) -> None:
+    old, new = archive("old"), archive("new")
+    Ledger(out, OTHER).publish(manifest_of(old, fingerprint=OTHER), old, replace=False)
+    with pytest.raises(ObjectExistsError):
+        Ledger(out, FINGERPRINT).publish(manifest_of(new), new, replace=False)
+    assert open_storage(out).read(REL) == old
+
+
+def test_replace(out: str) -> None:
+    old, new = archive("old"), archive("new")
+    Ledger(out, OTHER).publish(manifest_of(old, fingerprint=OTHER), old, replace=False)
+    Ledger(out, FINGERPRINT).publish(manifest_of(new), new, replace=True)
+    assert open_storage(out).read(REL) == new
+    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(new)}
+    assert keys(out, STAGED) == []
+
+
+def test_recover_after_a_kill_between_archive_and_manifest(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = archive("one")
+    dead = Ledger(out, FINGERPRINT)
+    kill_at(dead, "commit", monkeypatch)
+    with pytest.raises(Killed):
+        dead.publish(manifest_of(data), data, replace=False)
+    assert dead.manifests() == {}
+
+    ledger = Ledger(out, FINGERPRINT)
+    assert list(ledger.recover(ledger.manifests())) == [manifest_of(data)]
+    assert ledger.manifests() == {REL: manifest_of(data)}
+    assert list(ledger.recover(ledger.manifests())) == []
+    ledger.sweep()
+    assert keys(out) == [f"{CHAPTERS}{REL}.json", REL]
+
+
+def test_nothing_is_recovered_that_was_not_published(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, staged = archive("was there"), archive("never put")
+    dead = Ledger(out, FINGERPRINT)
+    for rel in ("ep1.cbz", "ep2.cbz"):
+        with monkeypatch.context() as patch:
+            put = dead.storage.put
+
+            def stop_before_archive(
+                key: str, *args: Any, put: Callable[..., Any] = put, rel: str = rel, **kw: Any
+            ) -> Any:
+                if key == rel:
+                    raise Killed
+                return put(key, *args, **kw)
+
+            patch.setattr(dead.storage, "put", stop_before_archive)
+            with pytest.raises(Killed):
+                dead.publish(manifest_of(staged, rel=rel), staged, replace=False)
+    open_storage(out).put("ep2.cbz", before)  # somebody else's
+    assert len(keys(out, STAGED)) == 2
+
+    ledger = Ledger(out, FINGERPRINT)
+    assert list(ledger.recover({})) == []
+    assert ledger.manifests() == {}
+    data = archive("again")
+    assert ledger.publish(manifest_of(data, rel="ep1.cbz"), data, replace=False) == manifest_of(data, rel="ep1.cbz")
+    assert open_storage(out).read("ep2.cbz") == before
+
+
+def test_recover_takes_what_lies_there_of_several_staged(out: str) -> None:
+    one, two = archive("one"), archive("two")
+    storage = open_storage(out)
+    for data in (one, two):
+        storage.put(f"{STAGED}{REL}/{manifest_of(data).sha256}.json", as_text(manifest_of(data)).encode())
+    storage.put(REL, two)
+    ledger = Ledger(out, FINGERPRINT)
+    assert list(ledger.recover({})) == [manifest_of(two)]
+
+
+def test_sweep_takes_only_leftovers(out: str) -> None:
+    ledger = Ledger(out, FINGERPRINT)
+    ledger.claim(JOB, replace=False)
+    data = archive("one")
+    ledger.publish(manifest_of(data), data, replace=False)
+    for key in (f"{HOME}/pieces/{REL}/x/000000.zip", f"{STAGED}{REL}/x.json"):
+        ledger.storage.put(key, b"{}")
+    ledger.sweep()
+    assert keys(out) == sorted([f"{CHAPTERS}{REL}.json", f"{HOME}/job.json", REL])
+
+
+def test_covers() -> None:
+    ledger = Ledger("/nowhere", FINGERPRINT)
+    ref = ChapterRef("/in", REL, REL, "zip", 1, "v1")
+    mine = manifest_of(b"x")
+    assert ledger.covers(mine, ref)
+    assert ledger.covers(replace(mine, status="quarantined"), ref)
+    assert not ledger.covers(None, ref)
+    assert not ledger.covers(mine, replace(ref, version="v2"))
+    assert not ledger.covers(replace(mine, fingerprint=OTHER), ref)
