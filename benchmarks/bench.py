@@ -76,11 +76,11 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
     pages = 0
     for ref in find_chapters(source):
-        stretches = watch("open", lambda ref=ref: list(stages.open_stretches(stages.Todo(ref, False), ledger)))  # type: ignore[misc]
+        stretches = watch("open", lambda ref=ref: list(stages.open_stretches(stages.Todo(ref, False), ledger, "jpeg")))  # type: ignore[misc]
         for stretch in stretches:
             chapter = open_chapter(ref)
             for work in stretch.works:
-                work.data = watch("read", lambda c=chapter, w=work: c.read(w.member.name))  # type: ignore[misc]
+                work.data = watch("read", lambda c=chapter, w=work: c.read(w.member))  # type: ignore[misc]
                 if work.member.index is None:
                     continue
                 pages += 1

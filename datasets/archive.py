@@ -6,6 +6,7 @@ The seam for more formats is `_OPENERS`: kind of chapter -> reader. A chapter's 
 
 import hashlib
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ from datasets.errors import BadUsageError, ChapterUnreadableError, ObjectNotFoun
 from datasets.page import IMAGE_SUFFIXES
 from datasets.storage import Entry, Storage, open_storage, split_uri
 
+OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log: no chapters there
 ZIP_SUFFIXES = frozenset({".cbz", ".zip"})
 LATER_SUFFIXES = frozenset({".cbr", ".rar", ".cb7", ".7z", ".cbt", ".pdf", ".epub"})
 ARCHIVE_SUFFIXES = ZIP_SUFFIXES | LATER_SUFFIXES
@@ -58,11 +60,16 @@ class ChapterRef:
 
 @dataclass(frozen=True)
 class Member:
-    """A file in a chapter. index: its place among the pages in reading order (natural sort), None for other files."""
+    """A file in a chapter.
+
+    index: its place among the pages in reading order (natural sort), None for other files. place: in the archive, where
+    two members may have one name.
+    """
 
     name: str
     size: int
     index: int | None
+    place: int = 0
 
 
 def is_image(name: str) -> bool:
@@ -91,6 +98,8 @@ def find_chapters(uri: str) -> Iterator[ChapterRef]:
     for entry in storage.list():
         found = True
         path = PurePosixPath(entry.key)
+        if OUTPUT_HOME in path.parts:
+            continue
         if path.suffix.lower() in ARCHIVE_SUFFIXES and not path.name.startswith("._"):
             yield _archive_ref(storage.uri, entry)
             continue
@@ -98,8 +107,12 @@ def find_chapters(uri: str) -> Iterator[ChapterRef]:
         for finished in [name for name in folders if name and not f"{folder}/".startswith(f"{name}/")]:
             yield from _folder_ref(storage.uri, last, finished, folders.pop(finished))
         folders.setdefault(folder, []).append(entry)
+    own = folders.pop("", [])
     for folder, entries in folders.items():
         yield from _folder_ref(storage.uri, last, folder, entries)
+    if own and next(storage.list(f"{last}/"), None) is not None:
+        last = f"{last} (its own pages)"  # the name is taken by a folder in it
+    yield from _folder_ref(storage.uri, last, "", own)
     if not found:
         raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
 
@@ -132,8 +145,9 @@ class Chapter(ABC):
 
     def __init__(self, members: Iterable[tuple[str, int]]) -> None:
         listed = list(members)
-        order = {name: i for i, name in enumerate(sorted((n for n, _ in listed if is_image(n)), key=_natural))}
-        self.members = [Member(name, size, order.get(name)) for name, size in listed]
+        pages = [place for place, (name, _) in enumerate(listed) if is_image(name)]
+        order = {place: i for i, place in enumerate(sorted(pages, key=lambda place: _natural(listed[place][0])))}
+        self.members = [Member(name, size, order.get(place), place) for place, (name, size) in enumerate(listed)]
         if not order:
             raise ChapterUnreadableError("NO_PAGES", "no images in it")
 
@@ -144,8 +158,16 @@ class Chapter(ABC):
         return [member for _, member in sorted(pages, key=lambda pair: pair[0])]
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
+    def read(self, member: Member) -> bytes:
         """A member's bytes. Raises PageUnreadableError READ where they can not be had whole."""
+
+    def salvage(self, member: Member) -> bytes:
+        """What can be had of a member that `read` refuses; may be nothing."""
+        return b""
+
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError,
+            ValueError)  # fmt: skip
 
 
 class ZipChapter(Chapter):
@@ -156,18 +178,29 @@ class ZipChapter(Chapter):
             raise ChapterUnreadableError("EMPTY", "the archive has no bytes")
         try:
             self._zip = zipfile.ZipFile(storage.open(ref.key))
-        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        except _DAMAGED as error:
             raise ChapterUnreadableError("BROKEN", f"not a whole ZIP archive: {error}") from error
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
-        if any(info.flag_bits & 1 for info in infos):
+        self._infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        if any(info.flag_bits & 1 for info in self._infos):
             raise ChapterUnreadableError("PASSWORD", "the archive is encrypted; take the password off")
-        super().__init__((info.filename, info.file_size) for info in infos)
+        super().__init__((info.filename, info.file_size) for info in self._infos)
 
-    def read(self, name: str) -> bytes:
+    def read(self, member: Member) -> bytes:
         try:
-            return self._zip.read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise PageUnreadableError("READ", f"{name}: {error}") from error
+            return self._zip.read(self._infos[member.place])
+        except _DAMAGED as error:
+            raise PageUnreadableError("READ", f"{member.name}: {error}") from error
+
+    def salvage(self, member: Member) -> bytes:
+        parts: list[bytes] = []
+        try:
+            with self._zip.open(self._infos[member.place]) as file:
+                file._expected_crc = None  # type: ignore[attr-defined]  # zipfile has no public way to read on
+                while part := file.read(4096):
+                    parts.append(part)
+        except _DAMAGED:
+            pass
+        return b"".join(parts)
 
 
 class FolderChapter(Chapter):
@@ -179,11 +212,11 @@ class FolderChapter(Chapter):
         archives = ARCHIVE_SUFFIXES  # an archive that lies in the folder is a chapter of its own
         super().__init__((n, size) for n, size in members if PurePosixPath(n).suffix.lower() not in archives)
 
-    def read(self, name: str) -> bytes:
+    def read(self, member: Member) -> bytes:
         try:
-            return self._folder.read(name)
+            return self._folder.read(member.name)
         except ObjectNotFoundError as error:
-            raise PageUnreadableError("READ", f"{name}: {error}") from error
+            raise PageUnreadableError("READ", f"{member.name}: {error}") from error
 
 
 def _open_later(storage: Storage, ref: ChapterRef) -> Chapter:

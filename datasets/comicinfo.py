@@ -4,7 +4,7 @@ import io
 from xml.etree import ElementTree
 
 from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import DefusedXMLParser, parse
 
 COMIC_INFO = "ComicInfo.xml"
 _NOTE = "Coloured by mangahue."
@@ -16,7 +16,8 @@ def mark_colored(data: bytes) -> bytes:
     data: the file. What is not well-formed XML, or tries to expand entities, comes back as it is.
     """
     try:
-        tree = parse(io.BytesIO(data), forbid_dtd=True)
+        keeper = DefusedXMLParser(target=ElementTree.TreeBuilder(insert_comments=True), forbid_dtd=True)
+        tree = parse(io.BytesIO(data), parser=keeper)
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError):
         return data
     root = tree.getroot()
@@ -25,11 +26,13 @@ def mark_colored(data: bytes) -> bytes:
     namespace = root.tag.removesuffix("ComicInfo")
     _child(root, f"{namespace}BlackAndWhite").text = "No"
     notes = _child(root, f"{namespace}Notes")
-    lines = (notes.text or "").splitlines()
-    if _NOTE not in lines:
-        notes.text = "\n".join([*lines, _NOTE])
+    if _NOTE not in (notes.text or "").split("\n"):
+        notes.text = f"{notes.text}\n{_NOTE}" if notes.text else _NOTE
     out = io.BytesIO()
-    tree.write(out, encoding="utf-8", xml_declaration=True)
+    try:
+        tree.write(out, encoding="utf-8", xml_declaration=True)
+    except RecursionError:  # nested without end
+        return data
     return out.getvalue()
 
 

@@ -132,9 +132,15 @@ class ShardSet:
                         yield Page.from_row(row)
 
     def sample(self, split: str, limit: int) -> list[Page]:
-        """At most `limit` pages with colour, evenly spread over the split."""
-        stride = max(1, -(-self.pages(split) // limit))
-        return [page for i, page in enumerate(self.read(split)) if i % stride == 0 and page.color is not None][:limit]
+        """Pages with colour, evenly spread over the split: `limit` at most, half of it at least. Holds twice as many."""
+        kept: list[Page] = []
+        stride = 1
+        for i, page in enumerate(page for page in self.read(split) if page.color is not None):
+            if i % stride == 0:
+                kept.append(page)
+            if len(kept) == 2 * limit:
+                kept, stride = kept[::2], 2 * stride
+        return kept[:: -(-len(kept) // limit) or 1]
 
     def rows(self, split: str, *, num_cpus: float) -> "ray.data.Dataset":
         """The rows of a split as they are stored (datasets.page.SCHEMA). num_cpus: CPUs that a task asks for."""

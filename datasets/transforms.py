@@ -20,8 +20,9 @@ def resize_for(image_size: int) -> int:
 class Augment:
     """Random crop and left-right flip of each example, and a jitter of its saturation; never of its hue.
 
-    image_size: S. saturation: the factor is uniform in [1 - saturation, 1 + saturation]. Draws from torch's generator
-    for the CPU, so a seeded process repeats itself.
+    image_size: S. saturation: the factor is uniform in [1 - saturation, 1 + saturation], but no larger than the page's
+    most vivid pixel has room for: what would be cut off would turn in hue. Draws from torch's generator for the CPU,
+    so a seeded process repeats itself.
     """
 
     def __init__(self, image_size: int, target: str, saturation: float) -> None:
@@ -35,11 +36,19 @@ class Augment:
         both = torch.stack([self._geometry(example) for example in both])
         ink, target = both[:, :1], both[:, 1:]
         factor = 1 + self._saturation * (2 * torch.rand(len(both), 1, 1, 1) - 1).to(both.device)
+        gray = torch.zeros_like(target[:, :1])
         if self._target == "rgb":
             weights = torch.tensor(_LUMA, device=both.device).view(1, 3, 1, 1)
             gray = (target * weights).sum(1, keepdim=True)
-            return ink, (gray + factor * (target - gray)).clamp(-1, 1)
-        return ink, (target * factor).clamp(-1, 1)
+        colour = target - gray
+        factor = torch.minimum(factor, _room(gray, colour))
+        return ink, (gray + factor * colour).clamp(-1, 1)
+
+
+def _room(gray: Tensor, colour: Tensor) -> Tensor:
+    """(B, 1, 1, 1) the largest factor, at least 1, by which `colour` may grow and `gray` + colour stay in [-1, 1]."""
+    wall = torch.where(colour > 0, 1 - gray, 1 + gray)
+    return (wall / colour.abs().clamp_min(1e-6)).amin(dim=(1, 2, 3), keepdim=True).clamp_min(1)
 
 
 def encode_ink(ink: Tensor) -> Tensor:

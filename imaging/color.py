@@ -141,18 +141,32 @@ def _inverse_f(f: F32) -> F32:
 def is_color_page(rgb: U8, *, chroma: float = 12.0, share: float = 0.005) -> bool:
     """Whether a page is already in colour, a tint over the whole page (yellowed paper, a JPEG cast) aside.
 
-    rgb: (H, W, 3) sRGB. The page is looked at with its longer side at 256 pixels. The median chroma of each level of
-    lightness is taken for the tint and subtracted; what is left counts as colour where it is longer than `chroma`
-    (CIELAB units). True if more than `share` of the pixels are in colour.
+    rgb: (H, W, 3) sRGB. The page is looked at with its longer side at 256 pixels. The tint, a straight line of ab over
+    L that most pixels keep to, is subtracted, as far as a tint goes; what is left counts as colour where it is longer
+    than `chroma` (CIELAB units). True if more than `share` of the pixels are in colour.
     """
     height, width = rgb.shape[:2]
     scale = min(1.0, 256 / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     lab = to_lab(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)).reshape(-1, 3)
-    level = np.clip(lab[:, 0] / 10, 0, 9).astype(np.int64)
-    residual = lab[:, 1:].copy()
-    for step in np.unique(level):
-        at = level == step
-        residual[at] -= np.median(residual[at], axis=0)
-    spread = np.hypot(residual[:, 0], residual[:, 1])
-    return bool((spread > chroma).mean() > share)
+    residual = lab[:, 1:] - _tint(lab)
+    return bool((np.hypot(residual[:, 0], residual[:, 1]) > chroma).mean() > share)
+
+
+_MOST_TINT = 25.0  # chroma of the yellowest paper; what goes beyond it is colour
+_TINT_ROUNDS = 8
+
+
+def _tint(lab: F32) -> F32:
+    """(N, 2) ab of the page's tint at each pixel's lightness: a line fitted to the least sum of distances."""
+    basis = np.stack([np.ones(len(lab), np.float32), lab[:, 0] / 100], axis=1)
+    weight = np.ones(len(lab), np.float32)
+    tint = np.zeros_like(lab[:, 1:])
+    for _ in range(_TINT_ROUNDS):  # weights of 1 / distance turn least squares into least distances
+        weighted = basis * weight[:, None]
+        line = np.linalg.lstsq(weighted.T @ basis + 1e-6 * np.eye(2), weighted.T @ lab[:, 1:], rcond=None)[0]
+        tint = (basis @ line).astype(np.float32)
+        distance = np.hypot(*(lab[:, 1:] - tint).T)
+        weight = (1 / np.maximum(distance, 1)).astype(np.float32)
+    length = np.hypot(tint[:, 0], tint[:, 1])
+    return tint * np.minimum(1, _MOST_TINT / np.maximum(length, _MOST_TINT))[:, None]

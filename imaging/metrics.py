@@ -25,7 +25,7 @@ def ciede2000_map(one: F32, other: F32) -> F32:
     c2, h2 = np.hypot(a2 * stretch, b2), np.arctan2(b2, a2 * stretch)
     turn = (h2 - h1 + np.pi) % (2 * np.pi) - np.pi
     hue_step = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2)
-    hue = np.where(c1 * c2 > 0, h1 + turn / 2, h1 + h2)
+    hue = h1 + turn / 2
     chroma, light = (c1 + c2) / 2, (l1 + l2) / 2
     t = (
         1

@@ -43,6 +43,7 @@ class IngestConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.color or self.gray), "color", self.color, "give --color, --gray, or both")
+        require(self.seed >= 0, "seed", self.seed, "give a whole number from 0 up")
 
 
 def main(config: IngestConfig) -> Exit:

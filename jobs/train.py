@@ -57,6 +57,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")
+        require(self.seed >= 0, "seed", self.seed, "give a whole number from 0 up")
         require(0 <= self.saturation_jitter <= 1, "saturation_jitter", self.saturation_jitter, "it lies in [0, 1]")
         require(self.eval_every >= 1, "eval_every", self.eval_every, "it must be at least 1 step")
         require(self.num_workers >= 0, "num_workers", self.num_workers, "give 0 for automatic, or a count")
@@ -70,7 +71,8 @@ class TrainConfig:
                 learning_rate=self.learning_rate,
             )
         except ValueError as error:
-            raise BadUsageError(f"--variant {self.variant}: {error}") from error
+            option_name, _, told = str(error).partition(" ")  # the variant's config names its own field first
+            raise BadUsageError(f"--{option_name.replace('_', '-')} {told}") from error
 
 
 def main(config: TrainConfig) -> Exit:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from models.checkpoint import CheckpointError, fingerprint, from_bytes, parse_card
+from models.checkpoint import CheckpointError, fingerprint, from_bytes, parse_card, restore_module
 from models.pix2pix import Pix2Pix
 from models.variant import Variant
 
@@ -34,7 +34,7 @@ def load(card: bytes, weights: bytes) -> tuple[Variant, dict[str, Any]]:
         raise CheckpointError("model.safetensors is not the file that model.json describes (sha256 differs); copy both")
     try:
         variant = build(parsed["variant"], parsed["config"])
-        variant.generator().load_state_dict(from_bytes(weights))
+        restore_module(variant.generator(), from_bytes(weights))
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the model does not rebuild: {error}") from error
     return variant, parsed

@@ -31,6 +31,17 @@ def split_state(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
+def restore_module(module: torch.nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put a network's tensors back. Raises CheckpointError unless names and shapes are just its own."""
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    if differing := sorted(own.keys() ^ state.keys()):
+        raise CheckpointError(f"tensors that only one of network and checkpoint has: {', '.join(differing[:8])}")
+    for name, value in state.items():
+        if value.shape != own[name]:
+            raise CheckpointError(f"{name!r} is {tuple(value.shape)} in the checkpoint, {tuple(own[name])} here")
+    module.load_state_dict(dict(state))
+
+
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The running tensors of an optimizer: {"<parameter number>.<name>": tensor}. Rates come from the schedule."""
     return {
@@ -41,7 +52,10 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
-    """Put `optimizer_state` back. Raises CheckpointError where it belongs to other parameters."""
+    """Put `optimizer_state` back. Raises CheckpointError where it belongs to other parameters.
+
+    Empty, as before the first step, or whole: the same tensors for each parameter.
+    """
     whole = optimizer.state_dict()
     shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
@@ -49,9 +63,13 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tens
         number, _, name = key.partition(".")
         if not number.isdigit() or int(number) >= len(shapes):
             raise CheckpointError(f"optimizer state {key!r} belongs to no parameter of this model")
-        if value.dim() and value.shape != shapes[int(number)]:
-            raise CheckpointError(f"optimizer state {key!r} is {tuple(value.shape)}, not {tuple(shapes[int(number)])}")
+        wanted = () if name == "step" else tuple(shapes[int(number)])
+        if tuple(value.shape) != wanted:
+            raise CheckpointError(f"optimizer state {key!r} is {tuple(value.shape)}, not {wanted}")
         slots.setdefault(int(number), {})[name] = value
+    names = {frozenset(slot) for slot in slots.values()}
+    if slots and (len(slots) < len(shapes) or len(names) > 1):
+        raise CheckpointError(f"optimizer state covers {len(slots)} of {len(shapes)} parameters, or some in part")
     whole["state"] = slots
     optimizer.load_state_dict(whole)
 
@@ -65,7 +83,7 @@ def from_bytes(data: bytes) -> dict[str, Tensor]:
     """Read `to_bytes` back. Raises CheckpointError if `data` is not a safetensors file."""
     try:
         return safetensors.torch.load(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"not a safetensors file ({error}); give the model.safetensors of a training") from error
 
 
@@ -78,9 +96,11 @@ def parse_card(data: bytes) -> dict[str, Any]:
     """Read a model card (model.json). Raises CheckpointError unless it names variant, config and weights."""
     try:
         card = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"the model card is not JSON: {error}") from error
     missing = [key for key in ("variant", "config", "weights_sha256") if not isinstance(card, dict) or key not in card]
     if missing:
         raise CheckpointError(f"the model card lacks {', '.join(missing)}; give the folder that train.py published")
+    if not isinstance(card["config"], dict):
+        raise CheckpointError("the model card's config is no table of options; give the folder that train.py published")
     return card

@@ -3,6 +3,7 @@
 B batch; S side of the image. Ink (B, 1, S, S) -> target (B, C, S, S), both in [-1, 1].
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,11 +15,19 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from imaging.target import CHANNELS
-from models.checkpoint import CheckpointError, join_state, optimizer_state, restore_optimizer, split_state
+from models.checkpoint import (
+    CheckpointError,
+    join_state,
+    optimizer_state,
+    restore_module,
+    restore_optimizer,
+    split_state,
+)
 from models.layers import PatchDiscriminator, autocast_dtype, init_normal
 from models.losses import vanilla_gan_loss
 from models.variant import Variant, Wrap
 
+_PARTS = ("generator", "average", "discriminator", "generator_optimizer", "discriminator_optimizer")
 _DEEPEST = 8  # U-Net 256: eight halvings take 256 pixels to one
 
 
@@ -41,13 +50,17 @@ class Pix2PixConfig:
         if self.target not in CHANNELS:
             raise ValueError(f"target is {self.target!r}; choose one of {', '.join(CHANNELS)}")
         if self.image_size < 32 or self.image_size % 32:
-            raise ValueError(f"image size is {self.image_size}; pix2pix needs a multiple of 32, at least 32")
+            raise ValueError(f"image_size is {self.image_size}; pix2pix needs a multiple of 32, at least 32")
         if self.base_channels < 1:
-            raise ValueError(f"base channels is {self.base_channels}; it must be at least 1 (published: 64)")
+            raise ValueError(f"base_channels is {self.base_channels}; it must be at least 1 (published: 64)")
         if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema decay is {self.ema_decay}; it lies in [0, 1)")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning rate is {self.learning_rate}; it must be above 0 (published: 0.0002)")
+            raise ValueError(f"ema_decay is {self.ema_decay}; it lies in [0, 1)")
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(
+                f"learning_rate is {self.learning_rate}; it must be above 0 and below 1 (published: 0.0002)"
+            )
+        if not 0 <= self.l1_weight < math.inf:
+            raise ValueError(f"l1_weight is {self.l1_weight}; it is a number from 0 up (published: 100)")
 
 
 class _Block(nn.Module):
@@ -122,7 +135,11 @@ class Pix2Pix(Variant):
         self._average: AveragedModel | None = None
 
     def generator(self) -> nn.Module:
-        return _unwrapped(self._generator) if self._average is None else self._average.module
+        return self.trained_generator() if self._average is None else self._average.module
+
+    def trained_generator(self) -> nn.Module:
+        """The network whose average `generator` is."""
+        return _unwrapped(self._generator)
 
     def discriminator(self) -> nn.Module:
         """The PatchGAN, for its parameter count; it is not published."""
@@ -131,7 +148,7 @@ class Pix2Pix(Variant):
     def start_training(self, wrap: Wrap) -> None:
         self._generator = wrap(self._generator.to(memory_format=torch.channels_last))
         self._discriminator = wrap(self._discriminator.to(memory_format=torch.channels_last))
-        self._average = AveragedModel(_unwrapped(self._generator), avg_fn=self._averaged, use_buffers=True)
+        self._average = AveragedModel(self.trained_generator(), avg_fn=self._averaged, use_buffers=True)
         adam = {"lr": self.config.learning_rate, "betas": (0.5, 0.999)}
         self._generator_optimizer = torch.optim.Adam(self._generator.parameters(), **adam)
         self._discriminator_optimizer = torch.optim.Adam(self._discriminator.parameters(), **adam)
@@ -177,14 +194,14 @@ class Pix2Pix(Variant):
             (fooled + self.config.l1_weight * l1).backward()
         self._generator_optimizer.step()
         assert self._average is not None
-        self._average.update_parameters(_unwrapped(self._generator))
+        self._average.update_parameters(self.trained_generator())
         return fooled.detach(), l1.detach()
 
     def training_state(self) -> dict[str, Tensor]:
         assert self._average is not None
         return join_state(
             {
-                "generator": _unwrapped(self._generator).state_dict(),
+                "generator": self.trained_generator().state_dict(),
                 "average": self._average.state_dict(),
                 "discriminator": self.discriminator().state_dict(),
                 "generator_optimizer": optimizer_state(self._generator_optimizer),
@@ -195,13 +212,15 @@ class Pix2Pix(Variant):
     def load_training_state(self, state: dict[str, Tensor]) -> None:
         parts = split_state(state)
         assert self._average is not None
+        if unknown := set(parts) - set(_PARTS):
+            raise CheckpointError(f"the checkpoint has parts that pix2pix has not: {', '.join(sorted(unknown))}")
         try:
-            _unwrapped(self._generator).load_state_dict(parts["generator"])
-            self._average.load_state_dict(parts["average"])
-            self.discriminator().load_state_dict(parts["discriminator"])
-            restore_optimizer(self._generator_optimizer, parts["generator_optimizer"])
-            restore_optimizer(self._discriminator_optimizer, parts["discriminator_optimizer"])
-        except (KeyError, RuntimeError) as error:
+            restore_module(self.trained_generator(), parts["generator"])
+            restore_module(self._average, parts["average"])
+            restore_module(self.discriminator(), parts["discriminator"])
+            restore_optimizer(self._generator_optimizer, parts.get("generator_optimizer", {}))
+            restore_optimizer(self._discriminator_optimizer, parts.get("discriminator_optimizer", {}))
+        except (KeyError, CheckpointError) as error:
             raise CheckpointError(f"the checkpoint does not fit this pix2pix: {error}") from error
 
 

@@ -57,11 +57,12 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Le
     on_gpu = cluster.on_gpu(recipe.device)
     actors = recipe.num_actors or cluster.actors(on_gpu)
     share = cluster.cpu_share()
+    cut = {"ledger": ledger, "image_format": recipe.image_format}
     rows = ray.data.from_items([stages.to_row(item) for item in todo], override_num_blocks=len(todo))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
     # asks for a little more or less than its neighbours.
     return (
-        rows.flat_map(stages.open_row, fn_kwargs={"ledger": ledger}, num_cpus=share / 4)
+        rows.flat_map(stages.open_row, fn_kwargs=cut, num_cpus=share / 4)
         .map(stages.prepare_row, fn_kwargs={"ledger": ledger, "image_size": recipe.image_size}, num_cpus=share)
         .map(
             Painter,
@@ -70,5 +71,5 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Le
             num_cpus=share * 0.9,
             num_gpus=1 if on_gpu else 0,
         )
-        .map(stages.finish_row, fn_kwargs={"ledger": ledger, "image_format": recipe.image_format}, num_cpus=share)
+        .map(stages.finish_row, fn_kwargs=cut, num_cpus=share)
     )

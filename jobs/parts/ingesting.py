@@ -153,7 +153,7 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
             if member is None or edition is None:
                 continue
             try:
-                data = opened[side].read(member.name)
+                data = opened[side].read(member)
                 pixels[side] = decode(data)
                 picture[side] = data
             except (PageUnreadableError, StorageError) as error:

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets.archive import ChapterRef
-from datasets.errors import BadUsageError, ObjectExistsError
+from datasets.archive import OUTPUT_HOME, ChapterRef
+from datasets.errors import BadUsageError, ObjectExistsError, ObjectNotFoundError
 from datasets.storage import Storage, open_storage
 from jobs.parts.outcome import as_json
 
-HOME = "_mangahue"
+HOME = OUTPUT_HOME
 SUCCESS = "_SUCCESS"
 _JOB = f"{HOME}/job.json"
 _READERS = 32  # requests at once while planning: they wait, they don't work
@@ -104,6 +104,28 @@ class Ledger:
             found = [Manifest.from_json(data) for data in readers.map(self.storage.read, keys)]
         return {manifest.rel: manifest for manifest in found}
 
+    def manifest(self, rel: str) -> Manifest | None:
+        """The manifest of one chapter."""
+        try:
+            return Manifest.from_json(self.storage.read(f"{HOME}/chapters/{rel}.json"))
+        except ObjectNotFoundError:
+            return None
+
+    def begin_folder(self, rel: str) -> None:
+        """Before the first page of a folder chapter is put: make sure that what lies there is ours to overwrite.
+
+        Raises ObjectExistsError where files lie at its place that no run of this job put there.
+        """
+        mark = f"{HOME}/staged/{rel}/begun"
+        there = next(self.storage.list(f"{rel}/"), None)
+        if self.storage.stat(mark) is None:
+            if there is not None:
+                raise ObjectExistsError(
+                    f"{self.storage.uri}/{there.key} is there already, and not by this job; move it away, or give "
+                    "another --out"
+                )
+            self.storage.put(mark, b"")
+
     def covers(self, manifest: Manifest | None, ref: ChapterRef) -> bool:
         """Whether a manifest says that this very source is done by these very weights and settings."""
         return manifest is not None and (manifest.fingerprint, manifest.version) == (self.fingerprint, ref.version)
@@ -125,8 +147,10 @@ class Ledger:
         try:
             self.storage.put(manifest.rel, archive, if_absent=not replace, metadata=metadata, content_type=content)
         except ObjectExistsError:
-            self.storage.delete(staged)
-            return self._adopt(manifest.rel)
+            try:
+                return self._adopt(manifest.rel)
+            finally:
+                self.storage.delete(staged)
         self.commit(manifest)
         self.storage.delete(staged)
         return manifest
@@ -151,19 +175,22 @@ class Ledger:
 
     def _adopt(self, rel: str) -> Manifest:
         """The manifest of what lies at `rel`: committed, or staged by the run that put it."""
-        key = f"{HOME}/chapters/{rel}.json"
-        if self.storage.stat(key):
-            manifest = Manifest.from_json(self.storage.read(key))
-            if manifest.fingerprint == self.fingerprint:
-                return manifest
+        if (committed := self._committed(rel)) is not None:
+            return committed
         staged = [entry.key for entry in self.storage.list(f"{HOME}/staged/{rel}/")]
-        manifest_found = self._published(rel, staged)
-        if manifest_found is None:
-            raise ObjectExistsError(
-                f"{self.storage.uri}/{rel} is there already, and not by this job; move it away, or give another --out"
-            )
-        self.commit(manifest_found)
-        return manifest_found
+        published = self._published(rel, staged)
+        if published is not None:
+            self.commit(published)
+            return published
+        if (committed := self._committed(rel)) is not None:  # its writer was faster than this look
+            return committed
+        raise ObjectExistsError(
+            f"{self.storage.uri}/{rel} is there already, and not by this job; move it away, or give another --out"
+        )
+
+    def _committed(self, rel: str) -> Manifest | None:
+        manifest = self.manifest(rel)
+        return manifest if manifest is not None and manifest.fingerprint == self.fingerprint else None
 
     def _published(self, rel: str, staged: list[str]) -> Manifest | None:
         if not staged or self.storage.stat(rel) is None:

@@ -5,12 +5,15 @@ reads file names of the form [chapter]_[page].
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from datasets.archive import Chapter, ChapterRef, Member, chapter_and_page, find_chapters, open_chapter, plain
 from datasets.errors import BadUsageError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,20 +77,9 @@ def pair_editions(color: Sequence[Edition], gray: Sequence[Edition]) -> list[tup
 
     Where both sides have one chapter only, they are a pair whatever their names.
     """
-    pairs: list[tuple[Edition | None, Edition | None]] = []
-    left = {edition.rel: edition for edition in gray}
-    alone = []
-    for edition in color:
-        (pairs.append((edition, left.pop(edition.rel))) if edition.rel in left else alone.append(edition))
-    by_name: dict[str, list[Edition]] = {}
-    for edition in left.values():
-        by_name.setdefault(_name(edition), []).append(edition)
-    names = [_name(edition) for edition in alone]
-    for edition in alone:
-        name = _name(edition)
-        unique = names.count(name) == 1 and len(by_name.get(name, [])) == 1
-        pairs.append((edition, left.pop(by_name[name][0].rel) if unique else None))
-    return pairs + [(None, edition) for edition in left.values()]
+    if len(color) == len(gray) == 1:
+        return [(color[0], gray[0])]
+    return _paired(color, gray, [lambda edition: edition.rel, _name])
 
 
 def _name(edition: Edition) -> str:
@@ -95,23 +87,40 @@ def _name(edition: Edition) -> str:
 
 
 def pair_pages(color: Sequence[Member], gray: Sequence[Member]) -> list[tuple[Member | None, Member | None]]:
-    """Each page once, in the reading order of the colour edition; gray pages without a partner follow."""
-    pairs: list[tuple[Member | None, Member | None]] = []
-    by_path = {str(PurePosixPath(page.name).with_suffix("")): page for page in gray}
-    by_number: dict[str, list[Member]] = {}
-    for page in gray:
-        by_number.setdefault(_number(page), []).append(page)
-    used: set[str] = set()
-    for page in color:
-        partner = by_path.get(str(PurePosixPath(page.name).with_suffix("")))
-        if partner is None and len(by_number.get(_number(page), [])) == 1:
-            partner = by_number[_number(page)][0]
-        if partner is not None and partner.name in used:
-            partner = None
-        if partner is not None:
-            used.add(partner.name)
-        pairs.append((page, partner))
-    return pairs + [(None, page) for page in gray if page.name not in used]
+    """Each page once, in the reading order of the colour edition; gray pages without a partner follow.
+
+    By name first, then by name without extension, then by number; each where it is unique on both sides.
+    """
+    return _paired(color, gray, [lambda page: page.name, _stem, _number])
+
+
+def _paired(
+    color: Sequence[T], gray: Sequence[T], keys: Sequence[Callable[[T], str]]
+) -> list[tuple[T | None, T | None]]:
+    """Pair what agrees in a key that is unique among those still alone on either side; the best key goes first."""
+    partner: dict[int, int] = {}
+    for key in keys:
+        alone = [_by_key(color, key, set(partner)), _by_key(gray, key, set(partner.values()))]
+        for value, places in alone[0].items():
+            if len(places) == 1 and len(alone[1].get(value, [])) == 1:
+                partner[places[0]] = alone[1][value][0]
+    pairs: list[tuple[T | None, T | None]] = [
+        (item, gray[partner[i]] if i in partner else None) for i, item in enumerate(color)
+    ]
+    taken = set(partner.values())
+    return pairs + [(None, item) for i, item in enumerate(gray) if i not in taken]
+
+
+def _by_key(items: Sequence[T], key: Callable[[T], str], taken: set[int]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for place, item in enumerate(items):
+        if place not in taken:
+            found.setdefault(key(item), []).append(place)
+    return found
+
+
+def _stem(page: Member) -> str:
+    return str(PurePosixPath(page.name).with_suffix(""))
 
 
 def _number(page: Member) -> str:

@@ -6,11 +6,12 @@ A stretch is some neighbouring members of one chapter. S: side of the square the
 
 import hashlib
 import io
+import itertools
 import pickle
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,10 +42,12 @@ class Todo:
 class Work:
     """A member on its way. data: its bytes as they came. gray: (S, S) levels, chroma: (S, S, 2) ab of a page to colour.
 
-    action, code, message: as in ledger.PageRecord.
+    action, code, message: as in ledger.PageRecord. kept_name, coloured_name: of the two one is its name in the output.
     """
 
     member: Member
+    kept_name: str
+    coloured_name: str
     data: bytes = b""
     gray: U8 | None = None
     chroma: np.ndarray | None = None
@@ -61,13 +64,12 @@ class Stretch:
     number: int = 0
     of: int = 1
     works: list[Work] = field(default_factory=list)
-    names: frozenset[str] = frozenset()  # of all members of the chapter, lower case
     outcome: Manifest | None = None
     ready: bool = False  # put aside, by this run or an earlier one
     seconds: float = 0.0
 
 
-def open_stretches(todo: Todo, ledger: Ledger) -> Iterator[Stretch]:
+def open_stretches(todo: Todo, ledger: Ledger, image_format: ImageFormat) -> Iterator[Stretch]:
     """Cut a chapter into stretches, by its directory alone. A chapter that can't be opened is quarantined."""
     try:
         members = open_chapter(todo.ref).members
@@ -78,11 +80,41 @@ def open_stretches(todo: Todo, ledger: Ledger) -> Iterator[Stretch]:
         yield Stretch(todo, outcome=_failed(todo, ledger, error))
         return
     cuts = list(_cut(members))
-    names = frozenset(member.name.lower() for member in members)
+    names = output_names([member.name for member in members], image_format)
     aside = _aside(todo, ledger) if len(cuts) > 1 else set()
     for number, part in enumerate(cuts):
-        works = [Work(member) for member in part]
-        yield Stretch(todo, number, len(cuts), works, names, ready=number in aside)
+        works = [Work(member, *names[member.place]) for member in part]
+        yield Stretch(todo, number, len(cuts), works, ready=number in aside)
+
+
+def output_names(names: Sequence[str], image_format: ImageFormat) -> list[tuple[str, str]]:
+    """For each member its name in the output if it is kept and if it is coloured; no two are equal, nor differ by case.
+
+    A coloured page takes the extension of its new format; where that name is taken, it keeps the old one before it.
+    """
+    taken: set[str] = set()
+    kept = [_free(name, taken) for name in names]
+    return [(name, _free(_with_suffix(name, SUFFIX_OF[image_format]), taken, instead_of=name)) for name in kept]
+
+
+def _with_suffix(name: str, wanted: str) -> str:
+    suffix = PurePosixPath(name).suffix
+    return name if (suffix.lower(), wanted) == (".jpeg", ".jpg") else name.removesuffix(suffix) + wanted
+
+
+def _free(name: str, taken: set[str], instead_of: str | None = None) -> str:
+    """`name`, or one made of it that is not taken, which is then taken."""
+    if instead_of is not None and name.lower() == instead_of.lower():
+        return instead_of
+    path = PurePosixPath(name)
+    candidates = itertools.chain(
+        [name],
+        [instead_of + path.suffix] if instead_of else [],
+        (str(path.with_name(f"{path.stem} ({count}){path.suffix}")) for count in itertools.count(2)),
+    )
+    free = next(candidate for candidate in candidates if candidate.lower() not in taken)
+    taken.add(free.lower())
+    return free
 
 
 def _cut(members: Iterable[Member]) -> Iterator[list[Member]]:
@@ -116,9 +148,14 @@ def prepare(stretch: Stretch, ledger: Ledger, image_size: int) -> Stretch:
 
 def _prepare_member(work: Work, chapter: Chapter, image_size: int) -> None:
     try:
-        work.data = chapter.read(work.member.name)
-        if work.member.index is None:
-            return
+        work.data = chapter.read(work.member)
+    except PageUnreadableError as error:
+        work.data = chapter.salvage(work.member)
+        work.action, work.code, work.message = "flagged", error.code, error.message
+        return
+    if work.member.index is None:
+        return
+    try:
         page = decode(work.data)
     except PageUnreadableError as error:
         work.action, work.code, work.message = "flagged", error.code, error.message
@@ -153,12 +190,12 @@ def finish(stretch: Stretch, ledger: Ledger, image_format: ImageFormat) -> Stret
 def _encode_all(stretch: Stretch, image_format: ImageFormat) -> tuple[list[PageRecord], list[tuple[str, bytes]]]:
     records, pictures = [], []
     for work in stretch.works:
-        name, data = work.member.name, work.data
+        name, data = work.kept_name, work.data
         if work.action == "coloured":
             assert work.chroma is not None
             page = join_chroma(gray_of(decode(work.data)), work.chroma.astype(np.float32))
-            name, data = _renamed(name, image_format, stretch.names), encode(page, image_format)
-        elif name == COMIC_INFO:
+            name, data = work.coloured_name, encode(page, image_format)
+        elif work.member.name == COMIC_INFO:
             data = mark_colored(data)
         digest = hashlib.sha256(data).hexdigest()
         record = PageRecord(work.member.name, name, work.member.index, work.action, digest, work.code, work.message)
@@ -167,20 +204,9 @@ def _encode_all(stretch: Stretch, image_format: ImageFormat) -> tuple[list[PageR
     return records, pictures
 
 
-def _renamed(name: str, image_format: ImageFormat, taken: frozenset[str]) -> str:
-    """The name with the extension of its new format; kept whole before it where another member has that name."""
-    suffix = PurePosixPath(name).suffix
-    wanted = SUFFIX_OF[image_format]
-    if suffix.lower() == wanted or (suffix.lower(), wanted) == (".jpeg", ".jpg"):
-        return name
-    renamed = name.removesuffix(suffix) + wanted
-    return renamed if renamed.lower() not in taken else name + wanted
-
-
 def _publish(todo: Todo, ledger: Ledger, manifest: Manifest, pictures: list[tuple[str, bytes]]) -> Manifest:
     if todo.ref.kind == "folder":
-        for name, data in pictures:
-            ledger.storage.put(f"{todo.ref.rel}/{name}", data)
+        _put_folder(todo, ledger, pictures)
         ledger.commit(manifest)
         return manifest
     archive = write_zip(pictures)
@@ -193,12 +219,18 @@ def _publish(todo: Todo, ledger: Ledger, manifest: Manifest, pictures: list[tupl
 def _check(archive: io.BytesIO | Path, manifest: Manifest) -> None:
     """Re-open what is about to be published: every member there, in order, with the bytes that were meant."""
     with zipfile.ZipFile(archive) as opened:
-        names = opened.namelist()
-        if names != [page.output for page in manifest.pages]:
+        if opened.namelist() != [page.output for page in manifest.pages]:
             raise MangahueError(f"{manifest.rel}: the archive made has other members than planned; this is a bug")
-        for name, page in zip(names, manifest.pages, strict=True):
-            if hashlib.sha256(opened.read(name)).hexdigest() != page.sha256:
-                raise MangahueError(f"{manifest.rel}: {name} in the archive made is damaged; is the disk full?")
+        for info, page in zip(opened.infolist(), manifest.pages, strict=True):
+            if hashlib.sha256(opened.read(info)).hexdigest() != page.sha256:
+                raise MangahueError(f"{manifest.rel}: {page.output} is damaged in the archive made; is the disk full?")
+
+
+def _put_folder(todo: Todo, ledger: Ledger, pictures: list[tuple[str, bytes]]) -> None:
+    if not todo.replace:
+        ledger.begin_folder(todo.ref.rel)
+    for name, data in pictures:
+        ledger.storage.put(f"{todo.ref.rel}/{name}", data)
 
 
 def _manifest(todo: Todo, ledger: Ledger, records: list[PageRecord], seconds: float) -> Manifest:
@@ -241,8 +273,8 @@ def from_row(row: Row) -> Any:
     return pickle.loads(row["stretch"])
 
 
-def open_row(row: Row, *, ledger: Ledger) -> Iterator[Row]:
-    yield from map(to_row, open_stretches(from_row(row), ledger))
+def open_row(row: Row, *, ledger: Ledger, image_format: ImageFormat) -> Iterator[Row]:
+    yield from map(to_row, open_stretches(from_row(row), ledger, image_format))
 
 
 def prepare_row(row: Row, *, ledger: Ledger, image_size: int) -> Row:
@@ -270,8 +302,7 @@ def _put_aside(stretch: Stretch, ledger: Ledger, manifest: Manifest, pictures: l
     """Pictures first, the piece's own manifest after them: with it the piece is whole."""
     home = _pieces(stretch.todo, ledger)
     if stretch.todo.ref.kind == "folder":
-        for name, data in pictures:
-            ledger.storage.put(f"{stretch.todo.ref.rel}/{name}", data)
+        _put_folder(stretch.todo, ledger, pictures)
     else:
         packed = write_zip(pictures)
         assert packed is not None
@@ -280,9 +311,15 @@ def _put_aside(stretch: Stretch, ledger: Ledger, manifest: Manifest, pictures: l
 
 
 def assemble(todo: Todo, of: int, ledger: Ledger) -> Manifest:
-    """Publish a chapter from its `of` pieces, one in memory at a time; then take the pieces away."""
+    """Publish a chapter from its `of` pieces, one in memory at a time; then take the pieces away.
+
+    What another run of this task has published already, it returns.
+    """
     home = _pieces(todo, ledger)
     try:
+        published = ledger.manifest(todo.ref.rel)
+        if published is not None and ledger.covers(published, todo.ref):
+            return published
         keys = [f"{home}/{number:06d}" for number in range(of)]
         parts = [Manifest.from_json(ledger.storage.read(f"{key}.json")) for key in keys]
         records = [page for part in parts for page in part.pages]

@@ -86,14 +86,12 @@ def test_what_is_not_understood_comes_back_byte_for_byte(data: bytes) -> None:
 
 
 def test_nesting_without_end() -> None:
-    # BUG: ElementTree writes by recursion: RecursionError, no error of ours, and the whole job fails.
     data = b"<ComicInfo>" + b"<a>" * 20_000 + b"</a>" * 20_000 + b"</ComicInfo>"
     marked = mark_colored(data)
     assert marked == data or marked.count(b"<a") == 20_000
 
 
 def test_comments_are_kept() -> None:
-    # BUG (small): the parser drops comments.
     assert b"made by hand" in mark_colored(b"<ComicInfo><!-- made by hand --><Title>x</Title></ComicInfo>")
 
 
@@ -117,5 +115,4 @@ def test_text_is_kept(title: str, notes: list[str]) -> None:
     assert found is not None
     assert (found.text or "", found.attrib) == (title, {"Lang": title})
     for note in filter(None, notes):
-        # BUG (small) if this fails on U+2028 and its like: Notes are split there, and joined with a line feed.
         assert note in (marked.findtext("Notes") or "")

@@ -111,8 +111,6 @@ def test_saturation_uses_its_whole_range_and_each_page_has_its_own() -> None:
 
 
 def test_full_saturation_never_turns_a_hue_around_when_it_is_cut_off() -> None:
-    # BUG in Augment: "a jitter of its saturation; never of its hue", but each channel is clamped on its own, so
-    # that a strong colour is turned (sRGB blue, ab (79, -108), by up to 9 degrees at a factor of 1.5).
     blue = torch.tensor([79, -108], dtype=torch.int8).view(1, 2, 1, 1).expand(64, 2, ROOM, ROOM).contiguous()
 
     _, cut = augmented("ab", 0.5, numbered(64), blue)

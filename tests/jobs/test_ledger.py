@@ -162,8 +162,6 @@ def test_loser_commits_for_a_winner_that_died(out: str, monkeypatch: pytest.Monk
 
 
 def test_retry_after_a_kill_with_the_very_same_bytes(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # BUG: the retry deletes the staged manifest (its name is the archive's sha256, so both runs share it) before it
-    # looks for it: the chapter, published by this job, is told to be foreign, and no later run can recover it.
     data = archive("same")
     dead = Ledger(out, FINGERPRINT)
     kill_at(dead, "commit", monkeypatch)
@@ -175,8 +173,6 @@ def test_retry_after_a_kill_with_the_very_same_bytes(out: str, monkeypatch: pyte
 
 
 def test_winner_that_finishes_while_the_loser_looks(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # BUG: between the loser's look for a manifest and its look for a staged one the winner commits and cleans up;
-    # the loser sees neither, and tells a chapter of this job to be foreign.
     first, second = archive("first"), archive("second")
     winner, loser = Ledger(out, FINGERPRINT), Ledger(out, FINGERPRINT)
     mine = manifest_of(first)

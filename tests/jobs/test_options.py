@@ -128,7 +128,6 @@ def test_bad_value_names_option_value_and_fix(job: str, option: str, value: str,
     assert "Traceback" not in text
 
 
-# BUG: these three are told as "--variant pix2pix: image size is ...": the option to change is not named.
 @pytest.mark.parametrize("option", ["--image-size", "--base-channels", "--learning-rate"])
 def test_bad_model_option_is_named_as_it_is_typed(option: str) -> None:
     result = invoke("train", *GIVEN["train"], option, "-1")

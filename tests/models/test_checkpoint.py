@@ -127,7 +127,6 @@ def test_a_damaged_header_is_read_or_refused(place: int, change: int) -> None:
 
 @pytest.mark.parametrize(("dtype", "size"), [("F8_E8M0", 8), ("F4", 4), ("F6_E2M3", 6)])
 def test_a_kind_of_number_that_torch_lacks_is_refused(dtype: str, size: int) -> None:
-    # BUG in from_bytes: safetensors.torch.load raises KeyError for these, which is not caught.
     with pytest.raises(CheckpointError, match="safetensors"):
         from_bytes(safetensors_of(dtype, size))
 
@@ -249,7 +248,6 @@ def test_what_is_no_card_is_refused(data: bytes) -> None:
 
 
 def test_a_card_of_endless_depth_is_refused() -> None:
-    # BUG in parse_card: json raises RecursionError, which is no ValueError.
     with pytest.raises(CheckpointError, match="card"):
         parse_card(b"[" * 200_000)
 
@@ -300,7 +298,7 @@ def lengthened() -> bytes:
 
 @pytest.mark.parametrize("weights", [renamed, shortened, lengthened])
 def test_weights_that_do_not_fit_the_network_are_refused(weights: Any) -> None:
-    with pytest.raises(CheckpointError, match="rebuild"):
+    with pytest.raises(CheckpointError, match="rebuild|no table of options"):
         models.load(card_for(weights()), weights())
 
 
@@ -316,7 +314,6 @@ def test_weights_that_do_not_fit_the_network_are_refused(weights: Any) -> None:
         {"config": {**TINY, "image_size": "64"}},
         {"config": {**TINY, "base_channels": 0}},
         {"config": {**TINY, "learning_rate": None}},
-        # BUG in models.load: for these two AttributeError is raised, which is not caught.
         {"config": None},
         {"config": ["image_size"]},
     ],
@@ -325,7 +322,7 @@ def test_weights_that_do_not_fit_the_network_are_refused(weights: Any) -> None:
 def test_a_card_that_describes_another_model_is_refused(changes: dict[str, Any]) -> None:
     weights = published()[1]
 
-    with pytest.raises(CheckpointError, match="rebuild"):
+    with pytest.raises(CheckpointError, match="rebuild|no table of options"):
         models.load(card_for(weights, **changes), weights)
 
 

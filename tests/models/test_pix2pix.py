@@ -138,11 +138,11 @@ def test_the_losses_are_those_of_the_page_that_was_painted() -> None:
     """With dropout out of the way the first step's L1 is that of a plain forward pass."""
     variant = tiny()
     ink, target = batch()
-    for layer in variant.generator().modules():
+    for layer in variant.trained_generator().modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
     with torch.no_grad():
-        expected = float(F.l1_loss(variant.generator().train()(ink), target))
+        expected = float(F.l1_loss(variant.trained_generator().train()(ink), target))
 
     losses = variant.training_step(ink, target)
 
@@ -177,7 +177,7 @@ def test_the_generator_s_step_leaves_the_discriminator_alone() -> None:
 def test_the_discriminator_s_step_leaves_the_generator_alone() -> None:
     """When the discriminator steps, no gradient has reached the generator."""
     variant = tiny()
-    network = list(variant.generator().parameters())
+    network = list(variant.trained_generator().parameters())
     seen = []
 
     def note(optimizer: torch.optim.Optimizer, *_: object) -> None:

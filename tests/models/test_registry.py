@@ -21,7 +21,7 @@ OUTSIDE = {  # option: values that no variant can take
     "image_size": [0, -64, 100, 257],
     "base_channels": [0, -1],
     "learning_rate": [0.0, -2e-4, math.nan],
-    "l1_weight": [-100.0, math.nan],  # BUG in Pix2PixConfig: l1_weight is not looked at
+    "l1_weight": [-100.0, math.nan],
 }
 
 each_variant = pytest.mark.parametrize("name", models.VARIANTS)
@@ -251,7 +251,6 @@ def test_a_state_does_not_change_with_the_training_once_it_is_bytes(name: str) -
 
 @each_variant
 def test_a_state_from_before_the_first_step_is_taken_up(name: str) -> None:
-    # BUG in load_training_state: an optimizer that has not stepped has no tensors, and its part is then missed.
     early = trainee(name, seed=3)
 
     late = trainee(name, seed=4)
@@ -277,7 +276,6 @@ def test_a_state_of_another_size_is_refused(name: str) -> None:
 
 @each_variant
 def test_a_state_that_lacks_a_tensor_is_refused(name: str) -> None:
-    # BUG in restore_optimizer: a missing tensor of the optimizer is not seen, and the next step fails or starts anew.
     whole = from_bytes(saved_state(name))
     variant, taken = trainee(name), []
     for key in whole:
@@ -292,7 +290,6 @@ def test_a_state_that_lacks_a_tensor_is_refused(name: str) -> None:
 
 @each_variant
 def test_a_state_with_a_tensor_too_many_is_refused(name: str) -> None:
-    # BUG in load_training_state and restore_optimizer: a part or an optimizer's tensor that is unknown is dropped.
     whole = from_bytes(saved_state(name))
     parts = {key.partition("/")[0] for key in whole}
     variant, taken = trainee(name), []
@@ -308,7 +305,6 @@ def test_a_state_with_a_tensor_too_many_is_refused(name: str) -> None:
 
 @each_variant
 def test_a_state_with_a_tensor_of_another_shape_is_refused(name: str) -> None:
-    # BUG in restore_optimizer: a single number passes for a running tensor of any shape, and a tensor for the step.
     whole = from_bytes(saved_state(name))
     variant, taken = trainee(name), []
     for key, value in whole.items():
