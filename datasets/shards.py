@@ -132,7 +132,7 @@ class ShardSet:
                         yield Page.from_row(row)
 
     def sample(self, split: str, limit: int) -> list[Page]:
-        """Pages with colour, evenly spread over the split: `limit` at most, half of it at least. Holds twice as many."""
+        """Pages with colour, evenly spread over the split: `limit` at most, half of it at least."""
         kept: list[Page] = []
         stride = 1
         for i, page in enumerate(page for page in self.read(split) if page.color is not None):

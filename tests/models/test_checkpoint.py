@@ -298,7 +298,7 @@ def lengthened() -> bytes:
 
 @pytest.mark.parametrize("weights", [renamed, shortened, lengthened])
 def test_weights_that_do_not_fit_the_network_are_refused(weights: Any) -> None:
-    with pytest.raises(CheckpointError, match="rebuild|no table of options"):
+    with pytest.raises(CheckpointError, match=r"rebuild|no table of options"):
         models.load(card_for(weights()), weights())
 
 
@@ -322,7 +322,7 @@ def test_weights_that_do_not_fit_the_network_are_refused(weights: Any) -> None:
 def test_a_card_that_describes_another_model_is_refused(changes: dict[str, Any]) -> None:
     weights = published()[1]
 
-    with pytest.raises(CheckpointError, match="rebuild|no table of options"):
+    with pytest.raises(CheckpointError, match=r"rebuild|no table of options"):
         models.load(card_for(weights, **changes), weights)
 
 
