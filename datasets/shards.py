@@ -25,6 +25,7 @@ from imaging.target import quantized_target
 CARD = "shards.json"
 SHARD_BYTES = 128 * 2**20
 _GROUP_BYTES = 8 * 2**20  # a row group is the least that a reader holds
+_TASK_PAGES = 128  # a reading task is worth its start from about so many pages on
 
 
 @dataclass(frozen=True)
@@ -151,19 +152,32 @@ class ShardSet:
     def stream(
         self, split: str, *, size: int, target: str, passes: int, seed: int, num_cpus: float
     ) -> "ray.data.Dataset":
-        """A stream of training examples: `passes` times over the split, shards in a new order each time.
+        """A stream of training examples: `passes` times over the split, shards and row groups in a new order each time.
 
         Each row: ink (1, size, size) uint8 and target (C, size, size) int8 or uint8 (imaging.target), the page
         squeezed to a square as pix2pix does. Pages without colour are left out. num_cpus: CPUs that a task asks for.
         """
-        order = np.random.default_rng(seed)
         keys = self.keys(split)
         if not keys:
             raise BadUsageError(f"--data {self.uri} holds no {split} pages; ingest some, or hold out fewer chapters")
-        filesystem, root = open_storage(self.uri).arrow()
-        paths = [f"{root}/{keys[i]}" for _ in range(passes) for i in order.permutation(len(keys))]
-        rows = ray.data.read_parquet(paths, filesystem=filesystem, num_cpus=num_cpus)
-        return rows.flat_map(training_example, fn_kwargs={"size": size, "target": target}, num_cpus=num_cpus)
+        # Ray's own reader reads a file once however often it is named: a task here is a list of shards to read.
+        order = np.random.default_rng(seed)
+        reads = [(keys[i], int(order.integers(2**31))) for _ in range(passes) for i in order.permutation(len(keys))]
+        per_task = max(1, _TASK_PAGES * len(keys) // max(1, self.pages(split)))
+        tasks = [{"reads": json.dumps(reads[i : i + per_task])} for i in range(0, len(reads), per_task)]
+        rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
+        options = {"uri": self.uri, "size": size, "target": target}
+        return rows.flat_map(read_examples, fn_kwargs=options, num_cpus=num_cpus)
+
+
+def read_examples(row: dict[str, Any], *, uri: str, size: int, target: str) -> Iterator[dict[str, np.ndarray]]:
+    """The training examples of some shards. row["reads"]: JSON list of (key, seed of the row groups' order)."""
+    storage = open_storage(uri)
+    for key, seed in json.loads(row["reads"]):
+        with storage.open(key) as file, pq.ParquetFile(file) as shard:
+            for group in np.random.default_rng(seed).permutation(shard.num_row_groups):
+                for page in shard.read_row_group(int(group)).to_pylist():
+                    yield from training_example(page, size=size, target=target)
 
 
 def training_example(row: dict[str, Any], *, size: int, target: str) -> list[dict[str, np.ndarray]]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ray.data
 import ray.train
 import ray.train.torch
 import torch
@@ -34,6 +35,7 @@ PROGRESS = "progress.json"
 _PUBLISHED_PASSES = 200  # Isola et al. 2017: 100 epochs at a constant rate, 100 falling
 _STREAM_STEPS = 2000  # opening a stream takes seconds; this many steps at least come from one
 _WORKER_FAILURES = 3
+_BLOCK_BYTES = 16 * 2**20
 
 
 def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
@@ -45,6 +47,8 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
     if not steps and not config.max_minutes:
         steps = math.ceil(_PUBLISHED_PASSES * shards.pages("train") / (config.batch_size * workers))
     wanted = min(steps, _STREAM_STEPS) if steps else _STREAM_STEPS
+    # Blocks of a few hundred examples: the first batch does not wait for a whole shard.
+    ray.data.DataContext.get_current().target_max_block_size = _BLOCK_BYTES
     stream = shards.stream(
         "train",
         size=resize_for(config.image_size),
