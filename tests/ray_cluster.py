@@ -60,9 +60,10 @@ class RayCluster:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def job(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """`python jobs/<name>.py ...`, joined to this cluster."""
