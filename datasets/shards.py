@@ -20,7 +20,7 @@ import ray.data
 from datasets.errors import BadUsageError
 from datasets.page import SCHEMA, Page
 from datasets.storage import Storage, open_storage
-from imaging.target import quantized_target
+from imaging.target import CHANNELS, quantized_target
 
 CARD = "shards.json"
 SHARD_BYTES = 128 * 2**20
@@ -150,24 +150,35 @@ class ShardSet:
         return ray.data.read_parquet(paths, filesystem=filesystem, num_cpus=num_cpus)
 
     def stream(
-        self, split: str, *, size: int, target: str, passes: int, seed: int, num_cpus: float
+        self, split: str, *, size: int, target: str, passes: int, seed: int, num_cpus: float, cache: int
     ) -> "ray.data.Dataset":
-        """A stream of training examples: `passes` times over the split, shards and row groups in a new order each time.
+        """A stream of training examples: `passes` times over the split, in a new order of its blocks each time.
 
         Each row: ink (1, size, size) uint8 and target (C, size, size) int8 or uint8 (imaging.target), the page
         squeezed to a square as pix2pix does. Pages without colour are left out. num_cpus: CPUs that a task asks for.
+        A split whose examples fit in `cache` bytes is decoded once and kept in Ray's object store; a larger one is
+        decoded on each pass.
         """
         keys = self.keys(split)
         if not keys:
             raise BadUsageError(f"--data {self.uri} holds no {split} pages; ingest some, or hold out fewer chapters")
-        # Ray's own reader reads a file once however often it is named: a task here is a list of shards to read.
         order = np.random.default_rng(seed)
-        reads = [(keys[i], int(order.integers(2**31))) for _ in range(passes) for i in order.permutation(len(keys))]
+        options = {"uri": self.uri, "size": size, "target": target}
+        fits = self.pages(split) * (1 + CHANNELS[target]) * size * size <= cache
+        # Ray's own reader reads a file once however often it is named: a task here is a list of shards to read.
+        reads = [
+            (keys[i], int(order.integers(2**31)))
+            for _ in range(1 if fits else passes)
+            for i in order.permutation(len(keys))
+        ]
         per_task = max(1, _TASK_PAGES * len(keys) // max(1, self.pages(split)))
         tasks = [{"reads": json.dumps(reads[i : i + per_task])} for i in range(0, len(reads), per_task)]
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-        options = {"uri": self.uri, "size": size, "target": target}
-        return rows.flat_map(read_examples, fn_kwargs=options, num_cpus=num_cpus)
+        examples = rows.flat_map(read_examples, fn_kwargs=options, num_cpus=num_cpus)
+        if not fits:
+            return examples
+        blocks = examples.materialize().to_arrow_refs()
+        return ray.data.from_arrow_refs([blocks[i] for _ in range(passes) for i in order.permutation(len(blocks))])
 
 
 def read_examples(row: dict[str, Any], *, uri: str, size: int, target: str) -> Iterator[dict[str, np.ndarray]]:

@@ -74,7 +74,7 @@ def _start_local(state_api: bool) -> None:
     ray.init(
         address="local",
         num_cpus=cpus,
-        object_store_memory=max(store, 100 * 2**20),
+        object_store_memory=max(store, 512 * 2**20),
         include_dashboard=state_api,
         logging_level=logging.WARNING,
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.getenv("PYTHONPATH")]))}},

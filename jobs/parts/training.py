@@ -17,7 +17,8 @@ import ray.data
 import ray.train
 import ray.train.torch
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.data import ExecutionOptions, ExecutionResources
+from ray.train import Checkpoint, CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
 import models
 from datasets.shards import ShardSet
@@ -33,9 +34,11 @@ STATE = "state.safetensors"  # all that a resumed training needs
 WEIGHTS = "model.safetensors"  # the network that colours
 PROGRESS = "progress.json"
 _PUBLISHED_PASSES = 200  # Isola et al. 2017: 100 epochs at a constant rate, 100 falling
-_STREAM_STEPS = 2000  # opening a stream takes seconds; this many steps at least come from one
+_STREAM_STEPS = 1000  # opening a stream takes seconds; this many steps at least come from one
 _WORKER_FAILURES = 3
-_BLOCK_BYTES = 16 * 2**20
+_BLOCK_BYTES = 8 * 2**20
+_AHEAD_BYTES = 64 * 2**20
+_CACHE_BYTES = 256 * 2**20  # a thousand pages at 286 x 286; an object store too small for them spills to disk
 
 
 def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
@@ -56,12 +59,14 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
         passes=1 + math.ceil(wanted * config.batch_size * workers / max(1, shards.pages("train"))),
         seed=config.seed,
         num_cpus=cluster.cpu_share(),
+        cache=_CACHE_BYTES,
     )
     filesystem, root = open_storage(config.run).arrow()
     trainer = ray.train.torch.TorchTrainer(
         _train_worker,
         train_loop_config={"settings": as_settings(config), "steps": steps},
         datasets={"train": stream},
+        dataset_config=DataConfig(execution_options=_looking_ahead(workers)),
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=on_gpu,
@@ -80,6 +85,14 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
     checkpoint = trainer.fit().checkpoint
     assert checkpoint is not None  # the loop ends with one
     return checkpoint
+
+
+def _looking_ahead(workers: int) -> ExecutionOptions:
+    """How far the stream may run ahead of the steps.
+
+    Left to itself it decodes until the object store is full, and takes the processors from the training it feeds.
+    """
+    return ExecutionOptions(resource_limits=ExecutionResources.for_limits(object_store_memory=workers * _AHEAD_BYTES))
 
 
 def _train_worker(plan: dict[str, Any]) -> None:
