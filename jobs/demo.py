@@ -17,7 +17,7 @@ class DemoConfig:
     """Draw a comic series, train a small pix2pix on it, colour a chapter it has not seen, and measure the result."""
 
     out: str = option("Folder of all that the demo makes.", group="Output", default="out/demo", metavar="DIR")
-    minutes: float = option("Training time, minutes.", group="Training", default=4.0)
+    minutes: float = option("Training time, minutes.", group="Training", default=6.5)
     num_workers: int = option("DDP workers.", group="Training", default=2)
     seed: int = option("Seed of the series and of the training.", group="Series", default=0)
 
@@ -28,7 +28,7 @@ class DemoConfig:
 
 def main(config: DemoConfig) -> Exit:
     out = Path(config.out).absolute()
-    series, heldout = Series(seed=config.seed, chapters=6, pages=8), "ch06"
+    series, heldout = Series(seed=config.seed, chapters=9, pages=8), "ch09"
     write_series(series, out / "series")
     run("ingest", color=out / "series/color", gray=out / "series/ink", out=out / "shards", holdout=heldout)
     run(
