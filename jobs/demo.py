@@ -17,7 +17,7 @@ class DemoConfig:
     """Draw a comic series, train a small pix2pix on it, colour a chapter it has not seen, and measure the result."""
 
     out: str = option("Folder of all that the demo makes.", group="Output", default="out/demo", metavar="DIR")
-    minutes: float = option("Training time, minutes.", group="Training", default=6.5)
+    minutes: float = option("Training time, minutes.", group="Training", default=7.0)
     num_workers: int = option("DDP workers.", group="Training", default=2)
     seed: int = option("Seed of the series and of the training.", group="Series", default=0)
 
@@ -39,6 +39,7 @@ def main(config: DemoConfig) -> Exit:
         base_channels=16,
         batch_size=4,
         learning_rate=5e-4,
+        saturation_jitter=0,
         max_minutes=config.minutes,
         eval_every=100,
         num_workers=config.num_workers,
