@@ -165,7 +165,7 @@ class ShardSet:
         order = np.random.default_rng(seed)
         options = {"uri": self.uri, "size": size, "target": target}
         fits = self.pages(split) * (1 + CHANNELS[target]) * size * size <= cache
-        # Ray's own reader reads a file once however often it is named: a task here is a list of shards to read.
+        # A task is a list of shards to read: Ray's own reader, given small files many times over, came back short.
         reads = [
             (keys[i], int(order.integers(2**31)))
             for _ in range(1 if fits else passes)

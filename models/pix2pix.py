@@ -225,8 +225,7 @@ class Pix2Pix(Variant):
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    inner = module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
-    return inner
+    return module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
 
 
 def _without_sync(module: nn.Module) -> AbstractContextManager[None]:

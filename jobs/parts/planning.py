@@ -45,20 +45,16 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     for manifest in ledger.recover(known):
         log.info("recovered %s: it was published before its manifest was written", manifest.rel)
         known[manifest.rel] = manifest
-    todo = [
-        Todo(ref, replace=ref.rel in known)  # a manifest that does not cover it: an older source, or other weights
-        for ref in inputs
-        if not ledger.covers(known.get(ref.rel), ref)
-    ]
+    done = {ref.rel: known[ref.rel] for ref in inputs if ledger.covers(known.get(ref.rel), ref)}
+    # A manifest that does not cover its chapter tells of an older source, or of other weights.
+    todo = [Todo(ref, replace=ref.rel in known) for ref in inputs if ref.rel not in done]
     if todo:
         ledger.storage.delete(SUCCESS)
-    done = {ref.rel: known[ref.rel] for ref in inputs if ledger.covers(known.get(ref.rel), ref)}
     log.info("%d chapters, %d done already, %d to do", len(inputs), len(done), len(todo))
     return Work(inputs, todo, done)
 
 
 def _check_apart(source: str, out: str) -> None:
-
     inner, outer = f"{open_storage(out).uri}/", f"{open_storage(source).uri}/"
     if inner.startswith(outer) or outer.startswith(f"{inner}{HOME}/"):
         raise BadUsageError(f"--out {out} lies in --source {source}: its chapters would be coloured again; keep apart")

@@ -32,15 +32,9 @@ class Recipe:
     @classmethod
     def of(cls, config: Any) -> "Recipe":
         """Raises BadUsageError where the model folder holds no model."""
-        try:
-            card = parse_card(open_storage(config.model).read(_CARD))
-        except (ObjectNotFoundError, CheckpointError) as error:
-            raise BadUsageError(
-                f"--model {config.model}: {error}; give the RUN/model of a finished training"
-            ) from error
         return cls(
             model=config.model,
-            card=card,
+            card=read_card(config.model),
             out=config.out,
             image_format=config.format,
             batch_size=config.batch_size,
