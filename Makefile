@@ -18,7 +18,7 @@ APT = sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
 	&& $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends --no-upgrade "$$@"; }
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install everything: system packages, .venv, Python packages; instant when nothing changed
 	@[ "$$(cat $(STAMP) 2>/dev/null)" = "$(STATE)" ] || { $(STEP) chromium && $(STEP) venv && $(STEP) packages; }
@@ -32,8 +32,12 @@ check: setup ## Lint, format, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One thread a process: two processes with two threads each wait for one another more than they work.
 test: setup ## Run the tests; ARGS="-k shards" narrows them
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-variants: setup ## Every variant through training, a killed worker, a rerun and colouring (`test` has some of them)
+	MANGAHUE_VARIANTS=all $(BIN)/python -m pytest tests/end_to_end/test_variants.py $(ARGS)
 
 bench: setup ## Run the benchmarks, into build/bench
 	$(BIN)/python -m benchmarks.bench $(ARGS)
@@ -64,4 +68,4 @@ packages:
 	$(BIN)/python -m pip install -e '.[dev]'
 	@echo "$(STATE)" > $(STAMP)
 
-.PHONY: help setup demo check test bench s3 clean chromium venv packages
+.PHONY: help setup demo check test test-variants bench s3 clean chromium venv packages

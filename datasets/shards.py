@@ -20,6 +20,7 @@ import ray.data
 from datasets.errors import BadUsageError
 from datasets.page import SCHEMA, Page
 from datasets.storage import Storage, open_storage
+from imaging.color import U8
 from imaging.target import CHANNELS, quantized_target
 
 CARD = "shards.json"
@@ -150,12 +151,13 @@ class ShardSet:
         return ray.data.read_parquet(paths, filesystem=filesystem, num_cpus=num_cpus)
 
     def stream(
-        self, split: str, *, size: int, target: str, passes: int, seed: int, num_cpus: float, cache: int
+        self, split: str, *, kind: str, size: int, target: str, passes: int, seed: int, num_cpus: float, cache: int
     ) -> "ray.data.Dataset":
         """A stream of training examples: `passes` times over the split, in a new order of its blocks each time.
 
         Each row: ink (1, size, size) uint8 and target (C, size, size) int8 or uint8 (imaging.target), the page
-        squeezed to a square as pix2pix does. Pages without colour are left out. num_cpus: CPUs that a task asks for.
+        squeezed to a square as pix2pix does. kind: "pairs" has both, "ink" and "color" one of them, for training
+        without pairs. Pages without colour give ink only. num_cpus: CPUs that a task asks for.
         A split whose examples fit in `cache` bytes is decoded once and kept in Ray's object store; a larger one is
         decoded on each pass.
         """
@@ -163,8 +165,9 @@ class ShardSet:
         if not keys:
             raise BadUsageError(f"--data {self.uri} holds no {split} pages; ingest some, or hold out fewer chapters")
         order = np.random.default_rng(seed)
-        options = {"uri": self.uri, "size": size, "target": target}
-        fits = self.pages(split) * (1 + CHANNELS[target]) * size * size <= cache
+        options = {"uri": self.uri, "kind": kind, "size": size, "target": target}
+        channels = {"pairs": 1 + CHANNELS[target], "ink": 1, "color": CHANNELS[target]}[kind]
+        fits = self.pages(split) * channels * size * size <= cache
         # A task is a list of shards to read: Ray's own reader, given small files many times over, came back short.
         reads = [
             (keys[i], int(order.integers(2**31)))
@@ -181,24 +184,34 @@ class ShardSet:
         return ray.data.from_arrow_refs([blocks[i] for _ in range(passes) for i in order.permutation(len(blocks))])
 
 
-def read_examples(row: dict[str, Any], *, uri: str, size: int, target: str) -> Iterator[dict[str, np.ndarray]]:
+def read_examples(
+    row: dict[str, Any], *, uri: str, kind: str, size: int, target: str
+) -> Iterator[dict[str, np.ndarray]]:
     """The training examples of some shards. row["reads"]: JSON list of (key, seed of the row groups' order)."""
     storage = open_storage(uri)
     for key, seed in json.loads(row["reads"]):
         with storage.open(key) as file, pq.ParquetFile(file) as shard:
             for group in np.random.default_rng(seed).permutation(shard.num_row_groups):
                 for page in shard.read_row_group(int(group)).to_pylist():
-                    yield from training_example(page, size=size, target=target)
+                    yield from training_example(page, kind=kind, size=size, target=target)
 
 
-def training_example(row: dict[str, Any], *, size: int, target: str) -> list[dict[str, np.ndarray]]:
-    """One row of a shard as a training example (see `ShardSet.stream`); none where the page has no colour."""
+def training_example(row: dict[str, Any], *, kind: str, size: int, target: str) -> list[dict[str, np.ndarray]]:
+    """One row of a shard as a training example (see `ShardSet.stream`); none where the page has not what it takes."""
     page = Page.from_row(row)
+    if kind == "ink" and page.gray:
+        return [{"ink": _squeeze(page.decode_gray(hint=size), size)[None]}]
     color = page.decode_color(hint=size)
     if color is None:
         return []
-    gray = page.decode_gray(None if page.gray else color, hint=size)
-    square = (size, size)
-    color = cv2.resize(color, square, interpolation=cv2.INTER_AREA)
-    gray = cv2.resize(gray, square, interpolation=cv2.INTER_AREA)
-    return [{"ink": gray[None], "target": np.ascontiguousarray(quantized_target(color, target))}]
+    example = {}
+    if kind != "color":
+        gray = page.decode_gray(None if page.gray else color, hint=size)
+        example["ink"] = _squeeze(gray, size)[None]
+    if kind != "ink":
+        example["target"] = np.ascontiguousarray(quantized_target(_squeeze(color, size), target))
+    return [example]
+
+
+def _squeeze(picture: U8, size: int) -> U8:
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)

@@ -7,42 +7,83 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from imaging.target import AB_RANGE
+from imaging.target import AB_RANGE, CHANNELS
 
+AUGMENTS = ("pix2pix", "berserk", "none")
+_STORED = {"pix2pix": 286 / 256, "berserk": 2.0, "none": 1.0}  # R / S; crops of a tenth of a page want more to enlarge
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def resize_for(image_size: int) -> int:
-    """The size pages are squeezed to before cropping: 286 for 256, as published, and in that ratio for others."""
-    return round(image_size * 286 / 256)
+def resize_for(image_size: int, augment: str) -> int:
+    """R for S: the size pages are squeezed to before cropping. pix2pix: 286 for 256, as published."""
+    return round(image_size * _STORED[augment])
 
 
 class Augment:
-    """Random crop and left-right flip of each example, and a jitter of its saturation; never of its hue.
+    """Random geometry of each example, the same for ink and colour, and a change of its saturation; never of its hue.
 
-    image_size: S. saturation: the factor is uniform in [1 - saturation, 1 + saturation], but no larger than the page's
-    most vivid pixel has room for: what would be cut off would turn in hue. Draws from torch's generator for the CPU,
-    so a seeded process repeats itself.
+    kind: of AUGMENTS. pix2pix (Isola et al. 2017): crop and left-right flip; the saturation's factor is uniform in
+    [1 - saturation, 1 + saturation], but no larger than the page's most vivid pixel has room for: what would be cut off
+    would turn in hue. berserk, as its write-up has it: half of the pages less saturated by a factor in [0, 1], a fifth
+    turned by 10 to 50 degrees, flips (0.4 left-right, 0.2 top-bottom), crops of 0.08 to 1 of the area. none: the whole
+    page. image_size: S. Draws from torch's generator for the CPU, so a seeded process repeats itself.
     """
 
-    def __init__(self, image_size: int, target: str, saturation: float) -> None:
-        self._geometry = v2.Compose([v2.RandomCrop(image_size), v2.RandomHorizontalFlip()])
+    def __init__(self, image_size: int, target: str, saturation: float, kind: str = "pix2pix") -> None:
         self._target = target
-        self._saturation = saturation
+        self._saturation = saturation if kind == "pix2pix" else 0.0
+        self._fade = 0.5 if kind == "berserk" else 0.0
+        paper = [0.0] * CHANNELS[target] if target == "ab" else [1.0] * CHANNELS[target]
+        self._geometry = {
+            channels: _geometry(kind, image_size, fill)
+            for channels, fill in ((1, [1.0]), (len(paper), paper), (1 + len(paper), [1.0, *paper]))
+        }
 
     def __call__(self, ink: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """ink (B, 1, R, R), target (B, C, R, R) as stored. Returns ink (B, 1, S, S), target (B, C, S, S) in [-1, 1]."""
-        both = torch.cat([encode_ink(ink), encode_target(target, self._target)], dim=1)
-        both = torch.stack([self._geometry(example) for example in both])
-        ink, target = both[:, :1], both[:, 1:]
-        factor = 1 + self._saturation * (2 * torch.rand(len(both), 1, 1, 1) - 1).to(both.device)
+        both = self._turn(torch.cat([encode_ink(ink), encode_target(target, self._target)], dim=1))
+        return both[:, :1], self._saturate(both[:, 1:])
+
+    def ink(self, ink: Tensor) -> Tensor:
+        """The same for ink alone, where the colours of a batch are other pages'."""
+        return self._turn(encode_ink(ink))
+
+    def color(self, target: Tensor) -> Tensor:
+        """The same for colour alone."""
+        return self._saturate(self._turn(encode_target(target, self._target)))
+
+    def _turn(self, pages: Tensor) -> Tensor:
+        turn = self._geometry[pages.shape[1]]
+        return torch.stack([turn(example) for example in pages])
+
+    def _saturate(self, target: Tensor) -> Tensor:
+        factor = 1 + self._saturation * (2 * torch.rand(len(target), 1, 1, 1) - 1)
+        if self._fade:
+            faded = torch.rand(len(target), 1, 1, 1) < self._fade
+            factor = torch.where(faded, torch.rand(len(target), 1, 1, 1), factor)
         gray = torch.zeros_like(target[:, :1])
         if self._target == "rgb":
-            weights = torch.tensor(_LUMA, device=both.device).view(1, 3, 1, 1)
+            weights = torch.tensor(_LUMA, device=target.device).view(1, 3, 1, 1)
             gray = (target * weights).sum(1, keepdim=True)
         colour = target - gray
-        factor = torch.minimum(factor, _room(gray, colour))
-        return ink, (gray + factor * colour).clamp(-1, 1)
+        factor = torch.minimum(factor.to(target.device), _room(gray, colour))
+        return (gray + factor * colour).clamp(-1, 1)
+
+
+def _geometry(kind: str, image_size: int, fill: list[float]) -> v2.Transform:
+    if kind == "pix2pix":
+        return v2.Compose([v2.RandomCrop(image_size), v2.RandomHorizontalFlip()])
+    if kind == "none":
+        return v2.Identity()
+    bilinear = v2.InterpolationMode.BILINEAR
+    return v2.Compose(
+        [
+            v2.RandomApply([v2.RandomRotation((10, 50), interpolation=bilinear, fill=fill)], p=0.2),
+            v2.RandomHorizontalFlip(0.4),
+            v2.RandomVerticalFlip(0.2),
+            v2.RandomResizedCrop(image_size, scale=(0.08, 1.0), interpolation=bilinear, antialias=True),
+        ]
+    )
 
 
 def _room(gray: Tensor, colour: Tensor) -> Tensor:

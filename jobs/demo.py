@@ -17,7 +17,7 @@ class DemoConfig:
     """Draw a comic series, train a small pix2pix on it, colour a chapter it has not seen, and measure the result."""
 
     out: str = option("Folder of all that the demo makes.", group="Output", default="out/demo", metavar="DIR")
-    minutes: float = option("Training time, minutes.", group="Training", default=7.0)
+    minutes: float = option("Training time, minutes.", group="Training", default=7.5)
     num_workers: int = option("DDP workers.", group="Training", default=2)
     seed: int = option("Seed of the series and of the training.", group="Series", default=0)
 

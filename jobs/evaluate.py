@@ -9,17 +9,21 @@ from typing import Literal
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
 from jobs.parts.cluster import connect
-from jobs.parts.evaluating import loss_curves, measure_pages, publish, require_holdout
+from jobs.parts.evaluating import find_candidates, measure_pages, publish, require_holdout
 from jobs.parts.options import command, option, require
 from jobs.parts.outcome import Exit
-from jobs.parts.recipe import read_card
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Colour the held-out pages at full size and measure them against the truth, beside two baselines."""
+    """Colour the held-out pages at full size and measure them against the truth, beside two baselines.
 
-    model: str = option("Model folder that train.py published (RUN/model).", group="Model", metavar="URI")
+    Several models are measured on the same pages, in one table and one report.
+    """
+
+    model: tuple[str, ...] = option(
+        "Model folder that train.py published (RUN/model); repeat to compare.", group="Model", metavar="URI"
+    )
     data: str = option("Shards that ingest.py wrote, with held-out chapters.", group="Data", metavar="URI")
     out: str = option("Folder of metrics.json, report.html and the pictures.", group="Output", metavar="URI")
     num_actors: int = option(
@@ -38,11 +42,10 @@ class EvaluateConfig:
 def main(config: EvaluateConfig) -> Exit:
     shards = ShardSet.open(config.data)
     require_holdout(shards)
-    card = read_card(config.model)
-    curves = loss_curves(config.model)
+    candidates = find_candidates(config.model)
     cluster = connect()
-    pages = measure_pages(config, shards, card, cluster)
-    return publish(open_storage(config.out), config, card, curves, pages)
+    pages = measure_pages(config, shards, candidates, cluster)
+    return publish(open_storage(config.out), config, candidates, pages)
 
 
 cli = command(EvaluateConfig, main)

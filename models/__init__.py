@@ -8,10 +8,17 @@ from dataclasses import fields
 from typing import Any
 
 from models.checkpoint import CheckpointError, fingerprint, from_bytes, parse_card, restore_module
+from models.colornet import Colornet
+from models.cyclegan import CycleGAN
+from models.hypercolumn import Hypercolumn
 from models.pix2pix import Pix2Pix
-from models.variant import Variant
+from models.pix2pixhd import Pix2PixHD
+from models.variant import Mechanics, Precision, Variant, VariantConfig
+from models.zhang import Zhang
 
-VARIANTS: dict[str, type[Variant]] = {variant.name: variant for variant in (Pix2Pix,)}
+VARIANTS: dict[str, type[Variant]] = {variant.name: variant for variant in (
+    Pix2Pix, CycleGAN, Pix2PixHD, Colornet, Hypercolumn, Zhang,
+)}  # fmt: skip
 
 
 def build(name: str, options: Mapping[str, Any]) -> Variant:
@@ -40,4 +47,4 @@ def load(card: bytes, weights: bytes) -> tuple[Variant, dict[str, Any]]:
     return variant, parsed
 
 
-__all__ = ["VARIANTS", "CheckpointError", "Variant", "build", "load"]
+__all__ = ["VARIANTS", "CheckpointError", "Mechanics", "Precision", "Variant", "VariantConfig", "build", "load"]

@@ -16,6 +16,11 @@ def init_normal(module: nn.Module, std: float = 0.02) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def repeat_ink(ink: Tensor, channels: int) -> Tensor:
+    """Ink (B, 1, H, W) -> (B, channels, H, W), for a network made for RGB; images of that many stay as they are."""
+    return ink.expand(-1, channels, -1, -1)
+
+
 def count_parameters(module: nn.Module) -> int:
     """Number of parameters, trainable or not."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -9,6 +9,8 @@ import psutil
 import ray
 import ray.data
 
+from datasets.errors import BadUsageError
+
 log = logging.getLogger("mangahue")
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -53,9 +55,10 @@ def connect(*, state_api: bool = False) -> Cluster:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # or each printed line comes twice
     try:
-        if os.environ.get("RAY_ADDRESS") == "local":
+        if os.environ.get("RAY_ADDRESS") == "local" and not ray.is_initialized():
             raise ConnectionError
-        ray.init(address="auto", logging_level=logging.WARNING)
+        if not ray.is_initialized():  # one process may run several jobs
+            ray.init(address="auto", logging_level=logging.WARNING)
         where = "cluster"
     except ConnectionError:
         _start_local(state_api)
@@ -86,3 +89,18 @@ def _quiet_data() -> None:
     context.enable_progress_bars = False  # each job tells its own: chapters, pages, rate, time left
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def worker_range(text: str) -> tuple[int, int]:
+    """--num-workers as (least, most): "2" -> (2, 2), "1:4" -> (1, 4), "0" -> (0, 0), which means automatic.
+
+    Raises BadUsageError where it is neither.
+    """
+    least, colon, most = text.partition(":")
+    try:
+        bounds = int(least), int(most if colon else least)
+    except ValueError:
+        bounds = (-1, -1)
+    if not 0 <= bounds[0] <= bounds[1] or (colon and not bounds[0]):
+        raise BadUsageError(f"--num-workers is {text!r}; give a count, 0 for automatic, or LEAST:MOST such as 1:4")
+    return bounds

@@ -17,9 +17,19 @@ from jobs.parts.outcome import run_job
 Config = TypeVar("Config")
 
 
-def option(help_text: str, *, group: str, default: Any = dataclasses.MISSING, metavar: str | None = None) -> Any:
-    """A config field that is also a command line option; without a default it is required."""
-    metadata = {"help": help_text, "group": group, "metavar": metavar}
+def option(
+    help_text: str,
+    *,
+    group: str,
+    default: Any = dataclasses.MISSING,
+    metavar: str | None = None,
+    flag: str | None = None,
+) -> Any:
+    """A config field that is also a command line option; without a default it is required.
+
+    flag: the option's name where the field can't have it, a word of Python's.
+    """
+    metadata = {"help": help_text, "group": group, "metavar": metavar, "flag": flag}
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -77,11 +87,14 @@ def _click_option(field: "dataclasses.Field[Any]", hint: Any) -> click.Option:
         hint = next(arg for arg in get_args(hint) if arg is not type(None))
     if hint is bool:
         kwargs["is_flag"] = True
+    elif get_origin(hint) is tuple:
+        kwargs.update(multiple=True, type=get_args(hint)[0])
     elif get_origin(hint) is Literal:
         kwargs["type"] = click.Choice(get_args(hint))
     else:
         kwargs["type"] = hint
-    return click.Option([f"--{field.name.replace('_', '-')}"], **kwargs)
+    flag = field.metadata["flag"] or field.name.replace("_", "-")
+    return click.Option([f"--{flag}", field.name], **kwargs)
 
 
 def require(condition: bool, name: str, value: object, fix: str) -> None:

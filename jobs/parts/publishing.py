@@ -11,16 +11,18 @@ import models
 from datasets.errors import BadUsageError
 from datasets.shards import ShardSet
 from datasets.storage import Storage
-from jobs.parts.options import as_settings
 from jobs.parts.outcome import as_json
-from jobs.parts.training import PROGRESS, WEIGHTS
+from jobs.parts.training import PROGRESS, RAW, WEIGHTS, settings_of
 from models.checkpoint import fingerprint
 
 log = logging.getLogger("mangahue")
 CONFIG = "config.json"
 MODEL, CARD = "model/model.safetensors", "model/model.json"
-_LIMITS = ("max_steps", "max_minutes")
-_FREE = {*_LIMITS, "num_workers", "device", "eval_every", "data", "run"}  # may change when a run goes on
+_LIMITS = ("max_steps", "max_minutes", "early_stop")
+_FREE = {  # may change when a run goes on
+    *_LIMITS, "num_workers", "device", "eval_every", "keep_checkpoints", "mlflow", "precision", "memory_format",
+    "compile", "data", "run",
+}  # fmt: skip
 
 
 def claim(run: Storage, config: Any, shards: ShardSet) -> None:
@@ -28,20 +30,25 @@ def claim(run: Storage, config: Any, shards: ShardSet) -> None:
 
     Raises BadUsageError where it belongs to a training with other settings or other pages, naming what differs.
     """
-    settings = as_settings(config)
+    settings = settings_of(config)
     saved: dict[str, Any] = {"settings": settings, "data": shards.fingerprint}
     if run.stat(CONFIG) is not None:
         earlier: dict[str, Any] = json.loads(run.read(CONFIG))
+        there, here = _flat(earlier["settings"]), _flat(settings)
         differing = [
-            f"--{name.replace('_', '-')} {earlier['settings'].get(name)!r} there, {settings[name]!r} here"
-            for name in settings
-            if name not in _FREE and earlier["settings"].get(name) != settings[name]
+            f"--{name.replace('_', '-')} {there.get(name)!r} there, {here[name]!r} here"
+            for name in here
+            if name not in _FREE and there.get(name) != here[name]
         ]
         if earlier["data"] != saved["data"]:
             differing.append(f"--data with other pages ({earlier['data'][:12]} there, {saved['data'][:12]} here)")
         if differing:
             raise BadUsageError(f"--run {run.uri} is another training's: {'; '.join(differing)}; give another folder")
     run.put(CONFIG, as_json(saved))
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, **settings.get("model", {}), "model": None}
 
 
 def already_trained(run: Storage, config: Any) -> bool:
@@ -55,16 +62,18 @@ def already_trained(run: Storage, config: Any) -> bool:
     return done
 
 
-def publish_model(run: Storage, config: Any, shards: ShardSet, checkpoint: Checkpoint) -> None:
-    """Publish the network of the last checkpoint: weights, then the card that describes them."""
-    settings = as_settings(config)
+def publish_model(run: Storage, config: Any, shards: ShardSet, origin: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Publish the network of a checkpoint: weights, those of its last step beside them, then the card.
+
+    origin: what the training started from, as starting.check_start tells it.
+    """
+    settings = settings_of(config)
     with checkpoint.as_directory() as folder:
-        weights = (Path(folder) / WEIGHTS).read_bytes()
+        weights, raw = ((Path(folder) / name).read_bytes() for name in (WEIGHTS, RAW))
         progress = json.loads((Path(folder) / PROGRESS).read_bytes())
-    variant = models.build(config.variant, settings)
     card = {
         "variant": config.variant,
-        "config": as_settings(variant.config),
+        "config": settings["model"],
         "weights_sha256": fingerprint(weights),
         "data_fingerprint": shards.fingerprint,
         "steps": progress["step"],
@@ -72,9 +81,11 @@ def publish_model(run: Storage, config: Any, shards: ShardSet, checkpoint: Check
         "metrics": progress["metrics"],
         "mean_chroma": shards.mean_chroma,
         "limits": {name: settings[name] for name in _LIMITS},
+        "origin": origin,
         "training": settings,
     }
     models.load(as_json(card), weights)  # what is published must rebuild
+    run.put(f"model/{RAW}", raw)
     run.put(MODEL, weights)
     run.put(CARD, as_json(card))
     log.info("%d steps, %.1f min; the model is in %s/model", progress["step"], progress["seconds"] / 60, run.uri)

@@ -63,12 +63,12 @@ class Recipe:
         return {"weights_sha256": self.card["weights_sha256"], "settings": self.settings, "config": self.config}
 
 
-def read_card(uri: str) -> dict[str, Any]:
-    """The card of the model published at `uri`. Raises BadUsageError where there is none."""
+def read_card(uri: str, option: str = "--model") -> dict[str, Any]:
+    """The card of the model published at `uri`. Raises BadUsageError, naming `option`, where there is none."""
     try:
         return parse_card(open_storage(uri).read(_CARD))
     except (ObjectNotFoundError, CheckpointError) as error:
-        raise _no_model(uri, error) from error
+        raise _no_model(uri, error, option) from error
 
 
 def load_model(uri: str) -> models.Variant:
@@ -80,5 +80,5 @@ def load_model(uri: str) -> models.Variant:
         raise _no_model(uri, error) from error
 
 
-def _no_model(uri: str, error: Exception) -> BadUsageError:
-    return BadUsageError(f"--model {uri}: {error}; give the RUN/model of a finished training")
+def _no_model(uri: str, error: Exception, option: str = "--model") -> BadUsageError:
+    return BadUsageError(f"{option} {uri}: {error}; give the RUN/model of a finished training")

@@ -81,12 +81,21 @@ class PageView:
             raise ValueError(f"page {self.name!r} has size {self.width}x{self.height}: give its size in pixels")
 
 
+@dataclass(frozen=True)
+class PictureRow:
+    """Pictures of one method, (path relative to the report, description), to be looked at beside those of others."""
+
+    name: str
+    pictures: Sequence[tuple[str, str]]
+
+
 def render_report(
     *,
     title: str,
     summary: Mapping[str, str],
     figures: Sequence[Figure],
     curves: Sequence[Curve],
+    picture_rows: Sequence[PictureRow] = (),
     pages: Sequence[PageView],
     settings: Mapping[str, object],
 ) -> str:
@@ -100,6 +109,7 @@ def render_report(
         columns=columns,
         rows=[_row(figure, columns) for figure in figures],
         charts=[draw_curve(curve.name, curve.points, shared_steps) for curve in curves],
+        picture_rows=picture_rows,
         chapters=by_chapter(pages),
         page_count=len(pages),
         digits={figure.name: figure.digits for figure in figures},

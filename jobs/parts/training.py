@@ -9,66 +9,61 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ray.data
 import ray.train
 import ray.train.torch
 import torch
-from ray.data import ExecutionOptions, ExecutionResources
-from ray.train import Checkpoint, CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
 import models
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
-from datasets.transforms import Augment, resize_for
-from jobs.parts.cluster import Cluster
+from jobs.parts.cluster import Cluster, worker_range
+from jobs.parts.feeding import batches, looking_ahead, open_streams
 from jobs.parts.options import as_settings
+from jobs.parts.starting import start
 from jobs.parts.watching import Watcher
 from models.checkpoint import from_bytes, to_bytes
 
 log = logging.getLogger("mangahue")
 STATE = "state.safetensors"  # all that a resumed training needs
-WEIGHTS = "model.safetensors"  # the network that colours
+WEIGHTS = "model.safetensors"  # the network that colours: the running average
+RAW = "model.raw.safetensors"  # the network as the last step left it
 PROGRESS = "progress.json"
+HELDOUT = "ciede2000"  # the metric that early stop and the choice of the best go by
 _PUBLISHED_PASSES = 200  # Isola et al. 2017: 100 epochs at a constant rate, 100 falling
-_STREAM_STEPS = 1000  # opening a stream takes seconds; this many steps at least come from one
 _WORKER_FAILURES = 3
-_BLOCK_BYTES = 8 * 2**20
-_AHEAD_BYTES = 64 * 2**20
-_CACHE_BYTES = 256 * 2**20  # a thousand pages at 286 x 286; an object store too small for them spills to disk
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """The whole of a training's choices as plain JSON values: the variant's own under "model"."""
+    model = as_settings(config.model)
+    general = {name: value for name, value in as_settings(config).items() if name not in {*model, "setting"}}
+    return {**general, "model": model}
 
 
 def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
-    """Train to the end, from the run's last checkpoint if there is one. Returns the last checkpoint."""
+    """Train to the end, from the run's last checkpoint if there is one. Returns the checkpoint to publish."""
     on_gpu = cluster.on_gpu(config.device)
-    workers = config.num_workers or (max(1, int(cluster.gpus)) if on_gpu else 1)
-    share = round(min(1.0, cluster.cpus / (2 * workers)), 2) if not on_gpu else 1.0
+    least, most = worker_range(config.num_workers)
+    if not most:
+        least = most = max(1, int(cluster.gpus)) if on_gpu else 1
+    share = round(min(1.0, cluster.cpus / (2 * most)), 2) if not on_gpu else 1.0
     steps = config.max_steps
     if not steps and not config.max_minutes:
-        steps = math.ceil(_PUBLISHED_PASSES * shards.pages("train") / (config.batch_size * workers))
-    wanted = min(steps, _STREAM_STEPS) if steps else _STREAM_STEPS
-    # Blocks of a few hundred examples: the first batch does not wait for a whole shard.
-    ray.data.DataContext.get_current().target_max_block_size = _BLOCK_BYTES
-    stream = shards.stream(
-        "train",
-        size=resize_for(config.image_size),
-        target=config.target,
-        passes=1 + math.ceil(wanted * config.batch_size * workers / max(1, shards.pages("train"))),
-        seed=config.seed,
-        num_cpus=cluster.cpu_share(),
-        cache=_CACHE_BYTES,
-    )
+        pages_a_step = config.batch_size * config.accumulate * most
+        steps = math.ceil(_PUBLISHED_PASSES * shards.pages("train") / pages_a_step)
+    paired = models.VARIANTS[config.variant].paired
     filesystem, root = open_storage(config.run).arrow()
     trainer = ray.train.torch.TorchTrainer(
         _train_worker,
-        train_loop_config={"settings": as_settings(config), "steps": steps},
-        datasets={"train": stream},
-        dataset_config=DataConfig(execution_options=_looking_ahead(workers)),
+        train_loop_config={"settings": settings_of(config), "steps": steps},
+        datasets=open_streams(config, shards, cluster, paired=paired, steps=steps, workers=most),
+        dataset_config=looking_ahead(most, deterministic=config.deterministic),
         scaling_config=ScalingConfig(
-            num_workers=workers,
+            num_workers=most if least == most else (least, most),
             use_gpu=on_gpu,
             resources_per_worker={"CPU": share, "GPU": 1} if on_gpu else {"CPU": share},
         ),
@@ -76,23 +71,26 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
             name="checkpoints",
             storage_path=root,
             storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=_WORKER_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            # A node that its owner takes back (a spot instance) is no failure: that may happen any number of times.
+            failure_config=FailureConfig(max_failures=_WORKER_FAILURES, max_preemption_failures=-1),
+            checkpoint_config=_kept(config),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    log.info("training on %d %s worker(s)", workers, "GPU" if on_gpu else "CPU")
-    checkpoint = trainer.fit().checkpoint
+    log.info("training on %s %s worker(s)", config.num_workers if most > least else most, "GPU" if on_gpu else "CPU")
+    result = trainer.fit()
+    checkpoint = result.get_best_checkpoint(HELDOUT, "min") if config.early_stop else result.checkpoint
     assert checkpoint is not None  # the loop ends with one
     return checkpoint
 
 
-def _looking_ahead(workers: int) -> ExecutionOptions:
-    """How far the stream may run ahead of the steps.
-
-    Left to itself it decodes until the object store is full, and takes the processors from the training it feeds.
-    """
-    return ExecutionOptions(resource_limits=ExecutionResources.for_limits(object_store_memory=workers * _AHEAD_BYTES))
+def _kept(config: Any) -> CheckpointConfig:
+    """The last checkpoints; with early stop the best, and always the last (Ray Train keeps that beside them)."""
+    if config.early_stop:
+        return CheckpointConfig(
+            num_to_keep=config.keep_checkpoints, checkpoint_score_attribute=HELDOUT, checkpoint_score_order="min"
+        )
+    return CheckpointConfig(num_to_keep=config.keep_checkpoints)
 
 
 def _train_worker(plan: dict[str, Any]) -> None:
@@ -103,13 +101,34 @@ def _train_worker(plan: dict[str, Any]) -> None:
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
+    _choose_algorithms(settings["deterministic"])
     torch.manual_seed(settings["seed"])  # the same weights on every worker
-    variant = models.build(settings["variant"], settings)
-    strategy = "ddp" if world > 1 else None
-    variant.start_training(lambda network: ray.train.torch.prepare_model(network, parallel_strategy=strategy))
+    variant = models.build(settings["variant"], settings["model"])
+    start(variant, settings)
+    mechanics = models.Mechanics(
+        precision=settings["precision"],
+        accumulate=settings["accumulate"],
+        clip_norm=settings["clip_norm"],
+        ema_decay=settings["ema_decay"],
+        channels_last=settings["memory_format"] == "channels_last",
+        compile=settings["compile"],
+    )
+    # BatchNorm's statistics are each worker's own; sending them would change them between two passes of one step.
+    options: dict[str, Any] = {"parallel_strategy": "ddp", "parallel_strategy_kwargs": {"broadcast_buffers": False}}
+    if world == 1:
+        options = {"parallel_strategy": None}
+    variant.start_training(lambda network: ray.train.torch.prepare_model(network, **options), mechanics)
     loop = _Loop(variant, settings, plan["steps"], device, rank, world)
     loop.resume()
     loop.run()
+
+
+def _choose_algorithms(deterministic: bool) -> None:
+    """The fastest algorithms that cuDNN finds, or those that repeat themselves to the bit."""
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # as cuBLAS asks for; read when CUDA starts
+        torch.use_deterministic_algorithms(True)
 
 
 class _Loop:
@@ -123,7 +142,6 @@ class _Loop:
         self.step = 0
         self.seconds = 0.0  # trained so far, in earlier lives too
         self.checkpointed = -1
-        self.augment = Augment(settings["image_size"], settings["target"], settings["saturation_jitter"])
         self.watcher = Watcher(settings) if rank == 0 else None
 
     def resume(self) -> None:
@@ -140,13 +158,16 @@ class _Loop:
 
     def run(self) -> None:
         begun = time.monotonic() - self.seconds
-        batches = self._batches()
+        stream = batches(self.settings, paired=self.variant.paired, device=self.device)
+        accumulate = self.settings["accumulate"]
         while (progress := self._progress()) < 1:
-            asked = time.monotonic()
-            ink, target = next(batches)
-            waited = time.monotonic() - asked
             self.variant.set_progress(progress)
-            losses = self.variant.training_step(ink, target)
+            waited = 0.0
+            for number in range(accumulate):
+                asked = time.monotonic()
+                ink, target = next(stream)
+                waited += time.monotonic() - asked
+                losses = self.variant.training_step(ink, target, update=number == accumulate - 1)
             self.step += 1
             self.seconds = time.monotonic() - begun
             if self.watcher:
@@ -164,28 +185,12 @@ class _Loop:
             parts.append(self.step / self.steps)
         if self.settings["max_minutes"]:
             parts.append(self.seconds / 60 / self.settings["max_minutes"])
+        if self.watcher and self.watcher.looks_since_best() >= (self.settings["early_stop"] or math.inf):
+            parts.append(1.0)
         shared = torch.tensor(max(parts), dtype=torch.float64, device=self.device)
         if self.world > 1:
             torch.distributed.broadcast(shared, 0)
         return float(shared)
-
-    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        stream = ray.train.get_dataset_shard("train")
-        size = self.settings["batch_size"]
-        for opened in range(2**31):
-            empty = True
-            for batch in stream.iter_torch_batches(
-                batch_size=size,
-                drop_last=True,
-                prefetch_batches=2,
-                local_shuffle_buffer_size=max(64, 4 * size),
-                local_shuffle_seed=self.settings["seed"] + opened,
-                device=self.device,
-            ):
-                empty = False
-                yield self.augment(batch["ink"], batch["target"])
-            if empty:
-                raise RuntimeError(f"no batch of {size} coloured pages for each of {self.world} workers in the shards")
 
     def _report(self) -> None:
         """Held-out metrics, samples and a checkpoint; every worker takes part, the first one does the work."""
@@ -197,6 +202,7 @@ class _Loop:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / STATE).write_bytes(to_bytes(self.variant.training_state()))
             (Path(folder) / WEIGHTS).write_bytes(to_bytes(self.variant.generator().state_dict()))
+            (Path(folder) / RAW).write_bytes(to_bytes(self.variant.trained_generator().state_dict()))
             progress = {"step": self.step, "seconds": self.seconds, "metrics": metrics}
             (Path(folder) / PROGRESS).write_text(json.dumps(progress))
             ray.train.report({"step": self.step, **metrics}, checkpoint=Checkpoint.from_directory(folder))

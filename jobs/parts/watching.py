@@ -52,7 +52,7 @@ class Watcher:
         self._board = SummaryWriter(str(self._folder), purge_step=step or None)
         shards = ShardSet.open(self._settings["data"])
         self._split = "holdout" if shards.pages("holdout") else "train"
-        size = (self._settings["image_size"],) * 2
+        size = (self._settings["model"]["image_size"],) * 2
         self._pages: list[tuple[U8, U8]] = []
         for page in shards.sample(self._split, _MOST_PAGES):
             color = page.decode_color(hint=size[0])
@@ -60,6 +60,11 @@ class Watcher:
             gray = page.decode_gray(None if page.gray else color, hint=size[0])
             shrunk = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (gray, color)]
             self._pages.append((shrunk[0], shrunk[1]))
+
+    def looks_since_best(self) -> int:
+        """How many looks in a row found no better CIEDE2000 than one before them."""
+        found = [line["ciede2000"] for line in self._lines if "ciede2000" in line]
+        return len(found) - 1 - found.index(min(found)) if found else 0
 
     def note_step(
         self, step: int, seconds: float, progress: float, waited: float, losses: dict[str, torch.Tensor]

@@ -145,7 +145,7 @@ def test_sample_finds_the_pages_with_colour(
 @pytest.mark.parametrize("target", sorted(CHANNELS))
 def test_training_example(target: str) -> None:
     row = page(0, gray=png(40, size=(64, 96)), color=png(200, 30, 30)).__dict__
-    (example,) = training_example(row, size=16, target=target)
+    (example,) = training_example(row, kind="pairs", size=16, target=target)
     assert example["ink"].shape == (1, 16, 16)
     assert example["ink"].dtype == np.uint8
     assert (example["ink"] == 40).all()  # its own gray edition, whatever its size
@@ -154,10 +154,26 @@ def test_training_example(target: str) -> None:
 
 def test_training_example_derives_the_gray_page() -> None:
     row = page(0, color=png(255, 0, 0)).__dict__
-    assert (training_example(row, size=8, target="ab")[0]["ink"] == 127).all()  # L* of sRGB red
+    assert (training_example(row, kind="pairs", size=8, target="ab")[0]["ink"] == 127).all()  # L* of sRGB red
     luma = {**row, "gray_from": "luma"}
-    assert (training_example(luma, size=8, target="ab")[0]["ink"] == 76).all()
+    assert (training_example(luma, kind="pairs", size=8, target="ab")[0]["ink"] == 76).all()
 
 
 def test_page_without_colour_is_no_example() -> None:
-    assert training_example(page(0, gray=png(40)).__dict__, size=8, target="ab") == []
+    assert training_example(page(0, gray=png(40)).__dict__, kind="pairs", size=8, target="ab") == []
+
+
+@pytest.mark.parametrize("kind", ["ink", "color"])
+def test_training_without_pairs_takes_what_a_page_has(kind: str) -> None:
+    options = {"kind": kind, "size": 8, "target": "rgb"}
+    both = training_example(page(0, gray=png(40), color=png(200, 30, 30)).__dict__, **options)
+    gray = training_example(page(0, gray=png(40)).__dict__, **options)
+    color = training_example(page(0, color=png(255, 0, 0)).__dict__, **options)
+
+    assert [set(example) for example in both] == [{"ink" if kind == "ink" else "target"}]
+    if kind == "ink":
+        assert (gray[0]["ink"] == 40).all()
+        assert (color[0]["ink"] == 127).all()  # derived
+    else:
+        assert gray == []
+        assert color[0]["target"][:, 0, 0].tolist() == [255, 0, 0]

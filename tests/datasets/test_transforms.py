@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from datasets.transforms import Augment, encode_ink, encode_target, resize_for
+from datasets.transforms import AUGMENTS, Augment, encode_ink, encode_target, resize_for
 
 SIZE = 32
-ROOM = resize_for(SIZE)
+ROOM = resize_for(SIZE, "pix2pix")
 CHANNELS = {"ab": 2, "rgb": 3}
 spaces = pytest.mark.parametrize("space", CHANNELS)
 
@@ -36,7 +36,7 @@ def augmented(space: str, saturation: float, ink: Tensor, target: Tensor, seed: 
 
 @pytest.mark.parametrize(("size", "squeezed"), [(256, 286), (128, 143), (512, 572), (1024, 1144)])
 def test_pages_are_squeezed_to_the_published_ratio(size: int, squeezed: int) -> None:
-    assert resize_for(size) == squeezed
+    assert resize_for(size, "pix2pix") == squeezed
 
 
 @spaces
@@ -187,3 +187,74 @@ def test_what_comes_out_is_always_in_range(space: str, saturation: float, seed: 
     assert ink.dtype == cut.dtype == torch.float32
     assert float(cut.abs().max()) <= 1
     assert float(ink.abs().max()) <= 1
+
+
+# The other augmentations.
+
+
+@spaces
+def test_without_augmentation_a_page_is_as_it_is_stored(space: str) -> None:
+    assert resize_for(SIZE, "none") == SIZE
+    ink = numbered(3)[..., :SIZE, :SIZE].contiguous()
+    target = truth_of(ink, space)
+
+    plain_ink, plain_target = Augment(SIZE, space, 0.5, "none")(ink, target)
+
+    assert torch.equal(plain_ink, encode_ink(ink))
+    torch.testing.assert_close(plain_target, encode_target(target, space), atol=1e-6, rtol=0)
+
+
+def berserk(space: str, ink: Tensor, target: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(seed)
+    return Augment(SIZE, space, 0.9, "berserk")(ink, target)
+
+
+@spaces
+def test_berserk_turns_ink_and_truth_alike_onto_white_paper(space: str) -> None:
+    """Blank ink with a black square in the middle, the truth coloured just there."""
+    room = resize_for(SIZE, "berserk")
+    ink = torch.full((64, 1, room, room), 255, dtype=torch.uint8)
+    middle = slice(room // 3, 2 * room // 3)
+    ink[..., middle, middle] = 0
+    target = torch.zeros(64, 2, room, room, dtype=torch.int8) if space == "ab" else ink.repeat(1, 3, 1, 1)
+    if space == "ab":
+        target[..., middle, middle] = 55
+
+    cut_ink, cut_target = berserk(space, ink, target)
+
+    assert cut_ink.shape == (64, 1, SIZE, SIZE)
+    black = cut_ink < -0.999
+    white = cut_ink > 0.999
+    if space == "ab":
+        assert float(cut_target.expand(-1, 2, -1, -1)[white.expand(-1, 2, -1, -1)].abs().max()) < 1e-3
+        pages_with_black = [page for page, seen in zip(cut_target, black, strict=True) if seen.any()]
+        assert len(pages_with_black) > 30
+        assert min(float(page.max()) for page in pages_with_black) >= 0
+    else:
+        torch.testing.assert_close(cut_target, cut_ink.expand(-1, 3, -1, -1), atol=1e-3, rtol=0)
+
+
+def test_berserk_takes_colour_away_and_never_turns_it() -> None:
+    room = resize_for(SIZE, "berserk")
+    ink = torch.full((400, 1, room, room), 128, dtype=torch.uint8)
+    target = torch.tensor([30, -20], dtype=torch.int8).view(1, 2, 1, 1).expand(400, 2, room, room).contiguous()
+
+    _, cut = berserk("ab", ink, target)
+
+    middle = cut[:, :, SIZE // 2, SIZE // 2] * 110
+    factors = middle[:, 0] / 30
+    assert float((middle[:, 0] * -20 - middle[:, 1] * 30).abs().max()) < 1e-2  # one hue
+    assert float(factors.max()) <= 1 + 1e-4
+    assert 0.4 < float((factors > 0.999).float().mean()) < 0.6  # half of the pages as they are
+    assert float(factors.min()) < 0.1
+
+
+@pytest.mark.parametrize("kind", AUGMENTS)
+def test_ink_and_colour_of_other_pages_are_augmented_apart(kind: str) -> None:
+    room = resize_for(SIZE, kind)
+    ink = torch.full((4, 1, room, room), 200, dtype=torch.uint8)
+    color = torch.full((4, 3, room, room), 30, dtype=torch.uint8)
+    augment = Augment(SIZE, "rgb", 0.5, kind)
+
+    assert augment.ink(ink).shape == (4, 1, SIZE, SIZE)
+    assert augment.color(color).shape == (4, 3, SIZE, SIZE)

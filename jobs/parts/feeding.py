@@ -1,0 +1,82 @@
+"""Batches for a training: streams opened by the driver, read and augmented by each worker."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import ray.data
+import ray.train
+import torch
+from ray.data import ExecutionOptions, ExecutionResources
+from ray.train import DataConfig
+
+from datasets.shards import ShardSet
+from datasets.transforms import Augment, resize_for
+from jobs.parts.cluster import Cluster
+
+_STREAM_STEPS = 1000  # opening a stream takes seconds; this many steps at least come from one
+_BLOCK_BYTES = 8 * 2**20
+_AHEAD_BYTES = 64 * 2**20
+_CACHE_BYTES = 256 * 2**20  # a thousand pages at 286 x 286; an object store too small for them spills to disk
+
+
+def open_streams(
+    config: Any, shards: ShardSet, cluster: Cluster, *, paired: bool, steps: int, workers: int
+) -> dict[str, ray.data.Dataset]:
+    """The streams that the workers of a training share: pairs, or ink and colour apart. steps: 0 where not known."""
+    # Blocks of a few hundred examples: the first batch does not wait for a whole shard.
+    ray.data.DataContext.get_current().target_max_block_size = _BLOCK_BYTES
+    pages = min(steps, _STREAM_STEPS) if steps else _STREAM_STEPS
+    pages *= config.batch_size * config.accumulate * workers
+    return {
+        kind: shards.stream(
+            "train",
+            kind=kind,
+            size=resize_for(config.model.image_size, config.augment),
+            target=config.model.target,
+            passes=1 + math.ceil(pages / max(1, shards.pages("train"))),
+            seed=config.seed + number,  # so that ink and colour of a batch are of different pages
+            num_cpus=cluster.cpu_share(),
+            cache=_CACHE_BYTES,
+        )
+        for number, kind in enumerate(("pairs",) if paired else ("ink", "color"))
+    }
+
+
+def looking_ahead(workers: int, *, deterministic: bool) -> DataConfig:
+    """How far the streams may run ahead of the steps, and whether their blocks keep their order.
+
+    Left to itself a stream decodes until the object store is full, and takes the processors from the training it feeds.
+    """
+    limits = ExecutionResources.for_limits(object_store_memory=workers * _AHEAD_BYTES)
+    return DataConfig(execution_options=ExecutionOptions(resource_limits=limits, preserve_order=deterministic))
+
+
+def batches(settings: dict[str, Any], *, paired: bool, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:
+    """This worker's share of the streams, for ever: (ink, target) in [-1, 1] on `device`, augmented."""
+    model = settings["model"]
+    augment = Augment(model["image_size"], model["target"], settings["saturation_jitter"], settings["augment"])
+    if paired:
+        for batch in _stream("pairs", settings, device):
+            yield augment(batch["ink"], batch["target"])
+    for ink, color in zip(_stream("ink", settings, device), _stream("color", settings, device), strict=True):
+        yield augment.ink(ink["ink"]), augment.color(color["target"])
+
+
+def _stream(kind: str, settings: dict[str, Any], device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
+    stream = ray.train.get_dataset_shard(kind)
+    size = settings["batch_size"]
+    for opened in range(2**31):
+        empty = True
+        for batch in stream.iter_torch_batches(
+            batch_size=size,
+            drop_last=True,
+            prefetch_batches=2,
+            local_shuffle_buffer_size=max(64, 4 * size),
+            local_shuffle_seed=settings["seed"] + opened,
+            device=device,
+        ):
+            empty = False
+            yield batch
+        if empty:
+            raise RuntimeError(f"no batch of {size} {kind} for each worker in the shards: they hold too few pages")

@@ -1,0 +1,48 @@
+"""What a piece of work takes: time, and memory at its peak."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_PEAK = Path("/proc/self/clear_refs")  # writing 5 forgets the process's peak so far (Linux, proc(5))
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass
+class Gauge:
+    """seconds: wall time. memory: bytes at the peak beyond what was held before; of the GPU where there is one."""
+
+    seconds: float = 0.0
+    memory: int = 0
+
+
+@contextmanager
+def gauged() -> Iterator[Gauge]:
+    """Gauge the block. Where the system does not tell (not Linux), memory stays 0."""
+    gauge = Gauge()
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    else:
+        with suppress(OSError):
+            _PEAK.write_text("5")
+        before = _resident("VmRSS")
+    begun = time.perf_counter()
+    yield gauge
+    if on_gpu:
+        torch.cuda.synchronize()
+    gauge.seconds = time.perf_counter() - begun
+    gauge.memory = max(0, (torch.cuda.max_memory_allocated() if on_gpu else _resident("VmHWM")) - before)
+
+
+def _resident(name: str) -> int:
+    with suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,118 @@
+"""Weights of a public code: read, tried on images, published as a model of ours."""
+
+import io
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+
+import models
+from datasets.errors import BadUsageError, ObjectNotFoundError
+from datasets.storage import Storage, open_storage, split_uri
+from imaging.color import F32
+from jobs.parts.options import as_settings
+from jobs.parts.outcome import as_json
+from models.checkpoint import CheckpointError, fingerprint, parse_card, to_bytes
+from models.importing import Imported, import_network, read_state_dict
+
+log = logging.getLogger("mangahue")
+_CARD, _WEIGHTS = "model.json", "model.safetensors"
+
+
+def read_weights(uri: str) -> bytes:
+    """The file of --weights. Raises BadUsageError where there is none."""
+    return _read(uri, "--weights", "the .pth of the public code")
+
+
+def read_images(uri: str) -> F32:
+    """The array of --run, (N, C, H, W) float32. Raises BadUsageError for anything else; nothing is unpickled."""
+    data = _read(uri, "--run", "an .npy of images")
+    try:
+        images = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise BadUsageError(f"--run {uri}: not an .npy array of numbers ({error}); write it with numpy.save") from error
+    if not isinstance(images, np.ndarray) or images.dtype != np.float32 or images.ndim != 4 or not images.size:
+        what = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else "an archive"
+        raise BadUsageError(f"--run {uri} is {what}; give images as float32 N x C x H x W")
+    return images
+
+
+def import_weights(config: Any, data: bytes) -> Imported:
+    """The network of --from with these weights. Raises BadUsageError where they are not its own."""
+    try:
+        network = import_network(config.source, read_state_dict(data))
+    except CheckpointError as error:
+        raise BadUsageError(f"--weights {config.weights}: {error}") from error
+    if network.dropped:
+        log.info("%d keys left out, which no network uses: %s", len(network.dropped), ", ".join(network.dropped))
+    return network
+
+
+def claim_folder(folder: Storage, config: Any, data: bytes) -> None:
+    """Raises BadUsageError where the folder holds another model."""
+    if folder.stat(_CARD) is None:
+        return
+    try:
+        earlier = parse_card(folder.read(_CARD))
+    except CheckpointError:
+        earlier = {}
+    if earlier.get("origin") != _origin(config, data):
+        raise BadUsageError(f"--out {folder.uri} holds another model; give another folder")
+
+
+def run_raw(network: Imported, images: F32, config: Any) -> None:
+    """Write what the network makes of the images to --save. Raises BadUsageError for images it can't take."""
+    if images.shape[1] != network.in_channels:
+        raise BadUsageError(
+            f"--run {config.run} has {images.shape[1]} channels; this network takes {network.in_channels}"
+        )
+    try:
+        with torch.inference_mode():
+            colors = network.raw(torch.from_numpy(images)).numpy()
+    except (RuntimeError, ValueError) as error:  # sides that its halvings, paddings or norms can't take
+        height, width = images.shape[2:]
+        raise BadUsageError(
+            f"--run {config.run}: the network can't take images of {height} x {width} ({error}); "
+            f"give sides that are multiples of {network.variant.image_size}"
+        ) from error
+    buffer = io.BytesIO()
+    np.save(buffer, colors)
+    where, name = split_uri(config.save)
+    open_storage(where).put(name, buffer.getvalue())
+    log.info("%s put through the network; its output %s is in %s", images.shape, colors.shape, config.save)
+
+
+def publish(folder: Storage, config: Any, network: Imported, data: bytes) -> None:
+    """Write the weights, then the card that describes them, as a training does."""
+    variant = network.variant
+    weights = to_bytes(variant.generator().state_dict())
+    card = {
+        "variant": variant.name,
+        "config": as_settings(variant.config),
+        "weights_sha256": fingerprint(weights),
+        "data_fingerprint": "",
+        "steps": 0,
+        "seconds": 0.0,
+        "metrics": {},
+        "mean_chroma": [0, 0],
+        "limits": {},
+        "origin": _origin(config, data),
+        "training": {},
+    }
+    models.load(as_json(card), weights)  # what is published must rebuild
+    folder.put(_WEIGHTS, weights)
+    folder.put(_CARD, as_json(card))
+    log.info("the model, a %s, is in %s", variant.name, folder.uri)
+
+
+def _origin(config: Any, data: bytes) -> dict[str, Any]:
+    return {"imported": {"from": config.source, "sha256": fingerprint(data)}}
+
+
+def _read(uri: str, flag: str, wanted: str) -> bytes:
+    folder, name = split_uri(uri)
+    try:
+        return open_storage(folder).read(name)
+    except ObjectNotFoundError as error:
+        raise BadUsageError(f"{flag} {uri}: {error}; give {wanted}") from error

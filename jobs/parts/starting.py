@@ -1,0 +1,83 @@
+"""What a training starts from: published weights of a known network, or another training's model."""
+
+from typing import Any
+
+import models
+from datasets.errors import BadUsageError, ObjectNotFoundError
+from datasets.storage import open_storage, split_uri
+from jobs.parts.recipe import read_card
+from models.checkpoint import CheckpointError, fingerprint, from_bytes, restore_module
+from models.importing import read_state_dict
+from models.vgg import PUBLISHED
+
+RANDOM = "random"
+_RAW, _AVERAGE = "model.raw.safetensors", "model.safetensors"
+
+
+def check_start(config: Any) -> dict[str, Any]:
+    """Where the training's first weights come from, for the model's card: {} for a plain random start.
+
+    Raises BadUsageError where the variant needs weights that are not given, or those given do not fit.
+    """
+    variant_type = models.VARIANTS[config.variant]
+    origin: dict[str, Any] = {}
+    if config.vgg_weights and not variant_type.pretrained:
+        raise BadUsageError(f"--vgg-weights: {config.variant} starts from no published network; leave it out")
+    if variant_type.pretrained_needed and not config.vgg_weights:
+        url, sha256 = PUBLISHED[variant_type.pretrained]
+        raise BadUsageError(
+            f"--vgg-weights is missing: {config.variant} starts from ImageNet weights of {variant_type.pretrained}. "
+            f"Fetch {url} (sha256 {sha256}) and give its path or URI; or {RANDOM}, for a smoke run"
+        )
+    variant = variant_type(config.model)  # type: ignore[call-arg]
+    if config.vgg_weights:
+        origin["pretrained"] = {"network": variant_type.pretrained, "weights": RANDOM}
+        if config.vgg_weights != RANDOM:
+            data = _read(config.vgg_weights, "--vgg-weights")
+            _load_pretrained(variant, data, config.vgg_weights)
+            origin["pretrained"]["weights"] = fingerprint(data)
+    if config.init:
+        origin["init"] = {"model": config.init, "weights_sha256": _load_init(variant, config.init)}
+    return origin
+
+
+def start(variant: models.Variant, settings: dict[str, Any]) -> None:
+    """Give a fresh variant the weights that the training starts from."""
+    if weights := settings["vgg_weights"]:
+        if weights == RANDOM:
+            variant.load_pretrained(None)
+        else:
+            _load_pretrained(variant, _read(weights, "--vgg-weights"), weights)
+    if settings["init"]:
+        _load_init(variant, settings["init"])
+
+
+def _load_pretrained(variant: models.Variant, data: bytes, uri: str) -> None:
+    try:
+        variant.load_pretrained(read_state_dict(data))
+    except CheckpointError as error:
+        url, sha256 = PUBLISHED[variant.pretrained]
+        raise BadUsageError(f"--vgg-weights {uri}: {error}; the right file is {url} (sha256 {sha256})") from error
+
+
+def _load_init(variant: models.Variant, uri: str) -> str:
+    card = read_card(uri, "--init")
+    if card["variant"] != variant.name:
+        raise BadUsageError(f"--init {uri} is a {card['variant']}; train that variant, or another --init")
+    storage = open_storage(uri)
+    data = storage.read(_RAW if storage.stat(_RAW) else _AVERAGE)
+    try:
+        restore_module(variant.trained_generator(), from_bytes(data))
+    except CheckpointError as error:
+        raise BadUsageError(
+            f"--init {uri} does not fit: {error}; its config is {card['config']}: give the same"
+        ) from error
+    return fingerprint(data)
+
+
+def _read(uri: str, option: str) -> bytes:
+    folder, name = split_uri(uri)
+    try:
+        return open_storage(folder).read(name)
+    except ObjectNotFoundError as error:
+        raise BadUsageError(f"{option} {uri}: {error}; give the file's path or URI") from error

@@ -1,0 +1,45 @@
+"""A finished training, logged to MLflow too. TensorBoard files and metrics.jsonl are there in any case."""
+
+import importlib.util
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from datasets.errors import BadUsageError
+from datasets.storage import Storage
+from jobs.parts.training import settings_of
+from jobs.parts.watching import METRICS
+
+log = logging.getLogger("mangahue")
+_EXPERIMENT = "mangahue"
+
+
+def check_tracking(config: Any) -> None:
+    """Raises BadUsageError where --mlflow is given and MLflow is not installed."""
+    if config.mlflow and importlib.util.find_spec("mlflow") is None:
+        raise BadUsageError("--mlflow needs the package: pip install -e '.[tracking]'")
+
+
+def track(run: Storage, config: Any) -> None:
+    """Log settings, losses and held-out metrics of the run to the MLflow store of --mlflow; nothing without it."""
+    if not config.mlflow:
+        return
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    import mlflow  # an extra
+
+    place = config.mlflow
+    mlflow.set_tracking_uri(place if "://" in place else Path(place).absolute().as_uri())
+    mlflow.set_experiment(_EXPERIMENT)
+    with mlflow.start_run(run_name=run.uri):
+        settings = settings_of(config)
+        model = settings.pop("model")
+        mlflow.log_params({**settings, **{f"model.{name}": value for name, value in model.items()}})
+        for line in run.read(METRICS).splitlines():
+            point = json.loads(line)
+            values = point.pop("losses", None) or {
+                name: point[name] for name in ("ciede2000", "colorfulness") if name in point
+            }
+            mlflow.log_metrics({f"{point['kind']}.{name}": value for name, value in values.items()}, step=point["step"])
+    log.info("logged to MLflow at %s", place)
