@@ -135,10 +135,3 @@ class Colornet(Variant):
         if update:
             self.advance("head")
         return {"squared": of_page / ink[0].numel()}
-
-    def load_more_state(self, state: dict[str, Tensor]) -> None:
-        """A training that began with other VGG weights goes on with those: the average, taken up before, has them."""
-        super().load_more_state(state)
-        average = self.generator()
-        assert isinstance(average, ColornetColorist)
-        self._vgg.load_state_dict(average.vgg.state_dict())

@@ -16,15 +16,11 @@ from torch import Tensor, nn
 
 from imaging.target import CHANNELS
 from models.checkpoint import CheckpointError
-from models.layers import init_normal
+from models.layers import PatchDiscriminator, init_normal, repeat_ink
+from models.losses import lsgan_loss
 from models.variant import Variant, VariantConfig
 
 _RGB = CHANNELS["rgb"]
-
-
-def lsgan_loss(scores: Tensor, real: bool) -> Tensor:
-    """Squared distance of scores from 1, "real", or from 0, "fake" (Mao et al. 2017, arXiv 1611.04076). A scalar."""
-    return (scores.float() - float(real)).square().mean()
 
 
 class _ResidualBlock(nn.Module):
@@ -68,27 +64,6 @@ class ResnetGenerator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         out: Tensor = self.layers(image)
         return out
-
-
-class InstancePatchDiscriminator(nn.Module):
-    """The 70x70 PatchGAN of one image, normalised per image: so its convolutions have biases.
-
-    (B, 3, H, W) -> (B, 1, H/8 - 2, W/8 - 2) scores.
-    """
-
-    def __init__(self, base_channels: int = 64) -> None:
-        super().__init__()
-        c = base_channels
-        layers: list[nn.Module] = [nn.Conv2d(_RGB, c, 4, 2, 1), nn.LeakyReLU(0.2)]
-        for inner, outer, stride in ((c, 2 * c, 2), (2 * c, 4 * c, 2), (4 * c, 8 * c, 1)):
-            layers += [nn.Conv2d(inner, outer, 4, stride, 1), nn.InstanceNorm2d(outer), nn.LeakyReLU(0.2)]
-        layers.append(nn.Conv2d(8 * c, 1, 4, 1, 1))
-        self.layers = nn.Sequential(*layers)
-        init_normal(self)
-
-    def forward(self, image: Tensor) -> Tensor:
-        scores: Tensor = self.layers(image)
-        return scores
 
 
 class _TiedBlock(nn.Module):
@@ -153,6 +128,11 @@ class StridedDiscriminator(nn.Module):
         return scores
 
 
+def patch_discriminator(base_channels: int = 64) -> nn.Module:
+    """The 70x70 PatchGAN of one image, normalised per image."""
+    return PatchDiscriminator(_RGB, base_channels, nn.InstanceNorm2d)
+
+
 @dataclass(frozen=True)
 class _Recipe:
     """What belongs to a generator. Both networks are built from base_channels, the generator from blocks as well.
@@ -168,7 +148,7 @@ class _Recipe:
 
 
 _RECIPES = {
-    "resnet": _Recipe(ResnetGenerator, InstancePatchDiscriminator, critic_weight=0.5, pool=50, least_size=32),
+    "resnet": _Recipe(ResnetGenerator, patch_discriminator, critic_weight=0.5, pool=50, least_size=32),
     "skip": _Recipe(SkipGenerator, StridedDiscriminator, critic_weight=1.0, pool=0, least_size=64),
 }
 
@@ -257,12 +237,8 @@ class Colorist(nn.Module):
         self.generator = generator
 
     def forward(self, ink: Tensor) -> Tensor:
-        out: Tensor = self.generator(_three_channels(ink))
+        out: Tensor = self.generator(repeat_ink(ink, _RGB))
         return out
-
-
-def _three_channels(ink: Tensor) -> Tensor:
-    return ink.repeat(1, _RGB, 1, 1)
 
 
 class CycleGAN(Variant):
@@ -287,7 +263,7 @@ class CycleGAN(Variant):
         self._pools = {name: ImagePool(config.image_size, recipe.pool) for name in names}
 
     def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
-        ink = _three_channels(ink)
+        ink = repeat_ink(ink, _RGB)
         with self.gradients_of("generators", update):
             painted, inked = self.call("to_color", ink), self.call("to_ink", target)
             with self.frozen("discriminators") as critics:

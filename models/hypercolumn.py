@@ -151,10 +151,3 @@ class Hypercolumn(Variant):
         if update:
             self.advance("head")
         return {"cross_entropy": loss}
-
-    def load_more_state(self, state: dict[str, Tensor]) -> None:
-        """A training that began with other VGG weights goes on with those: the average, taken up before, has them."""
-        super().load_more_state(state)
-        average = self.generator()
-        assert isinstance(average, HypercolumnColorist)
-        self._hypercolumns.vgg.load_state_dict(average.vgg.state_dict())

@@ -30,16 +30,19 @@ class PatchDiscriminator(nn.Module):
     """The 70x70 PatchGAN of Isola et al. 2017 (arXiv 1611.07004, 6.1.2): one real/fake score per 70x70 patch.
 
     (B, channels, H, W) -> (B, 1, H/8 - 2, W/8 - 2) scores, not squashed. channels counts the condition as well.
+    norm: BatchNorm2d, or InstanceNorm2d, before which the convolutions have biases, as published.
     """
 
-    def __init__(self, channels: int, base_channels: int = 64) -> None:
+    def __init__(
+        self, channels: int, base_channels: int = 64, norm: type[nn.BatchNorm2d | nn.InstanceNorm2d] = nn.BatchNorm2d
+    ) -> None:
         super().__init__()
         width = base_channels
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for factor_in, factor_out, stride in ((1, 2, 2), (2, 4, 2), (4, 8, 1)):
             layers += [
-                nn.Conv2d(width * factor_in, width * factor_out, 4, stride, 1, bias=False),
-                nn.BatchNorm2d(width * factor_out),
+                nn.Conv2d(width * factor_in, width * factor_out, 4, stride, 1, bias=norm is nn.InstanceNorm2d),
+                norm(width * factor_out),
                 nn.LeakyReLU(0.2),
             ]
         layers.append(nn.Conv2d(width * 8, 1, 4, 1, 1))

@@ -13,3 +13,8 @@ def vanilla_gan_loss(scores: Tensor, real: bool) -> Tensor:
     scores = scores.float()
     labels = torch.ones_like(scores) if real else torch.zeros_like(scores)
     return F.binary_cross_entropy_with_logits(scores, labels)
+
+
+def lsgan_loss(scores: Tensor, real: bool) -> Tensor:
+    """Squared distance of scores from 1, "real", or from 0, "fake" (Mao et al. 2017, arXiv 1611.04076). A scalar."""
+    return (scores.float() - float(real)).square().mean()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from imaging.target import AB_RANGE, CHANNELS
 from models.color import lab_to_rgb, lightness
 from models.layers import init_normal, repeat_ink
+from models.losses import lsgan_loss
 from models.variant import Mechanics, Variant, VariantConfig, Wrap
 from models.vgg import VGGFeatures
 
@@ -208,7 +209,7 @@ def least_squares_loss(critiques: list[list[Tensor]], real: bool) -> Tensor:
 
     critiques: what PatchCritic gave at each scale. Returns a scalar.
     """
-    return torch.stack([(critique[-1].float() - float(real)).square().mean() for critique in critiques]).sum()
+    return torch.stack([lsgan_loss(critique[-1], real) for critique in critiques]).sum()
 
 
 def feature_matching(painted: list[list[Tensor]], true: list[list[Tensor]]) -> Tensor:

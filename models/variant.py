@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -200,6 +201,7 @@ class Variant(ABC):
             for name, network in self._bare.items():
                 restore_module(network, parts[name])
             restore_module(self._average, parts["average"])
+            self._restore_frozen(self._average.module)
             for name, optimizer in optimizers.items():
                 restore_optimizer(optimizer, parts.get(name, {}))
             more = dict(parts.get("more", {}))
@@ -300,6 +302,16 @@ class Variant(ABC):
             return latest
         decay = min(self.mechanics.ema_decay, (1 + int(count)) / (10 + int(count)))
         return average + (1 - decay) * (latest - average)
+
+    def _restore_frozen(self, average: nn.Module) -> None:
+        """What of the colourist is not trained (VGG's weights) is in the checkpoint as part of its average alone."""
+        trained = {
+            id(part) for network in self._bare.values() for part in chain(network.parameters(), network.buffers())
+        }
+        restored = dict(chain(average.named_parameters(), average.named_buffers()))
+        for name, own in chain(self._colorist.named_parameters(), self._colorist.named_buffers()):
+            if id(own) not in trained:
+                own.data.copy_(restored[name])
 
     def _scaler_state(self) -> dict[str, Tensor]:
         state = self._scaler.state_dict()

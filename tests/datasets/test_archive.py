@@ -177,6 +177,7 @@ def encrypted(data: bytes) -> bytes:
         ("ep.cbr", b"Rar!\x1a\x07\0", "UNSUPPORTED"),
         ("ep.PDF", b"%PDF-1.7", "UNSUPPORTED"),
     ],
+    ids=["nothing", "cut off", "HTML", "encrypted", "no pages", "RAR", "PDF"],
 )
 def test_chapters_that_can_not_be_read(source: str, name: str, data: bytes, code: str) -> None:
     fill(source, {name: data})

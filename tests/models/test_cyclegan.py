@@ -14,13 +14,13 @@ from models.cyclegan import (
     CycleGAN,
     CycleGANConfig,
     ImagePool,
-    InstancePatchDiscriminator,
     ResnetGenerator,
     SkipGenerator,
     StridedDiscriminator,
-    lsgan_loss,
+    patch_discriminator,
 )
 from models.layers import count_parameters
+from models.losses import lsgan_loss
 
 SIDES = {"generators": ("to_color", "to_ink"), "discriminators": ("of_color", "of_ink")}
 
@@ -85,7 +85,7 @@ def gradients(variant: CycleGAN, side: str) -> list[Tensor | None]:
     ("network", "count"),
     [
         (ResnetGenerator, 11_378_179),
-        (InstancePatchDiscriminator, 2_764_737),
+        (patch_discriminator, 2_764_737),
         (SkipGenerator, 1_523_776),
         (StridedDiscriminator, 1_743_072),
     ],
@@ -128,8 +128,8 @@ def test_a_prediction_has_the_shape_and_range_of_a_color_page(generator: str, si
 @pytest.mark.parametrize(
     ("network", "size", "side"),
     [
-        (InstancePatchDiscriminator, 256, 30),
-        (InstancePatchDiscriminator, 32, 2),
+        (patch_discriminator, 256, 30),
+        (patch_discriminator, 32, 2),
         (StridedDiscriminator, 256, 4),
         (StridedDiscriminator, 96, 1),
         (StridedDiscriminator, 64, 1),
@@ -203,7 +203,7 @@ def test_the_skip_of_the_skip_generator_carries_no_gradient() -> None:
 
 def test_the_networks_start_from_the_published_distributions() -> None:
     torch.manual_seed(0)
-    for network, std in ((ResnetGenerator(8), 0.02), (InstancePatchDiscriminator(8), 0.02), (SkipGenerator(8), 0.2)):
+    for network, std in ((ResnetGenerator(8), 0.02), (patch_discriminator(8), 0.02), (SkipGenerator(8), 0.2)):
         for name, layer in network.named_modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 assert float(layer.weight.detach().std()) == pytest.approx(std, rel=0.15), name
