@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 import jobs.colorize
 import jobs.demo
 import jobs.evaluate
+import jobs.import_weights
 import jobs.ingest
 import jobs.train
 
@@ -20,12 +21,14 @@ CLIS: dict[str, click.Command] = {
     "train": jobs.train.cli,
     "colorize": jobs.colorize.cli,
     "evaluate": jobs.evaluate.cli,
+    "import_weights": jobs.import_weights.cli,
     "demo": jobs.demo.cli,
 }
 GIVEN = {
     "ingest": ["--color", "/nowhere/color", "--out", "/nowhere/shards"],
     "train": ["--data", "/nowhere/shards", "--run", "/nowhere/run"],
     "colorize": ["--model", "/nowhere/model", "--source", "/nowhere/in", "--out", "/nowhere/out"],
+    "import_weights": ["--from", "pix2pix", "--weights", "/nowhere/x.pth", "--out", "/nowhere/model"],
     "evaluate": ["--model", "/nowhere/model", "--data", "/nowhere/shards", "--out", "/nowhere/out"],
     "demo": [],
 }
@@ -135,7 +138,7 @@ def test_bad_model_option_is_named_as_it_is_typed(option: str) -> None:
     assert option in told(result)
 
 
-@pytest.mark.parametrize("job", ["ingest", "train", "colorize", "evaluate"])
+@pytest.mark.parametrize("job", ["ingest", "train", "colorize", "evaluate", "import_weights"])
 def test_missing_option_is_named(job: str) -> None:
     result = invoke(job)
     assert result.exit_code == 2
@@ -156,6 +159,7 @@ def test_ingest_needs_an_edition() -> None:
         ("train", ["--data", "/nowhere/shards", "ingest"]),
         ("colorize", ["--model", "/nowhere/model", "RUN/model"]),
         ("evaluate", ["--data", "/nowhere/shards", "ingest"]),
+        ("import_weights", ["--weights", "/nowhere/x.pth"]),
     ],
 )
 def test_places_that_are_not_there(job: str, expected: list[str], caplog: pytest.LogCaptureFixture) -> None:
