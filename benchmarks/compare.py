@@ -1,0 +1,76 @@
+"""Every variant on the same pages, for the same time, at a size that two processor cores train: one table, one report.
+
+python -m benchmarks.compare --data SHARDS [--minutes 15] [--out build/compare] [--only NAME ...]
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROWS: dict[str, dict[str, Any]] = {  # the published settings, but for what would not fit
+    "pix2pix": {"variant": "pix2pix"},
+    "cyclegan": {"variant": "cyclegan", "image_size": 128, "base_channels": 32, "setting": "blocks=6", "batch_size": 1},
+    "cyclegan-skip": {
+        "variant": "cyclegan", "image_size": 128, "base_channels": 32, "setting": "generator=skip", "batch_size": 4,
+        "augment": "berserk",
+    },
+    "pix2pixhd": {"variant": "pix2pixhd", "image_size": 256, "base_channels": 16, "batch_size": 2},
+    "colornet": {"variant": "colornet", "vgg_weights": "random"},
+    "hypercolumn": {
+        "variant": "hypercolumn", "setting": "columns=reduced", "optimizer": "adam", "vgg_weights": "random",
+    },
+    "zhang": {"variant": "zhang", "base_channels": 32, "learning_rate": 3e-4},
+}  # fmt: skip
+_COLUMNS = (("ciede2000", 2), ("psnr", 2), ("ssim", 3), ("colorfulness", 1))
+
+
+def job(name: str, words: list[str]) -> None:
+    click.echo(f"$ python jobs/{name}.py {' '.join(words)}")
+    subprocess.run([sys.executable, f"jobs/{name}.py", *words], cwd=Path(__file__).parents[1], check=True)
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The rows of metrics.json as Markdown, the best CIEDE2000 first."""
+    means, costs, models = metrics["means"], metrics["costs"], metrics["models"]
+    lines = [
+        "| | steps | CIEDE2000 | PSNR | SSIM | colourfulness | parameters, M | pages/s | memory, MB |",
+        "|" + " --- |" * 9,
+    ]
+    for name in sorted(means, key=lambda name: means[name].get("ciede2000", -1)):
+        figures = [f"{means[name][key]:.{digits}f}" if key in means[name] else "" for key, digits in _COLUMNS]
+        cost = costs.get(name)
+        more = (
+            [f"{cost['parameters']:.1f}", f"{cost['pages_per_second']:.2f}", f"{cost['memory']:.0f}"]
+            if cost
+            else [""] * 3
+        )
+        steps = str(models[name]["steps"]) if name in models else ""
+        lines.append("| " + " | ".join([name, steps, *figures, *more]) + " |")
+    return "\n".join(lines)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--data", required=True, help="Shards that ingest.py wrote, with held-out chapters.")
+@click.option("--minutes", default=15.0, help="Training time of each variant.")
+@click.option("--out", default="build/compare", help="Folder of the runs and of the report.")
+@click.option("--only", multiple=True, type=click.Choice(list(ROWS)), help="These rows alone; repeat for more.")
+def main(data: str, minutes: float, out: str, only: tuple[str, ...]) -> None:
+    """Train each variant, evaluate all at once, print the table."""
+    place = Path(out).absolute()
+    for name in only or ROWS:
+        options = {"data": data, "run": place / name, "max_minutes": minutes, **ROWS[name]}
+        job("train", [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))])
+    trained = [place / name / "model" for name in ROWS if (place / name / "model/model.json").exists()]
+    models = [word for model in trained for word in ("--model", str(model))]
+    job("evaluate", [*models, "--data", data, "--out", str(place / "report")])
+    told = table(json.loads((place / "report/metrics.json").read_text()))
+    (place / "table.md").write_text(told + "\n")
+    click.echo(told)
+
+
+if __name__ == "__main__":
+    main()
