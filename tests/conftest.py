@@ -16,6 +16,7 @@ from tests.ray_cluster import RayCluster
 from tests.s3_server import SeaweedFS
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several test processes (`pytest -n`) one of them has the cluster: all that needs it runs there, in order."""
     for item in items:
