@@ -32,9 +32,15 @@ check: setup ## Lint, format, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One thread a process: two processes with two threads each wait for one another more than they work.
-test: setup ## Run the tests; ARGS="-k shards" narrows them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+# The unit tests in two processes of one thread (two of two wait for one another more than they work), then those that
+# share a Ray cluster in one.
+test: setup ## Run the tests; ARGS="-k shards" runs those alone
+ifeq ($(strip $(ARGS)),)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore tests/end_to_end
+	$(BIN)/python -m pytest tests/end_to_end
+else
+	$(BIN)/python -m pytest $(ARGS)
+endif
 
 test-variants: setup ## Every variant through training, a killed worker, a rerun and colouring (`test` has some of them)
 	MANGAHUE_VARIANTS=all $(BIN)/python -m pytest tests/end_to_end/test_variants.py $(ARGS)

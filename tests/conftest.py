@@ -16,14 +16,6 @@ from tests.ray_cluster import RayCluster
 from tests.s3_server import SeaweedFS
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several test processes (`pytest -n`) one of them has the cluster: all that needs it runs there, in order."""
-    for item in items:
-        if "end_to_end" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[SeaweedFS]:
     """A real S3 server, started once for all tests."""
