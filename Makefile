@@ -36,8 +36,10 @@ check: setup ## Lint, format, types and import rules
 # share a Ray cluster in one.
 test: setup ## Run the tests; ARGS="-k shards" runs those alone
 ifeq ($(strip $(ARGS)),)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore tests/end_to_end
-	$(BIN)/python -m pytest tests/end_to_end
+	@status=0; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore tests/end_to_end || status=$$?; \
+	$(BIN)/python -m pytest tests/end_to_end || status=$$?; \
+	exit $$status
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif

@@ -180,6 +180,8 @@ class ZipChapter(Chapter):
             self._zip = zipfile.ZipFile(storage.open(ref.key))
         except _DAMAGED as error:
             raise ChapterUnreadableError("BROKEN", f"not a whole ZIP archive: {error}") from error
+        if not all(info.filename for info in self._zip.infolist()):
+            raise ChapterUnreadableError("BROKEN", "a member of the archive has no name; pack it again")
         self._infos = [info for info in self._zip.infolist() if not info.is_dir()]
         if any(info.flag_bits & 1 for info in self._infos):
             raise ChapterUnreadableError("PASSWORD", "the archive is encrypted; take the password off")

@@ -166,18 +166,29 @@ def encrypted(data: bytes) -> bytes:
     return bytes(marked)
 
 
+def nameless(data: bytes) -> bytes:
+    """The same archive, its member's name gone from the directory."""
+    place = data.index(b"PK\x01\x02")
+    length = int.from_bytes(data[place + 28 : place + 30], "little")
+    end = data.index(b"PK\x05\x06")
+    directory = data[place : place + 28] + b"\0\0" + data[place + 30 : place + 46] + data[place + 46 + length : end]
+    size = len(directory).to_bytes(4, "little")
+    return data[:place] + directory + data[end : end + 12] + size + data[end + 16 :]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
         ("ep.cbz", b"", "EMPTY"),
         ("ep.cbz", ONE[:-30], "BROKEN"),
         ("ep.cbz", b"<html>not found</html>", "BROKEN"),
+        ("ep.cbz", nameless(ONE), "BROKEN"),
         ("ep.cbz", encrypted(ONE), "PASSWORD"),
         ("ep.zip", zipped({"readme.txt": b"x", "__MACOSX/1.jpg": b"x"}), "NO_PAGES"),
         ("ep.cbr", b"Rar!\x1a\x07\0", "UNSUPPORTED"),
         ("ep.PDF", b"%PDF-1.7", "UNSUPPORTED"),
     ],
-    ids=["nothing", "cut off", "HTML", "encrypted", "no pages", "RAR", "PDF"],
+    ids=["nothing", "cut off", "HTML", "nameless", "encrypted", "no pages", "RAR", "PDF"],
 )
 def test_chapters_that_can_not_be_read(source: str, name: str, data: bytes, code: str) -> None:
     fill(source, {name: data})
