@@ -44,7 +44,7 @@ else
 	$(BIN)/python -m pytest $(ARGS)
 endif
 
-test-variants: setup ## Every variant through training, a killed worker, a rerun and colouring (`test` has some of them)
+test-variants: setup ## Every variant through training, a killed worker, a rerun and colouring (`test` has one)
 	MANGAHUE_VARIANTS=all $(BIN)/python -m pytest tests/end_to_end/test_variants.py $(ARGS)
 
 bench: setup ## Run the benchmarks, into build/bench

@@ -102,14 +102,14 @@ def drive_options(shards: str, out: Path) -> dict[str, Any]:
         max_steps=600, num_workers="1:2", clip_norm=1.0, augment="berserk",
     )  # fmt: skip
     job(train, early)
-    several = (init, str(out / "hypercolumn/run/model"), str(out / "once/model"))
+    several = (init, str(out / "once/model"), str(out / "twice/model"))
     evaluated = job(evaluate, evaluate.EvaluateConfig(model=several, data=shards, out=str(out / "report")))
     return {
         "same": weights[0] == weights[1],
         "early": {
             "points": points(out / "early"),
             "card": json.loads((out / "early/model/model.json").read_text()),
-            "checkpoints": len(list((out / "early/checkpoints").glob("checkpoint_*"))),
+            "checkpoints": len(list((out / "early/checkpoints").glob("checkpoint_*/state.safetensors"))),
         },
         "evaluated": evaluated,
     }

@@ -1,6 +1,6 @@
 """Variants through the jobs: DDP, a killed worker, a rerun that goes on, a coloured chapter.
 
-Every variant of the registry with MANGAHUE_VARIANTS=all (`make test-variants`), else two of them.
+Every variant of the registry with MANGAHUE_VARIANTS=all (`make test-variants`), else cyclegan alone.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.ray_cluster import ROOT, RayCluster
 
 pytestmark = pytest.mark.timeout(900)
 _ALL = os.environ.get("MANGAHUE_VARIANTS") == "all"  # each takes a minute and a half
-TRIED = [name for name in models.VARIANTS if _ALL or name in ("cyclegan", "hypercolumn")]  # unpaired; on a frozen VGG
+TRIED = [name for name in models.VARIANTS if _ALL or name == "cyclegan"]
 LOSS = {  # the loss that tells how near the colours are; those of the adversaries swing
     "cyclegan": "cycle",
     "pix2pix": "l1",
@@ -115,14 +115,15 @@ def test_a_training_stops_early_and_publishes_its_best(driven: Path) -> None:
 def test_several_models_share_one_table_and_one_report(driven: Path) -> None:
     assert told(driven, "options")["evaluated"] == 0
     result = json.loads((driven / "report/metrics.json").read_text())
-    names = ["cyclegan/run", "hypercolumn/run", "once"]  # as much of a run's path as tells it from the others'
+    names = ["run", "once", "twice"]
     assert set(result["means"]) == {*names, "gray page", "mean chroma", "truth"}
-    assert result["models"][names[1]]["variant"] == "hypercolumn"
+    assert all(described["variant"] == "cyclegan" for described in result["models"].values())
+    assert result["means"]["once"] == result["means"]["twice"] != result["means"]["run"]  # the same weights, and others
     for name in names:
         cost = result["costs"][name]
         assert cost["parameters"] > 0.001
         assert cost["pages_per_second"] > 0
-        assert cost["memory"] > cost["parameters"] * 4  # MB: more than its weights
+        assert cost["memory"] >= cost["parameters"] * 4  # MB: its weights at least
     html = (driven / "report/report.html").read_text()
     assert "Side by side" in html
     for page in result["pages"]:
