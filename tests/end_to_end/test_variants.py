@@ -105,9 +105,10 @@ def test_a_training_stops_early_and_publishes_its_best(driven: Path) -> None:
 
     looks = [point["ciede2000"] for point in early["points"] if point["kind"] == "holdout"]
     assert len(looks) < 200  # it had 600 steps, a look every 3
-    assert looks.index(min(looks)) == len(looks) - 3  # two looks without a better one
-    assert early["card"]["metrics"]["ciede2000"] == min(looks)
-    assert early["card"]["steps"] == 3 * (looks.index(min(looks)) + 1)
+    best = min(looks)
+    assert looks.index(best) == len(looks) - 3  # two looks without a better one
+    assert early["card"]["metrics"]["ciede2000"] == best
+    assert early["card"]["steps"] in [3 * (number + 1) for number, look in enumerate(looks) if look == best]
     assert early["checkpoints"] <= 2  # the best, and the last to go on from
     assert early["card"]["origin"]["init"]["model"] == str(driven / "cyclegan/run/model")
 
