@@ -1,6 +1,7 @@
 """Real processes, really killed: what was done stays done, what was not is done by the next run."""
 
 import json
+import os
 import signal
 import time
 import zipfile
@@ -88,14 +89,15 @@ def workers() -> list[psutil.Process]:
 
 
 @pytest.mark.timeout(900)
-def test_training_survives_a_killed_driver(cluster: RayCluster, series: Path, tmp_path: Path) -> None:
-    """A killed worker is in test_variants.py."""
+def test_training_survives_a_killed_worker_and_a_killed_driver(
+    cluster: RayCluster, series: Path, tmp_path: Path
+) -> None:
     shards, run = tmp_path / "shards", open_storage(str(tmp_path / "run"))
     ingest = cluster.job("ingest", "--color", str(series / "color"), "--out", str(shards), "--holdout", "ch03")
     assert ingest.returncode == 0, ingest.stdout
     command = (
         "--data", str(shards), "--run", run.uri, "--base-channels", "4", "--image-size", "64", "--batch-size", "1",
-        "--num-workers", "2", "--max-steps", "400", "--eval-every", "50",
+        "--num-workers", "2", "--max-steps", "600", "--eval-every", "100",
     )  # fmt: skip
 
     def steps() -> list[int]:
@@ -104,7 +106,12 @@ def test_training_survives_a_killed_driver(cluster: RayCluster, series: Path, tm
         return [json.loads(line)["step"] for line in run.read("metrics.jsonl").splitlines()]
 
     driver = cluster.start("train", *command)
-    wait_for("a checkpoint and more", lambda: max(steps()) >= 100 or driver.poll() is not None)
+    wait_for("a checkpoint", lambda: max(steps()) >= 100 or driver.poll() is not None)
+    victims = workers()
+    assert len(victims) == 2
+    os.kill(victims[1].pid, signal.SIGKILL)
+    killed_at = max(steps())
+    wait_for("steps after the kill", lambda: max(steps()) >= killed_at + 100 or driver.poll() is not None)
     assert driver.poll() is None, driver.stdout.read() if driver.stdout else ""
     driver.send_signal(signal.SIGKILL)
     driver.wait()
@@ -114,13 +121,13 @@ def test_training_survives_a_killed_driver(cluster: RayCluster, series: Path, tm
     rerun = cluster.job("train", *command)
     assert rerun.returncode == 0, rerun.stdout
     card = json.loads(run.read("model/model.json"))
-    assert card["steps"] == 400
+    assert card["steps"] == 600
     told = [int(line.split("step ")[1].split(":")[0]) for line in rerun.stdout.splitlines() if "step " in line]
-    assert min(told) > 50  # it went on from a checkpoint, not from the start
-    assert reached >= 100
+    assert min(told) > 100  # it went on from a checkpoint, not from the start
+    assert reached >= 200
     points = [json.loads(line) for line in run.read("metrics.jsonl").splitlines()]
     trained = [point["step"] for point in points if point["kind"] == "train"]
     assert trained == sorted(set(trained))  # one history, each step told once
-    assert trained[-1] == 400
+    assert trained[-1] == 600
     first, last = points[0]["losses"]["l1"], [p for p in points if p["kind"] == "train"][-1]["losses"]["l1"]
     assert last < first

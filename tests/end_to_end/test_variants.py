@@ -1,10 +1,9 @@
 """Variants through the jobs: DDP, a killed worker, a rerun that goes on, a coloured chapter.
 
-Every variant of the registry with MANGAHUE_VARIANTS=all (`make test-variants`), else cyclegan alone.
+It takes some twelve minutes: `make test-variants`, not part of `make test`.
 """
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -18,8 +17,6 @@ from tests.end_to_end.drive_variants import FIRST, LOOK, THEN
 from tests.ray_cluster import ROOT, RayCluster
 
 pytestmark = pytest.mark.timeout(900)
-_ALL = os.environ.get("MANGAHUE_VARIANTS") == "all"  # each takes a minute and a half
-TRIED = [name for name in models.VARIANTS if _ALL or name == "cyclegan"]
 LOSS = {  # the loss that tells how near the colours are; those of the adversaries swing
     "cyclegan": "cycle",
     "pix2pix": "l1",
@@ -39,7 +36,7 @@ def driven(cluster: RayCluster, series: Path, tmp_path_factory: pytest.TempPathF
     )
     assert ingest.returncode == 0, ingest.stdout
     command = [sys.executable, "-m", "tests.end_to_end.drive_variants", str(folder / "shards")]
-    command += [str(series / "ink/ch03.cbz"), str(folder), *TRIED]
+    command += [str(series / "ink/ch03.cbz"), str(folder), *models.VARIANTS]
     ended = subprocess.run(
         command, cwd=ROOT, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=840,
@@ -58,7 +55,7 @@ def losses(points: list[dict[str, Any]], name: str) -> list[tuple[int, float]]:
     return [(point["step"], point["losses"][LOSS[name]]) for point in points if point["kind"] == "train"]
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", models.VARIANTS)
 def test_a_killed_worker_costs_nothing_but_time(driven: Path, name: str) -> None:
     happened = told(driven, name)
 
@@ -69,7 +66,7 @@ def test_a_killed_worker_costs_nothing_but_time(driven: Path, name: str) -> None
     assert steps[-1] == FIRST
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", models.VARIANTS)
 def test_a_rerun_goes_on_from_where_the_training_was(driven: Path, name: str) -> None:
     happened = told(driven, name)
 
@@ -82,7 +79,7 @@ def test_a_rerun_goes_on_from_where_the_training_was(driven: Path, name: str) ->
     assert abs(resumed - last) < abs(resumed - first) or abs(resumed - last) < 0.3 * last
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", models.VARIANTS)
 def test_a_published_model_colours_a_chapter(driven: Path, name: str) -> None:
     happened = told(driven, name)
 
