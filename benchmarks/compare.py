@@ -4,12 +4,12 @@ python -m benchmarks.compare --data SHARDS [--minutes 15] [--out build/compare] 
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
+
+from benchmarks.bench import run_job
 
 ROWS: dict[str, dict[str, Any]] = {  # the published settings, but for what would not fit
     "pix2pix": {"variant": "pix2pix"},
@@ -26,11 +26,6 @@ ROWS: dict[str, dict[str, Any]] = {  # the published settings, but for what woul
     "zhang": {"variant": "zhang", "base_channels": 32, "learning_rate": 3e-4},
 }  # fmt: skip
 _COLUMNS = (("ciede2000", 2), ("psnr", 2), ("ssim", 3), ("colorfulness", 1))
-
-
-def job(name: str, words: list[str]) -> None:
-    click.echo(f"$ python jobs/{name}.py {' '.join(words)}")
-    subprocess.run([sys.executable, f"jobs/{name}.py", *words], cwd=Path(__file__).parents[1], check=True)
 
 
 def table(metrics: dict[str, Any]) -> str:
@@ -63,10 +58,12 @@ def main(data: str, minutes: float, out: str, only: tuple[str, ...]) -> None:
     place = Path(out).absolute()
     for name in only or ROWS:
         options = {"data": data, "run": place / name, "max_minutes": minutes, **ROWS[name]}
-        job("train", [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))])
+        run_job(
+            "train", *(word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value)))
+        )
     trained = [place / name / "model" for name in ROWS if (place / name / "model/model.json").exists()]
     models = [word for model in trained for word in ("--model", str(model))]
-    job("evaluate", [*models, "--data", data, "--out", str(place / "report")])
+    run_job("evaluate", *models, "--data", data, "--out", str(place / "report"))
     told = table(json.loads((place / "report/metrics.json").read_text()))
     (place / "table.md").write_text(told + "\n")
     click.echo(told)

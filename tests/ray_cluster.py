@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 90.0
 JOB_SECONDS = 280.0
@@ -98,6 +100,12 @@ def run(command: list[str], environment: dict[str, str], cwd: Path = ROOT) -> "s
         command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=JOB_SECONDS,
     )  # fmt: skip
+
+
+def training_workers() -> list[psutil.Process]:
+    """Our training workers: Ray names a process after the class of its actor."""
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if any("RayTrainWorker" in part for part in process.info["cmdline"] or [])]
 
 
 def _free_port() -> int:

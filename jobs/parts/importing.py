@@ -8,26 +8,26 @@ import numpy as np
 import torch
 
 import models
-from datasets.errors import BadUsageError, ObjectNotFoundError
+from datasets.errors import BadUsageError
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import F32
-from jobs.parts.options import as_settings
+from jobs.parts.options import as_settings, read_given
 from jobs.parts.outcome import as_json
+from jobs.parts.recipe import CARD, WEIGHTS
 from models.checkpoint import CheckpointError, fingerprint, parse_card, to_bytes
 from models.importing import Imported, import_network, read_state_dict
 
 log = logging.getLogger("mangahue")
-_CARD, _WEIGHTS = "model.json", "model.safetensors"
 
 
 def read_weights(uri: str) -> bytes:
     """The file of --weights. Raises BadUsageError where there is none."""
-    return _read(uri, "--weights", "the .pth of the public code")
+    return read_given(uri, "--weights", "the .pth of the public code")
 
 
 def read_images(uri: str) -> F32:
     """The array of --run, (N, C, H, W) float32. Raises BadUsageError for anything else; nothing is unpickled."""
-    data = _read(uri, "--run", "an .npy of images")
+    data = read_given(uri, "--run", "an .npy of images")
     try:
         images = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -51,10 +51,10 @@ def import_weights(config: Any, data: bytes) -> Imported:
 
 def claim_folder(folder: Storage, config: Any, data: bytes) -> None:
     """Raises BadUsageError where the folder holds another model."""
-    if folder.stat(_CARD) is None:
+    if folder.stat(CARD) is None:
         return
     try:
-        earlier = parse_card(folder.read(_CARD))
+        earlier = parse_card(folder.read(CARD))
     except CheckpointError:
         earlier = {}
     if earlier.get("origin") != _origin(config, data):
@@ -101,18 +101,10 @@ def publish(folder: Storage, config: Any, network: Imported, data: bytes) -> Non
         "training": {},
     }
     models.load(as_json(card), weights)  # what is published must rebuild
-    folder.put(_WEIGHTS, weights)
-    folder.put(_CARD, as_json(card))
+    folder.put(WEIGHTS, weights)
+    folder.put(CARD, as_json(card))
     log.info("the model, a %s, is in %s", variant.name, folder.uri)
 
 
 def _origin(config: Any, data: bytes) -> dict[str, Any]:
     return {"imported": {"from": config.source, "sha256": fingerprint(data)}}
-
-
-def _read(uri: str, flag: str, wanted: str) -> bytes:
-    folder, name = split_uri(uri)
-    try:
-        return open_storage(folder).read(name)
-    except ObjectNotFoundError as error:
-        raise BadUsageError(f"{flag} {uri}: {error}; give {wanted}") from error

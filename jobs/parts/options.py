@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import click
 
-from datasets.errors import BadUsageError
+from datasets.errors import BadUsageError, ObjectNotFoundError
+from datasets.storage import open_storage, split_uri
 from jobs.parts.outcome import run_job
 
 Config = TypeVar("Config")
@@ -101,6 +102,15 @@ def require(condition: bool, name: str, value: object, fix: str) -> None:
     """Raise BadUsageError naming the option, its value and the fix unless `condition` holds."""
     if not condition:
         raise BadUsageError(f"--{name.replace('_', '-')} is {value!r}; {fix}")
+
+
+def read_given(uri: str, flag: str, wanted: str) -> bytes:
+    """The file that an option names. Raises BadUsageError, naming the option and what is wanted, where none is."""
+    folder, name = split_uri(uri)
+    try:
+        return open_storage(folder).read(name)
+    except ObjectNotFoundError as error:
+        raise BadUsageError(f"{flag} {uri}: {error}; give {wanted}") from error
 
 
 def as_settings(config: Any) -> dict[str, Any]:

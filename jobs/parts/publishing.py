@@ -12,12 +12,13 @@ from datasets.errors import BadUsageError
 from datasets.shards import ShardSet
 from datasets.storage import Storage
 from jobs.parts.outcome import as_json
-from jobs.parts.training import PROGRESS, RAW, WEIGHTS, settings_of
+from jobs.parts.recipe import CARD, RAW, WEIGHTS
+from jobs.parts.training import PROGRESS, settings_of
 from models.checkpoint import fingerprint
 
 log = logging.getLogger("mangahue")
 CONFIG = "config.json"
-MODEL, CARD = "model/model.safetensors", "model/model.json"
+MODEL = "model"
 _LIMITS = ("max_steps", "max_minutes", "early_stop")
 _FREE = {  # may change when a run goes on
     *_LIMITS, "num_workers", "device", "eval_every", "keep_checkpoints", "mlflow", "precision", "memory_format",
@@ -53,9 +54,9 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 def already_trained(run: Storage, config: Any) -> bool:
     """Whether the model of this very training, to the same limits, is published."""
-    if run.stat(CARD) is None:
+    if run.stat(f"{MODEL}/{CARD}") is None:
         return False
-    trained_to = json.loads(run.read(CARD))["limits"]
+    trained_to = json.loads(run.read(f"{MODEL}/{CARD}"))["limits"]
     done = bool(trained_to == {name: getattr(config, name) for name in _LIMITS})
     if done:
         log.info("%s/model is this training's model already; nothing to do", run.uri)
@@ -85,7 +86,7 @@ def publish_model(run: Storage, config: Any, shards: ShardSet, origin: dict[str,
         "training": settings,
     }
     models.load(as_json(card), weights)  # what is published must rebuild
-    run.put(f"model/{RAW}", raw)
-    run.put(MODEL, weights)
-    run.put(CARD, as_json(card))
+    run.put(f"{MODEL}/{RAW}", raw)
+    run.put(f"{MODEL}/{WEIGHTS}", weights)
+    run.put(f"{MODEL}/{CARD}", as_json(card))
     log.info("%d steps, %.1f min; the model is in %s/model", progress["step"], progress["seconds"] / 60, run.uri)

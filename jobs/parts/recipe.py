@@ -12,7 +12,8 @@ from datasets.storage import open_storage
 from jobs.parts.options import as_settings
 from models.checkpoint import CheckpointError, parse_card
 
-_CARD, _WEIGHTS = "model.json", "model.safetensors"
+# A model folder: its card, the weights that colour, and beside them those of a training's last step.
+CARD, WEIGHTS, RAW = "model.json", "model.safetensors", "model.raw.safetensors"
 _PIXELS = 1  # raised whenever the same weights and settings would give other pixels
 
 
@@ -66,7 +67,7 @@ class Recipe:
 def read_card(uri: str, option: str = "--model") -> dict[str, Any]:
     """The card of the model published at `uri`. Raises BadUsageError, naming `option`, where there is none."""
     try:
-        return parse_card(open_storage(uri).read(_CARD))
+        return parse_card(open_storage(uri).read(CARD))
     except (ObjectNotFoundError, CheckpointError) as error:
         raise _no_model(uri, error, option) from error
 
@@ -75,7 +76,7 @@ def load_model(uri: str) -> models.Variant:
     """The model published at `uri`. Raises BadUsageError where it is not there or not whole."""
     storage = open_storage(uri)
     try:
-        return models.load(storage.read(_CARD), storage.read(_WEIGHTS))[0]
+        return models.load(storage.read(CARD), storage.read(WEIGHTS))[0]
     except (ObjectNotFoundError, CheckpointError) as error:
         raise _no_model(uri, error) from error
 

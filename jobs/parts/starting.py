@@ -3,15 +3,15 @@
 from typing import Any
 
 import models
-from datasets.errors import BadUsageError, ObjectNotFoundError
-from datasets.storage import open_storage, split_uri
-from jobs.parts.recipe import read_card
+from datasets.errors import BadUsageError
+from datasets.storage import open_storage
+from jobs.parts.options import read_given
+from jobs.parts.recipe import RAW, WEIGHTS, read_card
 from models.checkpoint import CheckpointError, fingerprint, from_bytes, restore_module
 from models.importing import read_state_dict
 from models.vgg import PUBLISHED
 
 RANDOM = "random"
-_RAW, _AVERAGE = "model.raw.safetensors", "model.safetensors"
 
 
 def check_start(config: Any) -> dict[str, Any]:
@@ -29,11 +29,13 @@ def check_start(config: Any) -> dict[str, Any]:
             f"--vgg-weights is missing: {config.variant} starts from ImageNet weights of {variant_type.pretrained}. "
             f"Fetch {url} (sha256 {sha256}) and give its path or URI; or {RANDOM}, for a smoke run"
         )
+    if not config.vgg_weights and not config.init:
+        return origin
     variant = variant_type(config.model)  # type: ignore[call-arg]
     if config.vgg_weights:
         origin["pretrained"] = {"network": variant_type.pretrained, "weights": RANDOM}
         if config.vgg_weights != RANDOM:
-            data = _read(config.vgg_weights, "--vgg-weights")
+            data = _read_vgg(config.vgg_weights)
             _load_pretrained(variant, data, config.vgg_weights)
             origin["pretrained"]["weights"] = fingerprint(data)
     if config.init:
@@ -47,9 +49,13 @@ def start(variant: models.Variant, settings: dict[str, Any]) -> None:
         if weights == RANDOM:
             variant.load_pretrained(None)
         else:
-            _load_pretrained(variant, _read(weights, "--vgg-weights"), weights)
+            _load_pretrained(variant, _read_vgg(weights), weights)
     if settings["init"]:
         _load_init(variant, settings["init"])
+
+
+def _read_vgg(uri: str) -> bytes:
+    return read_given(uri, "--vgg-weights", "the file's path or URI")
 
 
 def _load_pretrained(variant: models.Variant, data: bytes, uri: str) -> None:
@@ -65,7 +71,7 @@ def _load_init(variant: models.Variant, uri: str) -> str:
     if card["variant"] != variant.name:
         raise BadUsageError(f"--init {uri} is a {card['variant']}; train that variant, or another --init")
     storage = open_storage(uri)
-    data = storage.read(_RAW if storage.stat(_RAW) else _AVERAGE)
+    data = storage.read(RAW if storage.stat(RAW) else WEIGHTS)
     try:
         restore_module(variant.trained_generator(), from_bytes(data))
     except CheckpointError as error:
@@ -73,11 +79,3 @@ def _load_init(variant: models.Variant, uri: str) -> str:
             f"--init {uri} does not fit: {error}; its config is {card['config']}: give the same"
         ) from error
     return fingerprint(data)
-
-
-def _read(uri: str, option: str) -> bytes:
-    folder, name = split_uri(uri)
-    try:
-        return open_storage(folder).read(name)
-    except ObjectNotFoundError as error:
-        raise BadUsageError(f"{option} {uri}: {error}; give the file's path or URI") from error

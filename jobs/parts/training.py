@@ -23,14 +23,13 @@ from datasets.storage import open_storage
 from jobs.parts.cluster import Cluster, worker_range
 from jobs.parts.feeding import batches, looking_ahead, open_streams
 from jobs.parts.options import as_settings
+from jobs.parts.recipe import RAW, WEIGHTS
 from jobs.parts.starting import start
 from jobs.parts.watching import Watcher
 from models.checkpoint import from_bytes, to_bytes
 
 log = logging.getLogger("mangahue")
 STATE = "state.safetensors"  # all that a resumed training needs
-WEIGHTS = "model.safetensors"  # the network that colours: the running average
-RAW = "model.raw.safetensors"  # the network as the last step left it
 PROGRESS = "progress.json"
 HELDOUT = "ciede2000"  # the metric that early stop and the choice of the best go by
 _PUBLISHED_PASSES = 200  # Isola et al. 2017: 100 epochs at a constant rate, 100 falling
@@ -142,6 +141,7 @@ class _Loop:
         self.step = 0
         self.seconds = 0.0  # trained so far, in earlier lives too
         self.checkpointed = -1
+        self.out_of_patience = False  # the first worker's to know
         self.watcher = Watcher(settings) if rank == 0 else None
 
     def resume(self) -> None:
@@ -154,6 +154,7 @@ class _Loop:
             self.seconds = progress["seconds"]
         if self.watcher:
             self.watcher.open(self.step)
+            self._ask_patience(self.watcher)
         torch.manual_seed(hash((self.settings["seed"], self.rank, self.step)) % 2**63)
 
     def run(self) -> None:
@@ -185,12 +186,15 @@ class _Loop:
             parts.append(self.step / self.steps)
         if self.settings["max_minutes"]:
             parts.append(self.seconds / 60 / self.settings["max_minutes"])
-        if self.watcher and self.watcher.looks_since_best() >= (self.settings["early_stop"] or math.inf):
+        if self.out_of_patience:
             parts.append(1.0)
         shared = torch.tensor(max(parts), dtype=torch.float64, device=self.device)
         if self.world > 1:
             torch.distributed.broadcast(shared, 0)
         return float(shared)
+
+    def _ask_patience(self, watcher: Watcher) -> None:
+        self.out_of_patience = watcher.looks_since_best() >= (self.settings["early_stop"] or math.inf)
 
     def _report(self) -> None:
         """Held-out metrics, samples and a checkpoint; every worker takes part, the first one does the work."""
@@ -199,6 +203,7 @@ class _Loop:
             ray.train.report({"step": self.step})
             return
         metrics = self.watcher.look(self.variant, self.step, self.seconds)
+        self._ask_patience(self.watcher)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / STATE).write_bytes(to_bytes(self.variant.training_state()))
             (Path(folder) / WEIGHTS).write_bytes(to_bytes(self.variant.generator().state_dict()))

@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from jobs import colorize, evaluate, train
+from tests.ray_cluster import training_workers
 
 FIRST, THEN, LOOK = 60, 90, 20
 OWN: dict[str, dict[str, Any]] = {  # what a variant needs to be small and quick
@@ -34,12 +33,6 @@ def job(module: Any, config: Any) -> int:
     return int(module.main(config))
 
 
-def workers() -> list[psutil.Process]:
-    """Our training workers: Ray names a process after the class of its actor."""
-    found = psutil.process_iter(["cmdline"])
-    return [process for process in found if any("RayTrainWorker" in part for part in process.info["cmdline"] or [])]
-
-
 def points(run: Path) -> list[dict[str, Any]]:
     file = run / "metrics.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -50,7 +43,7 @@ def kill_one(run: Path, killed: list[int], over: threading.Event) -> None:
     while not over.wait(0.05):
         if any(point["step"] >= LOOK and point["kind"] != "train" for point in points(run)):
             time.sleep(1.0)  # the checkpoint follows the look
-            victims = workers()
+            victims = training_workers()
             killed.append(victims[-1].pid)
             os.kill(victims[-1].pid, signal.SIGKILL)
             return

@@ -8,11 +8,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from datasets.storage import Storage, open_storage
-from tests.ray_cluster import RayCluster
+from tests.ray_cluster import RayCluster, training_workers
 
 PATIENCE = 240.0  # seconds
 
@@ -79,15 +78,6 @@ def settled(out: Storage) -> bool:
     return before == {entry.key: entry.version for entry in out.list()}
 
 
-def workers() -> list[psutil.Process]:
-    """Our training workers: Ray names a process after the class of its actor."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "username"]):
-        if any("RayTrainWorker" in part for part in process.info["cmdline"] or []):
-            found.append(process)
-    return found
-
-
 @pytest.mark.timeout(900)
 def test_training_survives_a_killed_worker_and_a_killed_driver(
     cluster: RayCluster, series: Path, tmp_path: Path
@@ -107,7 +97,7 @@ def test_training_survives_a_killed_worker_and_a_killed_driver(
 
     driver = cluster.start("train", *command)
     wait_for("a checkpoint", lambda: max(steps()) >= 100 or driver.poll() is not None)
-    victims = workers()
+    victims = training_workers()
     assert len(victims) == 2
     os.kill(victims[1].pid, signal.SIGKILL)
     killed_at = max(steps())
@@ -116,7 +106,7 @@ def test_training_survives_a_killed_worker_and_a_killed_driver(
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     reached = max(steps())
-    wait_for("the workers' end", lambda: not workers())
+    wait_for("the workers' end", lambda: not training_workers())
 
     rerun = cluster.job("train", *command)
     assert rerun.returncode == 0, rerun.stdout
