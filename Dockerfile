@@ -5,9 +5,9 @@
 # A plain Python image: torch's wheels carry CUDA, the host's NVIDIA driver and container runtime do the rest.
 FROM python:3.11-slim-bookworm
 
-# The launcher copies files into the container with rsync, and the head's autoscaler reaches workers with ssh and rsync.
+# libarchive and unar read archives. The launcher copies files into the container with rsync, and the head's autoscaler reaches workers with ssh and rsync.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends openssh-client procps rsync \
+ && apt-get install -y --no-install-recommends libarchive13 openssh-client procps rsync unar \
  && rm -rf /var/lib/apt/lists/*
 
 # Ray must be the same on every node and where the cluster is launched. Dependencies are read from pyproject.toml, and come

@@ -21,7 +21,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install everything: system packages, .venv, Python packages; instant when nothing changed
-	@[ "$$(cat $(STAMP) 2>/dev/null)" = "$(STATE)" ] || { $(STEP) chromium && $(STEP) venv && $(STEP) packages; }
+	@[ "$$(cat $(STAMP) 2>/dev/null)" = "$(STATE)" ] || { $(STEP) system && $(STEP) venv && $(STEP) packages; }
 
 demo: setup ## Colour a generated series from end to end, into out/demo
 	$(BIN)/python jobs/demo.py --out out/demo $(ARGS)
@@ -47,6 +47,9 @@ endif
 test-variants: setup ## Every variant through training, a killed worker, a rerun and colouring
 	$(BIN)/python -m pytest tests/end_to_end/test_variants.py $(ARGS)
 
+fuzz: setup ## Colour libraries of mutated chapters, 10,000 in all; ARGS="--chapters 500"
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 bench: setup ## Run the benchmarks, into build/bench
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
@@ -59,9 +62,15 @@ clean: ## Remove what was built: out/, build/ and the caches; .venv stays
 
 # The steps of setup.
 
-chromium:
-	@[ -x /usr/bin/chromium ] || { $(APT); apt chromium; } \
-	|| echo "setup: no /usr/bin/chromium, and it could not be installed: the browser tests need it (apt-get install chromium, as root)" >&2
+# What archives need (libarchive, unar), and the tests beside it (7-Zip, to make archives; a browser).
+system:
+	@missing=(); \
+	ldconfig -p 2>/dev/null | grep -q libarchive.so.13 || missing+=(libarchive13); \
+	command -v unar >/dev/null || missing+=(unar); \
+	command -v 7z >/dev/null || missing+=(p7zip-full); \
+	[ -x /usr/bin/chromium ] || missing+=(chromium); \
+	[ $${#missing[@]} = 0 ] || { $(APT); apt "$${missing[@]}"; } \
+	|| echo "setup: could not install $${missing[*]}: apt-get install $${missing[*]}, as root (RAR, 7z and some tests need them)" >&2
 
 venv:
 	@if [ -n "$$VIRTUAL_ENV" ]; then \
@@ -76,4 +85,4 @@ packages:
 	$(BIN)/python -m pip install -e '.[dev]'
 	@echo "$(STATE)" > $(STAMP)
 
-.PHONY: help setup demo check test test-variants bench s3 clean chromium venv packages
+.PHONY: help setup demo check test test-variants fuzz bench s3 clean system venv packages

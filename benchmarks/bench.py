@@ -6,7 +6,6 @@ Core-seconds are processor time of all threads of a process. The model is an unt
 its speed is that of a trained one.
 """
 
-import dataclasses
 import json
 import os
 import platform
@@ -24,7 +23,8 @@ import numpy as np
 import torch
 
 import models
-from datasets.archive import find_chapters, open_chapter
+from datasets.archive import find_chapters
+from datasets.chapters import open_chapter
 from datasets.page import decode, encode, gray_of
 from datasets.synthetic import Series, write_series
 from imaging.color import is_color_page, join_chroma
@@ -32,7 +32,8 @@ from jobs.parts import stages
 from jobs.parts.ledger import Ledger
 from jobs.parts.painter import paint
 from jobs.parts.predicting import predict_chroma
-from models.checkpoint import fingerprint, to_bytes
+from jobs.parts.stretches import Todo
+from tests.untrained import publish_untrained
 
 CHAPTERS, PAGES = 20, 3
 SIZE = (992, 1400)
@@ -55,18 +56,6 @@ class Stopwatch:
         return result
 
 
-def publish_untrained(folder: Path) -> models.Variant:
-    """A model folder as train.py makes it, with random weights of the published size."""
-    torch.manual_seed(0)
-    variant = models.build("pix2pix", {})
-    weights = to_bytes(variant.generator().state_dict())
-    card = {"variant": "pix2pix", "config": dataclasses.asdict(variant.config), "weights_sha256": fingerprint(weights)}
-    folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(weights)
-    (folder / "model.json").write_text(json.dumps(card))
-    return variant
-
-
 def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, Any]:
     """Every stage on every page, one after another in this process."""
     watch = Stopwatch()
@@ -76,7 +65,9 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
     pages = 0
     for ref in find_chapters(source):
-        stretches = watch("open", lambda ref=ref: list(stages.open_stretches(stages.Todo(ref, False), ledger, "jpeg")))  # type: ignore[misc]
+        stretches = watch(
+            "open", lambda ref=ref: list(stages.open_stretches(Todo(ref, ref.rel, False), ledger, "jpeg"))
+        )  # type: ignore[misc]
         for stretch in stretches:
             chapter = open_chapter(ref)
             for work in stretch.works:

@@ -12,7 +12,7 @@ import click
 from benchmarks.bench import run_job
 
 ROWS: dict[str, dict[str, Any]] = {  # the published settings, but for what would not fit
-    "pix2pix": {"variant": "pix2pix"},
+    "pix2pix": {"variant": "pix2pix", "base_channels": 32},
     "cyclegan": {"variant": "cyclegan", "image_size": 128, "base_channels": 32, "setting": "blocks=6", "batch_size": 1},
     "cyclegan-skip": {
         "variant": "cyclegan", "image_size": 128, "base_channels": 32, "setting": "generator=skip", "batch_size": 4,
@@ -23,7 +23,7 @@ ROWS: dict[str, dict[str, Any]] = {  # the published settings, but for what woul
     "hypercolumn": {
         "variant": "hypercolumn", "setting": "columns=reduced", "optimizer": "adam", "vgg_weights": "random",
     },
-    "zhang": {"variant": "zhang", "base_channels": 32, "learning_rate": 3e-4},
+    "zhang": {"variant": "zhang", "base_channels": 32},
 }  # fmt: skip
 _COLUMNS = (("ciede2000", 2), ("psnr", 2), ("ssim", 3), ("colorfulness", 1))
 

@@ -1,34 +1,30 @@
-"""Chapters as people keep them: found in a folder tree, opened, read member by member, written back.
+"""Chapters as people keep them: found in a folder tree by name, and written back.
 
-The seam for more formats is `_OPENERS`: kind of chapter -> reader. A chapter's `rel` is its path in the source, with
-'/'; it is its name everywhere: in shards, in the output, in reports.
+What is in them is for `datasets.chapters`. A chapter's `rel` is its path in the source, with '/'; it is its name
+everywhere: in shards, in the output, in reports.
 """
 
 import hashlib
 import io
-import lzma
 import re
 import zipfile
-import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from natsort import natsort_keygen
-
-from datasets.errors import BadUsageError, ChapterUnreadableError, ObjectNotFoundError, PageUnreadableError
-from datasets.page import IMAGE_SUFFIXES
-from datasets.storage import Entry, Storage, open_storage, split_uri
+from datasets.errors import BadUsageError
+from datasets.names import is_image
+from datasets.storage import Entry, open_storage, split_uri
 
 OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log: no chapters there
+TAR_SUFFIXES = frozenset(
+    {".cbt", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst"}
+)
 ZIP_SUFFIXES = frozenset({".cbz", ".zip"})
-LATER_SUFFIXES = frozenset({".cbr", ".rar", ".cb7", ".7z", ".cbt", ".pdf", ".epub"})
-ARCHIVE_SUFFIXES = ZIP_SUFFIXES | LATER_SUFFIXES
-Kind = Literal["zip", "folder", "later"]
+ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", ".pdf", ".epub"}
+Kind = Literal["archive", "folder"]
 
-_natural = natsort_keygen()
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can tell: equal pages give equal bytes
 
 
@@ -54,29 +50,27 @@ class ChapterRef:
     @property
     def name(self) -> str:
         """Last part of `rel`, an archive's extension taken off: 'ep10' of 'series/ep10.cbz'."""
-        path = PurePosixPath(self.rel)
-        return path.stem if self.kind != "folder" else path.name
+        name = PurePosixPath(self.rel).name
+        return name[: len(name) - len(suffix_of(name))] if self.kind != "folder" else name
+
+    def version_now(self) -> str:
+        """Its version as storage tells it at this moment; "" where it is gone."""
+        storage = open_storage(self.root)
+        if self.kind == "archive":
+            entry = storage.stat(self.key)
+            return "" if entry is None else entry.version
+        folder = storage.child(self.key) if self.key else storage
+        prefix = f"{self.key}/" if self.key else ""
+        files = (entry for entry in folder.list() if "/" not in entry.key)
+        own = (entry for entry in files if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
+        return _folder_version([Entry(prefix + entry.key, entry.size, entry.version) for entry in own])
 
 
-@dataclass(frozen=True)
-class Member:
-    """A file in a chapter.
-
-    index: its place among the pages in reading order (natural sort), None for other files. place: in the archive, where
-    two members may have one name.
-    """
-
-    name: str
-    size: int
-    index: int | None
-    place: int = 0
-
-
-def is_image(name: str) -> bool:
-    """Whether a member is a page by its name; what macOS adds beside pages is not."""
-    path = PurePosixPath(name)
-    junk = "__MACOSX" in path.parts or path.name.startswith("._")
-    return path.suffix.lower() in IMAGE_SUFFIXES and not junk
+def suffix_of(name: str) -> str:
+    """A name's extension in lower case, with its dot; '.tar.gz' and the like are one."""
+    path = PurePosixPath(name.lower())
+    double = "".join(path.suffixes[-2:])
+    return double if double in TAR_SUFFIXES else path.suffix
 
 
 def find_chapters(uri: str) -> Iterator[ChapterRef]:
@@ -86,7 +80,7 @@ def find_chapters(uri: str) -> Iterator[ChapterRef]:
     Raises BadUsageError where nothing is there.
     """
     parent, last = _split(uri)
-    if PurePosixPath(last).suffix.lower() in ARCHIVE_SUFFIXES:
+    if suffix_of(last) in ARCHIVE_SUFFIXES:
         entry = open_storage(parent).stat(last)
         if entry is None:
             raise BadUsageError(f"source {uri} does not exist; give an archive, or a folder of chapters")
@@ -100,7 +94,9 @@ def find_chapters(uri: str) -> Iterator[ChapterRef]:
         path = PurePosixPath(entry.key)
         if OUTPUT_HOME in path.parts:
             continue
-        if path.suffix.lower() in ARCHIVE_SUFFIXES and not path.name.startswith("._"):
+        if suffix_of(path.name) in ARCHIVE_SUFFIXES:
+            if path.name.startswith("._"):
+                continue
             yield _archive_ref(storage.uri, entry)
             continue
         folder = entry.key.rpartition("/")[0]
@@ -126,112 +122,20 @@ def _split(uri: str) -> tuple[str, str]:
 
 
 def _archive_ref(root: str, entry: Entry) -> ChapterRef:
-    kind: Kind = "zip" if PurePosixPath(entry.key).suffix.lower() in ZIP_SUFFIXES else "later"
-    return ChapterRef(root, entry.key, entry.key, kind, entry.size, entry.version)
+    return ChapterRef(root, entry.key, entry.key, "archive", entry.size, entry.version)
 
 
 def _folder_ref(root: str, last: str, folder: str, entries: list[Entry]) -> Iterator[ChapterRef]:
-    if not any(is_image(entry.key) for entry in entries):
-        return
+    if any(is_image(entry.key) for entry in entries):
+        size = sum(entry.size for entry in entries)
+        yield ChapterRef(root, folder, folder or last, "folder", size, _folder_version(entries))
+
+
+def _folder_version(entries: list[Entry]) -> str:
     digest = hashlib.sha256()
     for entry in sorted(entries, key=lambda entry: entry.key):
-        digest.update(f"{entry.key}\0{entry.size}\0{entry.version}\n".encode())
-    size = sum(entry.size for entry in entries)
-    yield ChapterRef(root, folder, folder or last, "folder", size, digest.hexdigest()[:32])
-
-
-class Chapter(ABC):
-    """An opened chapter: its members in the order they are kept, and their bytes."""
-
-    def __init__(self, members: Iterable[tuple[str, int]]) -> None:
-        listed = list(members)
-        pages = [place for place, (name, _) in enumerate(listed) if is_image(name)]
-        order = {place: i for i, place in enumerate(sorted(pages, key=lambda place: _natural(listed[place][0])))}
-        self.members = [Member(name, size, order.get(place), place) for place, (name, size) in enumerate(listed)]
-        if not order:
-            raise ChapterUnreadableError("NO_PAGES", "no images in it")
-
-    @property
-    def pages(self) -> list[Member]:
-        """The pages in reading order."""
-        pages = [(member.index, member) for member in self.members if member.index is not None]
-        return [member for _, member in sorted(pages, key=lambda pair: pair[0])]
-
-    @abstractmethod
-    def read(self, member: Member) -> bytes:
-        """A member's bytes. Raises PageUnreadableError READ where they can not be had whole."""
-
-    def salvage(self, member: Member) -> bytes:
-        """What can be had of a member that `read` refuses; may be nothing."""
-        return b""
-
-
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError,
-            ValueError)  # fmt: skip
-
-
-class ZipChapter(Chapter):
-    """A CBZ or ZIP archive; only its directory and the members asked for are fetched."""
-
-    def __init__(self, storage: Storage, ref: ChapterRef) -> None:
-        if ref.size == 0:
-            raise ChapterUnreadableError("EMPTY", "the archive has no bytes")
-        try:
-            self._zip = zipfile.ZipFile(storage.open(ref.key))
-        except _DAMAGED as error:
-            raise ChapterUnreadableError("BROKEN", f"not a whole ZIP archive: {error}") from error
-        if not all(info.filename for info in self._zip.infolist()):
-            raise ChapterUnreadableError("BROKEN", "a member of the archive has no name; pack it again")
-        self._infos = [info for info in self._zip.infolist() if not info.is_dir()]
-        if any(info.flag_bits & 1 for info in self._infos):
-            raise ChapterUnreadableError("PASSWORD", "the archive is encrypted; take the password off")
-        super().__init__((info.filename, info.file_size) for info in self._infos)
-
-    def read(self, member: Member) -> bytes:
-        try:
-            return self._zip.read(self._infos[member.place])
-        except _DAMAGED as error:
-            raise PageUnreadableError("READ", f"{member.name}: {error}") from error
-
-    def salvage(self, member: Member) -> bytes:
-        parts: list[bytes] = []
-        try:
-            with self._zip.open(self._infos[member.place]) as file:
-                file._expected_crc = None  # type: ignore[attr-defined]  # zipfile has no public way to read on
-                while part := file.read(4096):
-                    parts.append(part)
-        except _DAMAGED:
-            pass
-        return b"".join(parts)
-
-
-class FolderChapter(Chapter):
-    """A folder of images; files below deeper folders are not part of it."""
-
-    def __init__(self, storage: Storage, ref: ChapterRef) -> None:
-        self._folder = storage.child(ref.key) if ref.key else storage
-        members = ((entry.key, entry.size) for entry in self._folder.list() if "/" not in entry.key)
-        archives = ARCHIVE_SUFFIXES  # an archive that lies in the folder is a chapter of its own
-        super().__init__((n, size) for n, size in members if PurePosixPath(n).suffix.lower() not in archives)
-
-    def read(self, member: Member) -> bytes:
-        try:
-            return self._folder.read(member.name)
-        except ObjectNotFoundError as error:
-            raise PageUnreadableError("READ", f"{member.name}: {error}") from error
-
-
-def _open_later(storage: Storage, ref: ChapterRef) -> Chapter:
-    suffix = PurePosixPath(ref.rel).suffix.lower()
-    raise ChapterUnreadableError("UNSUPPORTED", f"{suffix} archives are not read yet; repack it as CBZ")
-
-
-_OPENERS = {"zip": ZipChapter, "folder": FolderChapter, "later": _open_later}
-
-
-def open_chapter(ref: ChapterRef) -> Chapter:
-    """Open a chapter. Raises ChapterUnreadableError with a code, StorageError where storage fails."""
-    return _OPENERS[ref.kind](open_storage(ref.root), ref)
+        digest.update(f"{entry.key}\0{entry.size}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]
 
 
 def write_zip(members: Iterable[tuple[str, bytes]], out: Path | None = None) -> bytes | None:

@@ -1,5 +1,7 @@
 """The errors a user can meet. Every message names the thing, the value and the fix."""
 
+from enum import StrEnum
+
 
 class MangahueError(Exception):
     """Root of all errors this project raises on purpose."""
@@ -7,6 +9,10 @@ class MangahueError(Exception):
 
 class BadUsageError(MangahueError):
     """What was asked for can not be done as asked: an option, a path, a folder that belongs to another run."""
+
+
+class MissingToolError(MangahueError):
+    """A system package that a format needs is not on this node."""
 
 
 class StorageError(MangahueError):
@@ -25,31 +31,47 @@ class ObjectExistsError(StorageError):
     """A conditional put lost: something is already there."""
 
 
-class ChapterUnreadableError(MangahueError):
-    """A chapter that can not be opened as a whole.
+class Code(StrEnum):
+    """What is wrong with a chapter or a page, in a word for reports. docs/errors.md says what to do about each."""
 
-    code: a short upper-case word for reports, e.g. EMPTY, BROKEN, PASSWORD, NO_PAGES.
-    """
+    # Chapters: quarantined with one of these.
+    EMPTY = "EMPTY"
+    BROKEN = "BROKEN"
+    CUT_OFF = "CUT_OFF"
+    PASSWORD = "PASSWORD"
+    DRM = "DRM"
+    VOLUME = "VOLUME"
+    LIMIT = "LIMIT"
+    NO_PAGES = "NO_PAGES"
+    CHANGED = "CHANGED"
+    COLLISION = "COLLISION"
+    # Pages: kept as they are and flagged.
+    READ = "READ"
+    MISSING = "MISSING"
+    NOT_IMAGE = "NOT_IMAGE"
+    TRUNCATED = "TRUNCATED"
+    PIXELS = "PIXELS"
+    FORMAT = "FORMAT"
+    # Either.
+    CRASHED = "CRASHED"
+    TIMEOUT = "TIMEOUT"
 
-    def __init__(self, code: str, message: str) -> None:
+
+class CodedError(MangahueError):
+    """An error that goes into a report by its code."""
+
+    def __init__(self, code: Code, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
 
-    def __reduce__(self) -> tuple[type["ChapterUnreadableError"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["CodedError"], tuple[Code, str]]:
         return type(self), (self.code, self.message)
 
 
-class PageUnreadableError(MangahueError):
-    """A page whose bytes can not be decoded.
+class ChapterUnreadableError(CodedError):
+    """A chapter that can not be coloured as a whole."""
 
-    code: NOT_IMAGE, TRUNCATED, PIXELS or READ.
-    """
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
-
-    def __reduce__(self) -> tuple[type["PageUnreadableError"], tuple[str, str]]:
-        return type(self), (self.code, self.message)
+class PageUnreadableError(CodedError):
+    """A page whose bytes can not be had, decoded or coloured."""

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageCms, ImageOps
 
-from datasets.errors import PageUnreadableError
+from datasets.errors import Code, PageUnreadableError
 from imaging.color import U8, gray_of_equal_lightness, luma
 
 GrayFrom = Literal["lightness", "luma"]
@@ -23,6 +23,7 @@ ImageFormat = Literal["jpeg", "png", "webp"]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 SUFFIX_OF: dict[str, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses; a 600 dpi newspaper page has 55 million
+_LONGEST = {"jpeg": 65_500, "webp": 16_383}  # pixels of a side: libjpeg's and WebP's own limits
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # Pillow knows stranger ones, EPS too
 
 SCHEMA = pa.schema(
@@ -84,27 +85,38 @@ class Page:
         return luma(color) if self.gray_from == "luma" else gray_of_equal_lightness(color)
 
 
-def decode(data: bytes, hint: int | None = None) -> U8:
+def frames(data: bytes) -> int:
+    """How many pictures a file holds: an animation's frames, a TIFF's pages; 1 where that can't be told."""
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # `decode` tells
+        return 1
+
+
+def decode(data: bytes, hint: int | None = None, pixels: int = MAX_PIXELS) -> U8:
     """Encoded picture to (H, W, 3) uint8 sRGB.
 
     EXIF rotation is applied, an ICC profile converted to sRGB, 16 bits scaled, alpha laid over white. With `hint` a
     JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side still at least `hint` pixels. Raises
-    PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over 179 million).
+    PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over `pixels`).
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except Exception as error:  # decoders of hostile bytes raise whatever comes
-        code = "PIXELS" if isinstance(error, Image.DecompressionBombError) else "NOT_IMAGE"
+        code = Code.PIXELS if isinstance(error, Image.DecompressionBombError) else Code.NOT_IMAGE
         raise PageUnreadableError(code, f"{len(data)} bytes: {error}") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise PageUnreadableError("PIXELS", f"{image.width} x {image.height} pixels, over {MAX_PIXELS}")
+    if image.width * image.height > pixels:
+        raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels; see --max-pixels")
     try:
         if hint is not None:
             scale = hint / min(image.size)
             image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
         return _to_srgb(ImageOps.exif_transpose(image))
+    except MemoryError as error:
+        raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels: not enough memory") from error
     except Exception as error:
-        raise PageUnreadableError("TRUNCATED", f"{len(data)} bytes of {image.format}: {error}") from error
+        raise PageUnreadableError(Code.TRUNCATED, f"{len(data)} bytes of {image.format}: {error}") from error
 
 
 def _to_srgb(image: Image.Image) -> U8:
@@ -142,7 +154,14 @@ def gray_of(rgb: U8) -> U8:
 
 
 def encode(rgb: U8, image_format: ImageFormat) -> bytes:
-    """(H, W, 3) sRGB to JPEG (quality 92, 4:4:4), PNG, or WebP (lossy, quality 92)."""
+    """(H, W, 3) sRGB to JPEG (quality 92, 4:4:4), PNG, or WebP (lossy, quality 92).
+
+    Raises PageUnreadableError FORMAT for a page longer than the format can be.
+    """
+    most = _LONGEST.get(image_format, max(rgb.shape))
+    if max(rgb.shape) > most:
+        message = f"{rgb.shape[1]} x {rgb.shape[0]} pixels, and {image_format} holds at most {most}; see --format png"
+        raise PageUnreadableError(Code.FORMAT, message)
     out = io.BytesIO()
     image = Image.fromarray(rgb)
     if image_format == "jpeg":

@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import re
+import shutil
 import stat
 import time
 import uuid
@@ -84,6 +85,13 @@ class Storage(ABC):
 
         Close it. On S3 reading raises StorageError if the object is replaced meanwhile.
         """
+
+    def fetch(self, key: str, folder: Path) -> Path:
+        """A file of this machine with the object's content, for programs that need one; a copy is made in `folder`."""
+        path = folder / check_key(key).rpartition("/")[2]
+        with self.open(key) as source, path.open("xb") as copy:
+            shutil.copyfileobj(source, copy, COPY_BYTES)
+        return path
 
     @abstractmethod
     def put(
@@ -260,6 +268,9 @@ class LocalStorage(Storage):
         path = self._path(key)
         with _os_errors(path):
             return path.open("rb")
+
+    def fetch(self, key: str, folder: Path) -> Path:
+        return self._path(key)
 
     def put(
         self,

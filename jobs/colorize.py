@@ -6,6 +6,7 @@ python jobs/colorize.py --model RUN/model --source URI --out URI
 from dataclasses import dataclass
 from typing import Literal
 
+from datasets.limits import Limits
 from jobs.parts.cluster import connect
 from jobs.parts.coloring import color_chapters
 from jobs.parts.ledger import Ledger
@@ -21,8 +22,8 @@ class ColorizeConfig:
     """Colour whole chapters: archive in, archive out, the same path and names; a rerun does only what is missing."""
 
     model: str = option("Model folder that train.py published (RUN/model).", group="Model", metavar="URI")
-    source: str = option("Chapters: a folder tree of CBZ, ZIP and image folders, or one of them.", group="Source",
-                         metavar="URI")  # fmt: skip
+    source: str = option("Chapters: a folder tree of ZIP, RAR, 7z, tar, PDF, EPUB and image folders, or one.",
+                         group="Source", metavar="URI")  # fmt: skip
     out: str = option("Folder of the coloured chapters; it belongs to one model and its settings.", group="Output",
                       metavar="URI")  # fmt: skip
     replace: bool = option("Take over an --out that other weights or settings made, chapter by chapter.",
@@ -30,6 +31,20 @@ class ColorizeConfig:
     format: Literal["jpeg", "png", "webp"] = option(
         "Of coloured pages: JPEG quality 92 4:4:4, PNG, or WebP quality 92.", group="Output", default="jpeg"
     )
+    strict: bool = option("Quarantine a chapter with a page that can't be read, instead of publishing it as partial.",
+                          group="Bad input", default=False)  # fmt: skip
+    salvage: bool = option("Of a ZIP archive whose end is missing publish what is there, as partial.",
+                           group="Bad input", default=False)  # fmt: skip
+    max_unpacked_mb: int = option("Most that a chapter may unpack to, MB.", group="Limits",
+                                  default=Limits.unpacked_bytes // 2**20)  # fmt: skip
+    max_member_mb: int = option("Most that one file of a chapter may unpack to, MB.", group="Limits",
+                                default=Limits.member_bytes // 2**20)  # fmt: skip
+    max_ratio: int = option("Most times that a chapter may unpack to its own size.", group="Limits",
+                            default=Limits.ratio)  # fmt: skip
+    max_members: int = option("Most files, or pages, in a chapter.", group="Limits", default=Limits.members)
+    max_pixels: int = option("Most pixels of a page.", group="Limits", default=Limits.pixels)
+    page_seconds: float = option("Longest that a stage may work on a page, seconds; ten times that to open a chapter.",
+                                 group="Limits", default=Limits.seconds)  # fmt: skip
     batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
     num_actors: int = option("Workers that hold the network; 0: one per GPU, or one per 4 CPUs.", group="Cluster",
                              default=0)  # fmt: skip
@@ -39,6 +54,9 @@ class ColorizeConfig:
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")
+        for name in ("max_unpacked_mb", "max_member_mb", "max_ratio", "max_members", "max_pixels"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
+        require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "it is 0.1 s to a day")
         require(self.num_actors >= 0, "num_actors", self.num_actors, "give 0 for automatic, or a count")
 
 

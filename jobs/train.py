@@ -1,6 +1,6 @@
 """Page shards -> a trained colourist.
 
-python jobs/train.py --variant pix2pix --data SHARDS --run URI
+python jobs/train.py --data SHARDS --run URI
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class TrainConfig:
     )
     run: str = option("Folder of the run: checkpoints, metrics, samples, model/.", group="Output", metavar="URI")
     variant: Literal[tuple(VARIANTS)] = option(  # type: ignore[valid-type]
-        "Model variant.", group="Model", default="pix2pix"
+        "Model variant.", group="Model", default="zhang"
     )
     target: Literal["ab", "rgb"] | None = option(
         f"What it predicts: chroma under the page's own luminance, or the coloured page. {default_of('target')}",

@@ -1,19 +1,16 @@
 """Fixtures that more than one folder of tests needs."""
 
-import dataclasses
-import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-import models
 from datasets.synthetic import Series, write_series
-from models.checkpoint import fingerprint, to_bytes
+from jobs.parts.stages import sandbox
 from tests.ray_cluster import RayCluster
 from tests.s3_server import SeaweedFS
+from tests.untrained import publish_untrained
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +27,7 @@ def s3(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.delenv(name, raising=False)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
+    sandbox().close()  # the next one starts in this environment
     return f"{s3_server.uri}/{uuid.uuid4().hex}"
 
 
@@ -52,18 +50,5 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small untrained model, published as train.py publishes: what a colouring job needs to be tested."""
     folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    variant = models.build("pix2pix", {"base_channels": 4, "image_size": 64})
-    weights = to_bytes(variant.generator().state_dict())
-    card = {
-        "variant": "pix2pix",
-        "config": dataclasses.asdict(variant.config),
-        "weights_sha256": fingerprint(weights),
-        "mean_chroma": [2.0, 8.0],
-        "steps": 0,
-        "seconds": 0.0,
-        "training": {},
-    }
-    (folder / "model.safetensors").write_bytes(weights)
-    (folder / "model.json").write_text(json.dumps(card))
+    publish_untrained(folder, base_channels=4, image_size=64)
     return folder

@@ -14,25 +14,25 @@ from typing import Any
 import ray
 import ray.data
 
-from jobs.parts import stages
+from jobs.parts import binding, stages
 from jobs.parts.cluster import Cluster
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.painter import Painter
 from jobs.parts.progress import Meter
 from jobs.parts.recipe import Recipe
-from jobs.parts.stages import Stretch, Todo
+from jobs.parts.stretches import Stretch, Todo, from_row, to_row
 
 
 def color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster) -> Iterator[Manifest]:
     """Colour and publish the chapters; yields the manifest of each as it is finished, in no order."""
     ledger = Ledger(recipe.out, recipe.fingerprint)
-    assemble = ray.remote(num_cpus=cluster.cpu_share())(stages.assemble)
+    assemble = ray.remote(num_cpus=cluster.cpu_share())(binding.assemble)
     missing: dict[str, set[int]] = {}
     told: set[str] = set()  # of a chapter that fails, the first stretch that does tells
     assembling: list[Any] = []
     with Meter("colorize", len(todo)) as meter:
         for row in _pipeline(todo, recipe, cluster, ledger).iter_rows():
-            stretch: Stretch = stages.from_row(row)
+            stretch: Stretch = from_row(row)
             rel = stretch.todo.ref.rel
             left = missing.setdefault(rel, set(range(stretch.of)))
             left.discard(stretch.number)
@@ -58,7 +58,7 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Le
     actors = recipe.num_actors or cluster.actors(on_gpu)
     share = cluster.cpu_share()
     cut = {"ledger": ledger, "image_format": recipe.image_format}
-    rows = ray.data.from_items([stages.to_row(item) for item in todo], override_num_blocks=len(todo))
+    rows = ray.data.from_items([to_row(item) for item in todo], override_num_blocks=len(todo))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
     # asks for a little more or less than its neighbours.
     return (

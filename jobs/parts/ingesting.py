@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import ray.data
 
-from datasets.archive import Chapter, Member, open_chapter
+from datasets.chapters import Chapter, Member, open_chapter
 from datasets.errors import BadUsageError, ChapterUnreadableError, PageUnreadableError, StorageError
 from datasets.page import Page, decode
 from datasets.shards import CARD, SHARD_BYTES, Shard, write_shards
@@ -57,7 +57,7 @@ def plan(color: str | None, gray: str | None, gray_from: str, holdout: str, seed
     pairs = pair_editions(find_editions(color) if color else [], find_editions(gray) if gray else [])
     rels = [(c or g).rel for c, g in pairs]  # type: ignore[union-attr]
     if not rels:
-        raise BadUsageError(f"no chapter in {color or gray}: no CBZ or ZIP archive and no folder with images")
+        raise BadUsageError(f"no chapter in {color or gray}: no archive, and no folder with images")
     kept = held_out(rels, holdout, seed)
     root = split_uri(color or gray or "")[1]
     plans = []

@@ -21,7 +21,8 @@ class ChapterLine:
     """What became of one chapter. pages = coloured + kept + flagged where the chapter could be read.
 
     status: one of STATUSES. kept: pages left as they were, coloured already. flagged: pages that could not be read.
-    code, message: why the chapter is not done; empty where it is. seconds: of work.
+    code, message: why the chapter is not done; empty where it is. warnings: what was changed or left out on the way.
+    seconds: of work.
     """
 
     source: str
@@ -34,6 +35,7 @@ class ChapterLine:
     code: str
     message: str
     seconds: float
+    warnings: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

@@ -31,7 +31,11 @@ _READERS = 32  # requests at once while planning: they wait, they don't work
 
 @dataclass(frozen=True)
 class PageRecord:
-    """What was done to one member. action: coloured, kept (already in colour, or no page), flagged (not decodable)."""
+    """What was done to one member. action: coloured, kept (already in colour, or no page), flagged (not decodable).
+
+    name: in the source. output: its name in the output. size: bytes in the output; width, height: pixels, 0 where not
+    known. code, message: why it is flagged; a message alone: why it is kept.
+    """
 
     name: str
     output: str
@@ -40,14 +44,18 @@ class PageRecord:
     sha256: str
     code: str = ""
     message: str = ""
+    size: int = 0
+    width: int = 0
+    height: int = 0
 
 
 @dataclass(frozen=True)
 class Manifest:
     """A chapter's entry in the commit log. status: done, partial (a page is flagged), quarantined, failed.
 
-    A failed chapter has no manifest in the folder: the next run tries it again. version: of the source.
-    sha256, size: of the archive; empty for a folder.
+    A failed chapter has no manifest in the folder: the next run tries it again. version: of the source. output: its
+    key, "" where nothing is published. sha256, size: of the archive; empty for a folder. policy: under which a
+    quarantined chapter was refused. code, message: what is wrong with the chapter as a whole.
     """
 
     rel: str
@@ -55,12 +63,15 @@ class Manifest:
     version: str
     fingerprint: str
     status: str
+    output: str = ""
     pages: list[PageRecord] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     sha256: str = ""
     size: int = 0
     code: str = ""
     message: str = ""
     seconds: float = 0.0
+    policy: str = ""
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "Manifest":
@@ -126,9 +137,14 @@ class Ledger:
                 )
             self.storage.put(mark, b"")
 
-    def covers(self, manifest: Manifest | None, ref: ChapterRef) -> bool:
-        """Whether a manifest says that this very source is done by these very weights and settings."""
-        return manifest is not None and (manifest.fingerprint, manifest.version) == (self.fingerprint, ref.version)
+    def covers(self, manifest: Manifest | None, ref: ChapterRef, policy: str) -> bool:
+        """Whether a manifest says that this very source is done by these very weights and settings.
+
+        A chapter that was refused counts as done as long as it would be refused under the same `policy`.
+        """
+        if manifest is None or (manifest.fingerprint, manifest.version) != (self.fingerprint, ref.version):
+            return False
+        return manifest.status != "quarantined" or manifest.policy == policy
 
     def commit(self, manifest: Manifest) -> None:
         """Write a manifest: from here on the chapter is done."""
@@ -145,10 +161,10 @@ class Ledger:
         metadata = {"sha256": manifest.sha256, "fingerprint": self.fingerprint, "source-version": manifest.version}
         content = "application/vnd.comicbook+zip"
         try:
-            self.storage.put(manifest.rel, archive, if_absent=not replace, metadata=metadata, content_type=content)
+            self.storage.put(manifest.output, archive, if_absent=not replace, metadata=metadata, content_type=content)
         except ObjectExistsError:
             try:
-                return self._adopt(manifest.rel)
+                return self._adopt(manifest)
             finally:
                 self.storage.delete(staged)
         self.commit(manifest)
@@ -162,7 +178,7 @@ class Ledger:
             rel = entry.key.removeprefix(f"{HOME}/staged/").rpartition("/")[0]
             waiting.setdefault(rel, []).append(entry.key)
         for rel, keys in waiting.items():
-            manifest = self._published(rel, keys)
+            manifest = self._published(keys)
             if manifest is not None and known.get(rel) != manifest:
                 self.commit(manifest)
                 yield manifest
@@ -173,32 +189,37 @@ class Ledger:
             for entry in list(self.storage.list(f"{HOME}/{folder}/")):
                 self.storage.delete(entry.key)
 
-    def _adopt(self, rel: str) -> Manifest:
-        """The manifest of what lies at `rel`: committed, or staged by the run that put it."""
-        if (committed := self._committed(rel)) is not None:
+    def _adopt(self, mine: Manifest) -> Manifest:
+        """The manifest of what lies where `mine` should: committed, or staged by the run that put it."""
+        if (committed := self._committed(mine.rel)) is not None:
             return committed
-        staged = [entry.key for entry in self.storage.list(f"{HOME}/staged/{rel}/")]
-        published = self._published(rel, staged)
+        staged = [entry.key for entry in self.storage.list(f"{HOME}/staged/{mine.rel}/")]
+        published = self._published(staged)
         if published is not None:
             self.commit(published)
             return published
-        if (committed := self._committed(rel)) is not None:  # its writer was faster than this look
+        if (committed := self._committed(mine.rel)) is not None:  # its writer was faster than this look
             return committed
         raise ObjectExistsError(
-            f"{self.storage.uri}/{rel} is there already, and not by this job; move it away, or give another --out"
+            f"{self.storage.uri}/{mine.output} is there already, and not by this job; move it away, or give another "
+            "--out"
         )
 
     def _committed(self, rel: str) -> Manifest | None:
         manifest = self.manifest(rel)
         return manifest if manifest is not None and manifest.fingerprint == self.fingerprint else None
 
-    def _published(self, rel: str, staged: list[str]) -> Manifest | None:
-        if not staged or self.storage.stat(rel) is None:
-            return None
-        there = self.storage.metadata(rel).get("sha256") or self._sha256(rel)
+    def _published(self, staged: list[str]) -> Manifest | None:
+        """Of a chapter's staged manifests the one whose archive lies at its place."""
         for key in staged:
-            if key.endswith(f"/{there}.json"):
-                return Manifest.from_json(self.storage.read(key))
+            if not key.endswith(".json"):
+                continue
+            manifest = Manifest.from_json(self.storage.read(key))
+            if self.storage.stat(manifest.output) is None:
+                continue
+            there = self.storage.metadata(manifest.output).get("sha256") or self._sha256(manifest.output)
+            if there == manifest.sha256:
+                return manifest
         return None
 
     def _sha256(self, key: str) -> str:

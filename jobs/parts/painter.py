@@ -10,7 +10,7 @@ import torch
 import models
 from jobs.parts.predicting import predict_chroma
 from jobs.parts.recipe import Recipe, load_model
-from jobs.parts.stages import Row, Stretch, from_row, to_row
+from jobs.parts.stretches import Row, Stretch, from_row, to_row
 
 
 class Painter:

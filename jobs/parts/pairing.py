@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from datasets.archive import Chapter, ChapterRef, Member, chapter_and_page, find_chapters, open_chapter, plain
+from datasets.archive import ChapterRef, chapter_and_page, find_chapters, plain
+from datasets.chapters import Chapter, Member, open_chapter
 from datasets.errors import BadUsageError
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class Edition:
         """Its name in the source, an archive's extension taken off."""
         path = PurePosixPath(self.ref.rel)
         if self.ref.kind != "folder":
-            path = path.with_suffix("")
+            path = path.with_name(self.ref.name)
         return str(path / self.only if self.only else path)
 
     def pages(self, chapter: Chapter) -> list[Member]:

@@ -1,15 +1,16 @@
 """What a colouring job has to do: inputs less what its output folder says is done."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
-from datasets.archive import ChapterRef, find_chapters
-from datasets.errors import BadUsageError
+from datasets.archive import ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
+from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
 from jobs.parts.ledger import HOME, SUCCESS, Ledger, Manifest
 from jobs.parts.recipe import Recipe
-from jobs.parts.stages import Todo
+from jobs.parts.stretches import Todo
 
 log = logging.getLogger("mangahue")
 
@@ -39,19 +40,55 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     _check_apart(source, ledger.storage.uri)
     inputs = list(find_chapters(source))
     if not inputs:
-        raise BadUsageError(f"--source {source} holds no chapter: no CBZ or ZIP archive and no folder with images")
+        raise BadUsageError(f"--source {source} holds no chapter: no archive, and no folder with images")
     ledger.claim(recipe.as_job(), replace=replace)
     known = ledger.manifests()
     for manifest in ledger.recover(known):
         log.info("recovered %s: it was published before its manifest was written", manifest.rel)
         known[manifest.rel] = manifest
-    done = {ref.rel: known[ref.rel] for ref in inputs if ledger.covers(known.get(ref.rel), ref)}
+    policy = recipe.policy
+    outputs = {ref.rel: output_of(ref) for ref in inputs}
+    ended = {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
+    for ref in inputs:
+        if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest()):
+            ended[ref.rel] = known[ref.rel]
     # A manifest that does not cover its chapter tells of an older source, or of other weights.
-    todo = [Todo(ref, replace=ref.rel in known) for ref in inputs if ref.rel not in done]
+    todo = [
+        Todo(ref, outputs[ref.rel], replace=bool(known[ref.rel].output) if ref.rel in known else False, policy=policy)
+        for ref in inputs
+        if ref.rel not in ended
+    ]
     if todo:
         ledger.storage.delete(SUCCESS)
-    log.info("%d chapters, %d done already, %d to do", len(inputs), len(done), len(todo))
-    return Work(inputs, todo, done)
+    log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(todo))
+    return Work(inputs, todo, ended)
+
+
+def output_of(ref: ChapterRef) -> str:
+    """Where a chapter goes: a folder or a ZIP archive keeps its name, any other archive becomes a CBZ."""
+    if ref.kind == "folder" or suffix_of(ref.rel) in ZIP_SUFFIXES:
+        return ref.rel
+    return str(PurePosixPath(ref.rel).with_name(f"{ref.name}.cbz"))
+
+
+def _collisions(inputs: Sequence[ChapterRef], outputs: dict[str, str], ledger: Ledger) -> list[Manifest]:
+    """Of chapters with one output the first is coloured, or the one that has that name already; the others are not."""
+    owners: dict[str, str] = {}
+    for ref in sorted(inputs, key=lambda ref: (outputs[ref.rel] != ref.rel, ref.rel)):
+        owners.setdefault(outputs[ref.rel], ref.rel)
+    return [
+        Manifest(
+            rel=ref.rel,
+            source=ref.uri,
+            version=ref.version,
+            fingerprint=ledger.fingerprint,
+            status="quarantined",
+            code=Code.COLLISION,
+            message=f"its output {outputs[ref.rel]} is that of {owners[outputs[ref.rel]]} too; rename one of the two",
+        )
+        for ref in inputs
+        if owners[outputs[ref.rel]] != ref.rel
+    ]
 
 
 def _check_apart(source: str, out: str) -> None:

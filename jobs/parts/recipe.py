@@ -9,6 +9,7 @@ import models
 from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.page import ImageFormat
 from datasets.storage import open_storage
+from jobs.parts.handling import Policy
 from jobs.parts.options import as_settings
 from models.checkpoint import CheckpointError, parse_card
 
@@ -28,6 +29,7 @@ class Recipe:
     batch_size: int
     num_actors: int
     device: str
+    policy: Policy
     config: dict[str, Any]
 
     @classmethod
@@ -41,6 +43,7 @@ class Recipe:
             batch_size=config.batch_size,
             num_actors=config.num_actors,
             device=config.device,
+            policy=Policy.of(config),
             config=as_settings(config),
         )
 

@@ -28,6 +28,8 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
     for manifest in work.results.values():
         for name, code, message in _complaints(manifest):
             log.warning("%s: %s: %s %s", manifest.status, name, code, message)
+        for warning in manifest.warnings:
+            log.warning("%s: %s", manifest.rel, warning)
     told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
     log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(work.computed), ledger.storage.uri)
     state = _state(work)
@@ -39,9 +41,9 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
 
 
 def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
-    if manifest.code:
-        return [(manifest.rel, manifest.code, manifest.message)]
-    return [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in manifest.pages if page.code]
+    """(name, code, message) of the chapter, if anything is wrong with it as a whole, and of its flagged pages."""
+    whole = [(manifest.rel, manifest.code, manifest.message)] if manifest.code else []
+    return whole + [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in manifest.pages if page.code]
 
 
 def _state(work: Work) -> str:
@@ -94,7 +96,7 @@ def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
     published = manifest.status in ("done", "partial")
     return ChapterLine(
         source=manifest.source,
-        output=f"{ledger.storage.uri}/{manifest.rel}" if published else "",
+        output=f"{ledger.storage.uri}/{manifest.output}" if published else "",
         status=manifest.status,
         pages=sum(page.index is not None for page in manifest.pages),
         coloured=manifest.count("coloured"),
@@ -102,5 +104,6 @@ def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
         flagged=manifest.count("flagged"),
         code=manifest.code,
         message=manifest.message or "; ".join(f"{n} {c} {m}" for n, c, m in _complaints(manifest)[:3]),
+        warnings="; ".join(manifest.warnings),
         seconds=manifest.seconds,
     )

@@ -12,17 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.archive import (
-    Chapter,
-    ChapterRef,
-    chapter_and_page,
-    find_chapters,
-    is_image,
-    open_chapter,
-    plain,
-    write_zip,
-)
+from datasets.archive import ChapterRef, chapter_and_page, find_chapters, plain, write_zip
+from datasets.chapters import Chapter, open_chapter
 from datasets.errors import BadUsageError, ChapterUnreadableError, MangahueError, PageUnreadableError
+from datasets.names import is_image
 from datasets.storage import LocalStorage, open_storage
 
 
@@ -83,13 +76,13 @@ def test_chapters_at_any_depth(source: str) -> None:
     )
     refs = found(source)
     assert {rel: ref.kind for rel, ref in refs.items()} == {
-        "ep1.cbz": "zip",
-        "volume 1/ep2.ZIP": "zip",
+        "ep1.cbz": "archive",
+        "volume 1/ep2.ZIP": "archive",
         "volume 1/ep3": "folder",
         "volume 1/ep3/extras": "folder",
         "volume 1/ep3-colour": "folder",
         "volume 2/deep/er": "folder",
-        "volume 2/ep4.cbr": "later",
+        "volume 2/ep4.cbr": "archive",
     }
     assert refs["volume 1/ep3"].size == 3  # what lies deeper is another chapter
     assert refs["volume 1/ep2.ZIP"].name == "ep2"
@@ -103,7 +96,7 @@ def test_chapters_at_any_depth(source: str) -> None:
 def test_source_that_is_an_archive(source: str) -> None:
     fill(source, {"ep1.cbz": ONE, "ep2.cbz": ONE})
     (ref,) = find_chapters(f"{source}/ep1.cbz")
-    assert (ref.rel, ref.kind, ref.size) == ("ep1.cbz", "zip", len(ONE))
+    assert (ref.rel, ref.kind, ref.size) == ("ep1.cbz", "archive", len(ONE))
     assert read(open_chapter(ref), "1.jpg") == b"page"
     assert ref.uri == f"{source}/ep1.cbz"
     assert ref.version == found(source)["ep1.cbz"].version  # the same chapter, however it was named
@@ -149,7 +142,7 @@ def test_version_changes_with_the_content(source: str) -> None:
 
 
 def test_members_keep_their_order_and_pages_are_read_in_natural_order(source: str) -> None:
-    names = ["p10.jpg", "ComicInfo.xml", "p2.jpg", "__MACOSX/._p2.jpg", "p1.png", "sub/", "notes.txt"]
+    names = ["p10.jpg", "ComicInfo.xml", "p2.jpg", "extra/notes.txt", "p1.png", "sub/", "notes.txt"]
     fill(source, {"ep1.cbz": zipped({name: name.encode() for name in names})})
     chapter = open_chapter(found(source)["ep1.cbz"])
     assert [member.name for member in chapter.members] == [name for name in names if name != "sub/"]
@@ -180,13 +173,13 @@ def nameless(data: bytes) -> bytes:
     ("name", "data", "code"),
     [
         ("ep.cbz", b"", "EMPTY"),
-        ("ep.cbz", ONE[:-30], "BROKEN"),
+        ("ep.cbz", ONE[:-30], "CUT_OFF"),
         ("ep.cbz", b"<html>not found</html>", "BROKEN"),
         ("ep.cbz", nameless(ONE), "BROKEN"),
         ("ep.cbz", encrypted(ONE), "PASSWORD"),
         ("ep.zip", zipped({"readme.txt": b"x", "__MACOSX/1.jpg": b"x"}), "NO_PAGES"),
-        ("ep.cbr", b"Rar!\x1a\x07\0", "UNSUPPORTED"),
-        ("ep.PDF", b"%PDF-1.7", "UNSUPPORTED"),
+        ("ep.cbr", b"Rar!\x1a\x07\0", "BROKEN"),
+        ("ep.PDF", b"%PDF-1.7", "BROKEN"),
     ],
     ids=["nothing", "cut off", "HTML", "nameless", "encrypted", "no pages", "RAR", "PDF"],
 )
@@ -285,8 +278,8 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     write_zip(members.items(), folder / "ep.cbz")
     (ref,) = find_chapters(str(folder / "ep.cbz"))
     chapter = open_chapter(ref)
-    assert [member.name for member in chapter.members] == list(members)
-    assert {member.name: chapter.read(member) for member in chapter.members} == members
+    assert [member.original for member in chapter.members] == list(members)
+    assert {member.original: chapter.read(member) for member in chapter.members} == members
     assert sorted(page.index for page in chapter.pages if page.index is not None) == list(range(len(chapter.pages)))
 
 
@@ -330,7 +323,7 @@ def test_opening_needs_no_whole_archive(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_storage_errors_stay_ours(tmp_path: Path) -> None:
-    gone = ChapterRef(str(tmp_path), "gone.cbz", "gone.cbz", "zip", 10, "v")
+    gone = ChapterRef(str(tmp_path), "gone.cbz", "gone.cbz", "archive", 10, "v")
     with pytest.raises(MangahueError, match=r"gone\.cbz"):
         open_chapter(gone)
 

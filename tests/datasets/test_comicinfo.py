@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.comicinfo import mark_colored
+from datasets import comicinfo
+
+
+def mark_colored(data: bytes) -> bytes:
+    return comicinfo.mark_colored(data)[0]
+
 
 NOTE = "Coloured by mangahue."
 FULL = """<?xml version="1.0" encoding="utf-8"?>
@@ -82,7 +87,24 @@ def test_any_encoding(encoding: str) -> None:
     ],
 )
 def test_what_is_not_understood_comes_back_byte_for_byte(data: bytes) -> None:
-    assert mark_colored(data) == data
+    marked, warning = comicinfo.mark_colored(data)
+    assert marked == data
+    assert "ComicInfo.xml is kept as it is" in warning
+
+
+def test_sizes_that_are_told_are_told_anew() -> None:
+    pages = (
+        '<Page Image="1" ImageSize="5" ImageWidth="6" Type="Story"/><Page Image="0"/><Page Image="7" ImageSize="1"/>'
+    )
+    data = f"<ComicInfo><Pages>{pages}</Pages></ComicInfo>".encode()
+    marked, warning = comicinfo.mark_colored(data, [(100, 20, 30), (400, 0, 0)])
+    found = [node.attrib for node in ElementTree.fromstring(marked).iter("Page")]
+    assert found == [
+        {"Image": "1", "ImageSize": "400", "ImageWidth": "6", "Type": "Story"},  # what is not known stays
+        {"Image": "0"},
+        {"Image": "7", "ImageSize": "1"},
+    ]
+    assert not warning
 
 
 def test_nesting_without_end() -> None:

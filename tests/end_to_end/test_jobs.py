@@ -30,8 +30,8 @@ def test_bad_input_is_told_and_loses_nothing(cluster: RayCluster, series: Path, 
     report = json.loads((out / "_mangahue/report.json").read_text())
     assert report["chapters"] == {"done": 1, "partial": 1, "quarantined": 2, "failed": 0}
     lines = {Path(line["source"]).name: line for line in report["lines"]}
-    assert lines["ch02.cbz"]["code"] == "BROKEN"
-    assert lines["ch04.cbr"]["code"] == "UNSUPPORTED"
+    assert lines["ch02.cbz"]["code"] == "CUT_OFF"
+    assert lines["ch04.cbr"]["code"] == "BROKEN"
     assert "002.png TRUNCATED" in lines["ch03.cbz"]["message"]
     with zipfile.ZipFile(out / "ch03.cbz") as archive:
         assert archive.read("002.png") == members["002.png"]

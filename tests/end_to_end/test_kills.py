@@ -86,6 +86,7 @@ def test_training_survives_a_killed_worker_and_a_killed_driver(
     ingest = cluster.job("ingest", "--color", str(series / "color"), "--out", str(shards), "--holdout", "ch03")
     assert ingest.returncode == 0, ingest.stdout
     command = (
+        "--variant", "pix2pix",
         "--data", str(shards), "--run", run.uri, "--base-channels", "4", "--image-size", "64", "--batch-size", "1",
         "--num-workers", "2", "--max-steps", "600", "--eval-every", "100",
     )  # fmt: skip

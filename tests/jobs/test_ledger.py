@@ -45,7 +45,9 @@ def archive(text: str) -> bytes:
 
 def manifest_of(data: bytes, *, rel: str = REL, fingerprint: str = FINGERPRINT, seconds: float = 1.0) -> Manifest:
     digest = hashlib.sha256(data).hexdigest()
-    return Manifest(rel, f"/in/{rel}", "v1", fingerprint, "done", PAGES, digest, len(data), seconds=seconds)
+    return Manifest(
+        rel, f"/in/{rel}", "v1", fingerprint, "done", rel, PAGES, sha256=digest, size=len(data), seconds=seconds
+    )
 
 
 def keys(out: str, prefix: str = "") -> list[str]:
@@ -287,10 +289,12 @@ def test_sweep_takes_only_leftovers(out: str) -> None:
 
 def test_covers() -> None:
     ledger = Ledger("/nowhere", FINGERPRINT)
-    ref = ChapterRef("/in", REL, REL, "zip", 1, "v1")
+    ref = ChapterRef("/in", REL, REL, "archive", 1, "v1")
     mine = manifest_of(b"x")
-    assert ledger.covers(mine, ref)
-    assert ledger.covers(replace(mine, status="quarantined"), ref)
-    assert not ledger.covers(None, ref)
-    assert not ledger.covers(mine, replace(ref, version="v2"))
-    assert not ledger.covers(replace(mine, fingerprint=OTHER), ref)
+    assert ledger.covers(mine, ref, "any")
+    assert not ledger.covers(None, ref, "any")
+    assert not ledger.covers(mine, replace(ref, version="v2"), "any")
+    assert not ledger.covers(replace(mine, fingerprint=OTHER), ref, "any")
+    refused = replace(mine, status="quarantined", policy="strict")
+    assert ledger.covers(refused, ref, "strict")
+    assert not ledger.covers(refused, ref, "lenient")  # what was refused may be taken now

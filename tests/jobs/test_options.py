@@ -78,7 +78,7 @@ def test_help_tells_groups_and_defaults(job: str) -> None:
     [
         ("ingest", "[default: 0.1]"),
         ("ingest", "[default: lightness]"),
-        ("train", "[default: pix2pix]"),
+        ("train", "[default: zhang]"),
         ("train", "[default: 256; pix2pixhd 512;"),
         ("train", "[default: 0.0002; colornet 0.0001;"),
         ("colorize", "[default: jpeg]"),
@@ -106,7 +106,7 @@ def test_help_shows_defaults_and_choices(job: str, shown: str) -> None:
         ("train", "--max-steps", "-5", "0 for no limit"),
         ("train", "--max-minutes", "-0.5", "0 for no limit"),
         ("train", "--device", "tpu", "'cuda'"),
-        ("train", "--image-size", "100", "multiple of 32"),
+        ("train", "--image-size", "100", "multiple of 8"),
         ("train", "--image-size", "0", "at least 32"),
         ("train", "--base-channels", "0", "at least 1"),
         ("train", "--learning-rate", "0", "above 0"),

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.archive import ChapterRef, Member, open_chapter
+from datasets.archive import ChapterRef
+from datasets.chapters import Member, open_chapter
 from datasets.errors import BadUsageError
 from jobs.parts.pairing import Edition, find_editions, held_out, pair_editions, pair_pages
 

@@ -3,8 +3,9 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,20 +18,15 @@ from datasets.comicinfo import mark_colored
 from datasets.page import ImageFormat, decode
 from datasets.storage import open_storage
 from imaging.color import to_lab
-from jobs.parts import stages
+from jobs.parts import stages, stretches
+from jobs.parts.binding import assemble
+from jobs.parts.handling import Policy
 from jobs.parts.ledger import HOME, Ledger, Manifest
 from jobs.parts.painter import paint
-from jobs.parts.stages import (
-    STRETCH_MEMBERS,
-    Stretch,
-    Todo,
-    assemble,
-    finish,
-    from_row,
-    open_stretches,
-    prepare,
-    to_row,
-)
+from jobs.parts.planning import output_of
+from jobs.parts.sandbox import Sandbox
+from jobs.parts.stages import finish, open_stretches, prepare
+from jobs.parts.stretches import STRETCH_MEMBERS, Stretch, Todo, from_row, to_row
 
 FINGERPRINT = "a1" * 32
 SIZE = 32  # of the square the network sees
@@ -87,12 +83,12 @@ def members_of(data: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def todo_of(home: str, files: Mapping[str, bytes]) -> Todo:
+def todo_of(home: str, files: Mapping[str, bytes], policy: Policy = Policy()) -> Todo:  # noqa: B008
     """The one chapter that these files are."""
     for key, data in files.items():
         open_storage(f"{home}/in").put(key, data)
     (ref,) = find_chapters(f"{home}/in")
-    return Todo(ref, replace=False)
+    return Todo(ref, output_of(ref), replace=False, policy=policy)
 
 
 def run(
@@ -126,14 +122,16 @@ def test_archive_in_archive_out(home: str, variant: models.Variant) -> None:
         "cover.png": color_page(),
         "sub/ComicInfo.xml": COMIC_INFO,
         "notes.txt": b"kept",
-        "__MACOSX/._p2.png": b"kept too",
+        "__MACOSX/._p2.png": b"left out",
     }
     manifest = color(todo_of(home, {"volume/ep1.cbz": zipped(files)}), home, variant)
     got = members_of(open_storage(f"{home}/out").read("volume/ep1.cbz"))
-    assert list(got) == [name.replace("p2.png", "p2.jpg") if name == "p2.png" else name for name in files]
-    for name in ("cover.png", "notes.txt", "sub/ComicInfo.xml", "__MACOSX/._p2.png"):
+    kept = list(files)[:-1]
+    assert list(got) == [name.replace("p2.png", "p2.jpg") if name == "p2.png" else name for name in kept]
+    assert ["__MACOSX/._p2.png" in warning for warning in manifest.warnings] == [True]
+    for name in ("cover.png", "notes.txt", "sub/ComicInfo.xml"):
         assert got[name] == files[name]
-    assert got["ComicInfo.xml"] == mark_colored(COMIC_INFO) != COMIC_INFO
+    assert got["ComicInfo.xml"] == mark_colored(COMIC_INFO)[0] != COMIC_INFO
     for name in ("p10.jpg", "p2.jpg"):
         image = Image.open(io.BytesIO(got[name]))
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (40, 56))
@@ -141,7 +139,7 @@ def test_archive_in_archive_out(home: str, variant: models.Variant) -> None:
     assert manifest.status == "done"
     assert manifest.rel == "volume/ep1.cbz"
     assert [page.output for page in manifest.pages] == list(got)
-    assert [page.index for page in manifest.pages] == [2, None, 1, 0, None, None, None]
+    assert [page.index for page in manifest.pages] == [2, None, 1, 0, None, None]
     assert (manifest.count("coloured"), manifest.count("kept"), manifest.count("flagged")) == (2, 1, 0)
     assert {page.output: page.sha256 for page in manifest.pages} == {
         name: hashlib.sha256(data).hexdigest() for name, data in got.items()
@@ -294,7 +292,7 @@ def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> No
 
 @pytest.mark.parametrize(
     ("name", "data", "code"),
-    [("ep.cbz", b"", "EMPTY"), ("ep.cbr", b"Rar!", "UNSUPPORTED"), ("ep.cbz", zipped({"a.txt": b"a"}), "NO_PAGES")],
+    [("ep.cbz", b"", "EMPTY"), ("ep.cbr", b"Rar!", "BROKEN"), ("ep.cbz", zipped({"a.txt": b"a"}), "NO_PAGES")],
 )
 def test_unreadable_chapter_is_quarantined(
     home: str, variant: models.Variant, name: str, data: bytes, code: str
@@ -304,7 +302,7 @@ def test_unreadable_chapter_is_quarantined(
     assert (manifest.status, manifest.code, manifest.pages) == ("quarantined", code, [])
     assert manifest.message
     ledger = Ledger(f"{home}/out", FINGERPRINT)
-    assert ledger.covers(ledger.manifests()[name], todo.ref)
+    assert ledger.covers(ledger.manifests()[name], todo.ref, todo.policy.digest())
     assert open_storage(f"{home}/out").stat(name) is None
 
 
@@ -359,13 +357,13 @@ def test_long_chapter_goes_by_stretches(home: str, variant: models.Variant) -> N
     got = members_of(open_storage(f"{home}/out").read("v/ep.cbz"))
     assert list(got) == LONG_OUT == [page.output for page in manifest.pages]
     assert got["p1.jpg"] == LONG["p1.jpg"]
-    assert got["ComicInfo.xml"] == mark_colored(COMIC_INFO)
+    assert got["ComicInfo.xml"] == mark_colored(COMIC_INFO)[0]
     assert ledger.manifests() == {"v/ep.cbz": manifest}
     assert pieces(f"{home}/out") == []
 
 
 def test_stretches_are_cut_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "STRETCH_BYTES", 1000)
+    monkeypatch.setattr(stretches, "STRETCH_BYTES", 1000)
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": bytes(600), "2.png": bytes(400), "3.png": bytes(5000)})})
     opened = open_stretches(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), "jpeg")
     assert [[work.member.name for work in stretch.works] for stretch in opened] == [["1.png", "2.png"], ["3.png"]]
@@ -379,14 +377,22 @@ def test_stretches_of_an_earlier_run_are_not_computed_again(
     put_aside = {entry.key: entry.version for entry in open_storage(out).list(f"{HOME}/pieces/")}
     assert len(put_aside) == 4
 
-    decoded: list[int] = []
-    monkeypatch.setattr(stages, "decode", lambda data: decoded.append(1) or decode(data))
+    called: list[str] = []
+    sandbox = stages.sandbox()
+
+    def count(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+        called.append(function.__name__)
+        return Sandbox.call(sandbox, function, *arguments, seconds=seconds)
+
+    monkeypatch.setattr(sandbox, "call", count)
     ledger = Ledger(out, FINGERPRINT)
     assert [stretch.ready for stretch in open_stretches(todo, ledger, "jpeg")] == [True, False, True]
+    called.clear()
     finished = run(todo, ledger, variant)
     assert [stretch.ready for stretch in finished] == [True] * 3
     of_middle = sum(name.endswith((".png", ".jpg")) for name in list(LONG)[32:64])
-    assert len(decoded) == 2 * of_middle - 1  # once to prepare and once to join; the page in colour is not joined
+    assert called.count("see") == of_middle
+    assert called.count("color_over") == of_middle - 1  # the page in colour is not joined
     now = {entry.key: entry.version for entry in open_storage(out).list(f"{HOME}/pieces/")}
     assert {key: now[key] for key in put_aside} == put_aside
     assert assemble(todo, 3, ledger).status == "done"

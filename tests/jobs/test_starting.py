@@ -115,7 +115,7 @@ def other(tmp_path: Path) -> Path:
 
 
 def test_a_training_starts_from_another_s_last_weights(other: Path) -> None:
-    chosen = config(base_channels=4, image_size=64, init=str(other))
+    chosen = config(variant="pix2pix", base_channels=4, image_size=64, init=str(other))
 
     origin = check_start(chosen)
     variant = models.build("pix2pix", dataclasses.asdict(chosen.model))
@@ -129,7 +129,7 @@ def test_a_training_starts_from_another_s_last_weights(other: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"base_channels": 8, "image_size": 64}, "does not fit"),
+        ({"base_channels": 8, "image_size": 64, "variant": "pix2pix"}, "does not fit"),
         ({"base_channels": 4, "image_size": 64, "variant": "zhang"}, "is a pix2pix"),
     ],
 )

@@ -1,0 +1,100 @@
+"""Chapters opened: what an archive is told by its first bytes, whatever its name says.
+
+A format of its own is one module here with a Chapter, and one line in `_OPENERS`.
+"""
+
+from collections.abc import Callable
+
+from datasets.archive import ChapterRef, suffix_of
+from datasets.chapters.base import Chapter, Directory, Member
+from datasets.chapters.epub import EpubChapter
+from datasets.chapters.folder import FolderChapter
+from datasets.chapters.pdf import PdfChapter
+from datasets.chapters.rar import RarChapter
+from datasets.chapters.streamed import StreamedChapter
+from datasets.chapters.zipped import CutZipChapter, ZipChapter
+from datasets.errors import ChapterUnreadableError, Code
+from datasets.limits import Limits
+from datasets.storage import Storage, open_storage
+
+__all__ = ["Chapter", "Directory", "Member", "open_chapter"]
+
+_OPENERS: dict[str, Callable[[Storage, ChapterRef, Limits], Chapter]] = {
+    "ZIP": ZipChapter,
+    "EPUB": EpubChapter,
+    "RAR4": lambda storage, ref, limits: RarChapter(storage, ref, limits, "rar"),
+    "RAR5": lambda storage, ref, limits: RarChapter(storage, ref, limits, "rar5"),
+    "7z": lambda storage, ref, limits: StreamedChapter(storage, ref, limits, "7zip"),
+    "tar": lambda storage, ref, limits: StreamedChapter(storage, ref, limits, "tar"),
+    "PDF": PdfChapter,
+}
+_EXPECTED = {
+    ".cbz": "ZIP", ".zip": "ZIP", ".epub": "EPUB", ".cbr": "RAR", ".rar": "RAR", ".cb7": "7z", ".7z": "7z",
+    ".pdf": "PDF",
+}  # fmt: skip
+_MAGIC = {
+    b"Rar!\x1a\x07\x00": "RAR4", b"Rar!\x1a\x07\x01\x00": "RAR5", b"7z\xbc\xaf\x27\x1c": "7z", b"\x1f\x8b": "tar",
+    b"BZh": "tar", b"\xfd7zXZ\x00": "tar", b"\x28\xb5\x2f\xfd": "tar",
+}  # fmt: skip
+_HEAD = 1024
+_ZIP_LOCAL = b"PK\x03\x04"
+
+
+def open_chapter(ref: ChapterRef, limits: Limits | None = None, *, salvage: bool = False) -> Chapter:
+    """Open a chapter. salvage: of a ZIP archive whose end is missing, take what is there.
+
+    Raises ChapterUnreadableError with a code; StorageError where storage fails; MissingToolError.
+    """
+    limits = limits or Limits()
+    storage = open_storage(ref.root)
+    if ref.kind == "folder":
+        return FolderChapter(storage, ref, limits)
+    head = storage.read_range(ref.key, 0, _HEAD)
+    if not head:
+        raise ChapterUnreadableError(Code.EMPTY, "the archive has no bytes")
+    found = _format_of(head, suffix_of(ref.key))
+    try:
+        chapter = _OPENERS[found](storage, ref, limits)
+    except ChapterUnreadableError as error:
+        if not (error.code == Code.BROKEN and head.startswith(_ZIP_LOCAL) and b"PK\x05\x06" not in _tail(storage, ref)):
+            raise
+        chapter = _cut_off(storage, ref, limits, error, salvage)
+    expected = _EXPECTED.get(suffix_of(ref.key), "tar")
+    if not found.startswith(expected):
+        chapter.warnings.append(f"named {suffix_of(ref.key)}, and is {found}: read as what it is")
+    return chapter
+
+
+def _format_of(head: bytes, suffix: str) -> str:
+    """A key of _OPENERS. Raises BROKEN."""
+    for magic, name in _MAGIC.items():
+        if head.startswith(magic):
+            return name
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
+        return "EPUB" if head[30:58] == b"mimetypeapplication/epub+zip" or suffix == ".epub" else "ZIP"
+    if b"%PDF-" in head:
+        return "PDF"
+    if head[257:262] == b"ustar" or _EXPECTED.get(suffix, "tar") == "tar":
+        return "tar"
+    if _EXPECTED[suffix] == "ZIP":
+        return "ZIP"  # something may stand before it: its directory is at the end
+    raise ChapterUnreadableError(Code.BROKEN, f"no archive that is known: it begins with {head[:8]!r}")
+
+
+def _tail(storage: Storage, ref: ChapterRef) -> bytes:
+    """Where the end of a ZIP archive's directory would be."""
+    return storage.read_range(ref.key, max(0, ref.size - 66_000), 66_000)
+
+
+def _cut_off(
+    storage: Storage, ref: ChapterRef, limits: Limits, error: ChapterUnreadableError, salvage: bool
+) -> Chapter:
+    try:
+        chapter = CutZipChapter(storage, ref, limits)
+    except ChapterUnreadableError as other:
+        raise (other if other.code == Code.LIMIT else error) from other
+    if salvage:
+        return chapter
+    chapter.close()
+    message = f"the end of the archive is missing; {chapter.whole} of its pages are whole: --salvage publishes them"
+    raise ChapterUnreadableError(Code.CUT_OFF, message)

@@ -1,0 +1,155 @@
+"""An opened chapter: its members in the order they are kept, and their bytes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from natsort import natsort_keygen
+
+from datasets.archive import ARCHIVE_SUFFIXES, suffix_of
+from datasets.errors import ChapterUnreadableError, Code, PageUnreadableError
+from datasets.limits import RATIO_FROM, Limits
+from datasets.names import is_image, is_junk, safe_name
+
+_natural = natsort_keygen()
+_TOLD = 5  # names in a warning
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a chapter.
+
+    name: under which it may be written. size: bytes, unpacked, as the archive says. index: its place among the pages in
+    reading order, None for other files. place: in the archive, where two members may have one name. original: the
+    archive's own name for it.
+    """
+
+    name: str
+    size: int
+    index: int | None
+    place: int = 0
+    original: str = ""
+
+
+@dataclass
+class Listed:
+    """What an archive's directory says of a member. token: by which the archive finds it again."""
+
+    name: str
+    size: int
+    token: Any = None
+
+
+@dataclass
+class Directory:
+    """What there is to know of a chapter without its pages.
+
+    sequential: its members are had one after the other only, so that asking for the last costs as much as all.
+    warnings: for the report. damage: what an archive lacks of which only the beginning is there; "" for a whole one.
+    """
+
+    members: list[Member]
+    sequential: bool = False
+    warnings: list[str] = field(default_factory=list)
+    damage: str = ""
+
+
+class Chapter(ABC):
+    """A chapter that is open for reading."""
+
+    sequential: bool = False
+    ordered: ClassVar[bool] = False  # whether pages come in reading order already: else it is the natural one of names
+
+    def __init__(self, listed: Iterable[Listed], limits: Limits, packed: int | None = None) -> None:
+        """packed: bytes of the archive, where members may be far larger than it. Raises ChapterUnreadableError."""
+        self.limits = limits
+        self.warnings: list[str] = []
+        self.damage = ""
+        kept = self._within(listed, packed)
+        pages = [place for place, item in enumerate(kept) if is_image(item.name)]
+        if not pages:
+            raise self._no_pages(kept)
+        if not self.ordered:
+            pages.sort(key=lambda place: _natural(kept[place].name))
+        order = {place: index for index, place in enumerate(pages)}
+        names = [safe_name(item.name) for item in kept]
+        self.members = [
+            Member(name, item.size, order.get(place), place, item.name)
+            for place, (name, item) in enumerate(zip(names, kept, strict=True))
+        ]
+        self._tokens = [item.token for item in kept]
+        self.warn(
+            "unsafe names changed", [member.original for member in self.members if member.original != member.name]
+        )
+
+    def _within(self, listed: Iterable[Listed], packed: int | None) -> list[Listed]:
+        """The members that are no junk. Raises LIMIT."""
+        kept: list[Listed] = []
+        junk: list[Listed] = []
+        total, limits = 0, self.limits
+        for number, item in enumerate(listed, 1):
+            total += item.size
+            if number > limits.members:
+                raise ChapterUnreadableError(Code.LIMIT, f"over {limits.members} members; see --max-members")
+            if item.size > limits.member_bytes:
+                message = f"{item.name}: {_mb(item.size)}, over {_mb(limits.member_bytes)}; see --max-member-mb"
+                raise ChapterUnreadableError(Code.LIMIT, message)
+            if total > limits.unpacked_bytes:
+                message = f"unpacks to over {_mb(limits.unpacked_bytes)}; see --max-unpacked-mb"
+                raise ChapterUnreadableError(Code.LIMIT, message)
+            if packed is not None and total > RATIO_FROM and total > limits.ratio * packed:
+                message = f"{packed} bytes unpack to over {limits.ratio} times as much; see --max-ratio"
+                raise ChapterUnreadableError(Code.LIMIT, message)
+            (junk if is_junk(item.name) else kept).append(item)
+        self.warn("left out, as no part of the book", [item.name for item in junk])
+        return kept
+
+    @staticmethod
+    def _no_pages(kept: list[Listed]) -> ChapterUnreadableError:
+        nested = [item.name for item in kept if suffix_of(item.name) in ARCHIVE_SUFFIXES]
+        if nested:
+            message = f"archives in it ({nested[0]!r}), which are not opened, and no pages; unpack it one level"
+            return ChapterUnreadableError(Code.LIMIT, message)
+        return ChapterUnreadableError(Code.NO_PAGES, "no images in it")
+
+    def warn(self, what: str, names: list[str]) -> None:
+        """Note for the report, unless there are no such names."""
+        if names:
+            more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+            self.warnings.append(f"{what}: {', '.join(map(repr, names[:_TOLD]))}{more}")
+
+    def directory(self) -> Directory:
+        return Directory(self.members, self.sequential, self.warnings, self.damage)
+
+    @property
+    def pages(self) -> list[Member]:
+        """The pages in reading order."""
+        pages = [(member.index, member) for member in self.members if member.index is not None]
+        return [member for _, member in sorted(pages, key=lambda pair: pair[0])]
+
+    def token(self, member: Member) -> Any:
+        return self._tokens[member.place]
+
+    @abstractmethod
+    def read(self, member: Member) -> bytes:
+        """A member's bytes. Raises PageUnreadableError READ where they can not be had whole."""
+
+    def salvage(self, member: Member) -> bytes:
+        """What can be had of a member that `read` refuses; may be nothing."""
+        return b""
+
+    def close(self) -> None:  # noqa: B027  # most have nothing to let go of
+        """Let go of files; a closed chapter is not read again."""
+
+
+def unreadable(member: Member, why: object) -> PageUnreadableError:
+    return PageUnreadableError(Code.READ, f"{member.original}: {why}")
+
+
+def encrypted() -> ChapterUnreadableError:
+    return ChapterUnreadableError(Code.PASSWORD, "the chapter is encrypted; take the password off")
+
+
+def _mb(size: int) -> str:
+    return f"{size / 2**20:,.0f} MB"

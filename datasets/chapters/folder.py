@@ -1,0 +1,23 @@
+"""A folder of images as a chapter."""
+
+from datasets.archive import ARCHIVE_SUFFIXES, ChapterRef, suffix_of
+from datasets.chapters.base import Chapter, Listed, Member, unreadable
+from datasets.errors import ObjectNotFoundError
+from datasets.limits import Limits
+from datasets.storage import Storage
+
+
+class FolderChapter(Chapter):
+    """Files below deeper folders are not part of it, nor are archives: each is a chapter of its own."""
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+        self._folder = storage.child(ref.key) if ref.key else storage
+        own = (entry for entry in self._folder.list() if "/" not in entry.key)
+        files = (entry for entry in own if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
+        super().__init__((Listed(entry.key, entry.size, entry.key) for entry in files), limits)
+
+    def read(self, member: Member) -> bytes:
+        try:
+            return self._folder.read(self.token(member))
+        except ObjectNotFoundError as error:
+            raise unreadable(member, error) from error

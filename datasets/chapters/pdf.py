@@ -1,0 +1,119 @@
+"""PDF files as chapters: a page that is one JPEG picture gives that picture, any other is drawn."""
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from datasets.archive import ChapterRef
+from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
+from datasets.errors import ChapterUnreadableError, Code
+from datasets.limits import Limits
+from datasets.storage import Storage
+
+_DPI = 200  # of pages drawn that hold no picture to go by
+_MOST_PIXELS = 40_000_000  # of a page drawn: A4 at 650 dpi; a larger one is drawn smaller
+_POINTS = 72  # to an inch
+_COVERS = 0.98  # of its page: that much of it a picture must cover to be the page
+_BITS = 24
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    number: int
+    scale: float  # pixels to a point; 0: the page is a JPEG
+
+
+class PdfChapter(Chapter):
+    ordered = True
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+        self._file = storage.open(ref.key)
+        try:
+            self._document = pypdfium2.PdfDocument(self._file)
+        except pypdfium2.PdfiumError as error:
+            self._file.close()
+            if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+                raise encrypted() from error
+            raise ChapterUnreadableError(Code.BROKEN, f"not a whole PDF file: {error}") from error
+        count = len(self._document)
+        if count > limits.members:
+            raise ChapterUnreadableError(Code.LIMIT, f"{count} pages, over {limits.members}; see --max-members")
+        super().__init__([self._look(number) for number in range(count)], limits)
+
+    def _look(self, number: int) -> Listed:
+        scale = _DPI / _POINTS
+        size = 0
+        try:
+            page = self._document[number]
+            width, height = page.get_size()
+            pictures = list(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE]))
+            if jpeg := _only_jpeg(page, pictures, width, height):
+                scale, size = 0.0, len(jpeg)
+            else:
+                scale = _scale(pictures, width, height)
+            page.close()
+        except pypdfium2.PdfiumError:
+            pass  # `read` tells
+        suffix = ".png" if scale else ".jpg"
+        return Listed(f"{number + 1:04d}{suffix}", size, _Sheet(number, scale))
+
+    def read(self, member: Member) -> bytes:
+        sheet: _Sheet = self.token(member)
+        try:
+            page = self._document[sheet.number]
+            if not sheet.scale:
+                picture = next(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE]))
+                return bytes(picture.get_data(decode_simple=False))
+            image = page.render(scale=sheet.scale).to_pil()
+            page.close()
+        except (pypdfium2.PdfiumError, StopIteration, MemoryError) as error:
+            raise unreadable(member, error) from error
+        out = io.BytesIO()
+        image.save(out, "PNG", compress_level=1)
+        return out.getvalue()
+
+    def close(self) -> None:
+        self._document.close()
+        self._file.close()
+
+
+def _only_jpeg(page: Any, pictures: list[Any], width: float, height: float) -> bytes:
+    """The JPEG that a page is, or b""."""
+    if len(pictures) != 1 or pdfium.FPDFPage_CountObjects(page) != 1 or page.get_rotation():
+        return b""
+    (picture,) = pictures
+    left, bottom, right, top = picture.get_bounds()
+    covers = max(0.0, right - left) * max(0.0, top - bottom) >= _COVERS * width * height
+    matrix = picture.get_matrix()
+    upright = abs(matrix.b) < 1e-3 and abs(matrix.c) < 1e-3 and matrix.a > 0 and matrix.d > 0
+    if not (covers and upright and picture.get_filters() == ["DCTDecode"] and not _masked(picture)):
+        return b""
+    return bytes(picture.get_data(decode_simple=False))
+
+
+def _masked(picture: Any) -> bool:
+    """Whether a picture has transparency, or is stored in other colours than gray or RGB, which viewers turn around."""
+    if pdfium.FPDFPageObj_HasTransparency(picture):
+        return True
+    metadata = picture.get_metadata()
+    return metadata.bits_per_pixel > _BITS or metadata.colorspace in (
+        pdfium.FPDF_COLORSPACE_DEVICECMYK, pdfium.FPDF_COLORSPACE_INDEXED, pdfium.FPDF_COLORSPACE_SEPARATION,
+        pdfium.FPDF_COLORSPACE_DEVICEN, pdfium.FPDF_COLORSPACE_PATTERN,
+    )  # fmt: skip
+
+
+def _scale(pictures: list[Any], width: float, height: float) -> float:
+    """Pixels to a point: as many as the finest picture has that matters, within bounds."""
+    scale = _DPI / _POINTS
+    for picture in pictures:
+        left, bottom, right, top = picture.get_bounds()
+        if (right - left) * (top - bottom) < 0.25 * width * height:
+            continue
+        columns, _ = picture.get_px_size()
+        scale = max(scale, columns / max(1.0, right - left))
+    area = max(1.0, width * height)
+    return min(scale, math.sqrt(_MOST_PIXELS / area))

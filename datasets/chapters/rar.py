@@ -1,0 +1,97 @@
+"""RAR archives, of versions 4 and 5: CBR.
+
+The list is rarfile's. The data are libarchive's where they agree with the list's sizes and checksums: it gives up in
+the middle of some archives, and misreads others. What it can't do is asked of unar, member by member.
+"""
+
+import zlib
+from typing import Any
+
+import rarfile
+
+from datasets.archive import ChapterRef
+from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
+from datasets.chapters.streamed import DamagedError, Stream
+from datasets.chapters.unar import Unar
+from datasets.errors import ChapterUnreadableError, Code
+from datasets.limits import Limits
+from datasets.storage import Storage
+
+
+class RarChapter(Chapter):
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits, kind: str) -> None:
+        """kind: libarchive's name of the version, rar or rar5."""
+        self._stream = Stream(lambda: storage.open(ref.key), kind)
+        self._unar = Unar(storage, ref, limits.seconds)
+        try:
+            with storage.open(ref.key) as file, rarfile.RarFile(file, part_only=True) as archive:
+                infos: list[Any] = archive.infolist()
+                needs_password = archive.needs_password()
+                solid = archive.is_solid()
+                is_part = any(info.file_redir is None and _split(info) for info in infos) or _is_volume(archive)
+        except rarfile.PasswordRequired as error:
+            raise encrypted() from error
+        except rarfile.NeedFirstVolume as error:
+            raise _volume() from error
+        except (rarfile.Error, ValueError, OSError, IndexError, KeyError, TypeError, AttributeError) as error:
+            # rarfile's parser meets damaged headers with whatever comes
+            raise ChapterUnreadableError(Code.BROKEN, f"not a whole RAR archive: {error}") from error
+        if needs_password:
+            raise encrypted()
+        if is_part:
+            raise _volume()
+        special = [info.filename for info in infos if not info.is_dir() and not info.is_file()]
+        tokens, seen = [], dict[str, int]()
+        for place, info in enumerate(infos):
+            if info.is_file():
+                occurrence = seen.get(info.filename, 0)
+                tokens.append(Listed(info.filename, info.file_size, (place, info.filename, occurrence, info.CRC)))
+                seen[info.filename] = occurrence + 1
+        super().__init__(tokens, limits, ref.size)
+        self.warn("left out, as no files", special)
+        self.sequential = solid
+
+    def read(self, member: Member) -> bytes:
+        place, name, occurrence, crc = self.token(member)
+        why: object = "its checksum is another"
+        try:
+            data = self._stream.read(place, self.limits.member_bytes)
+            if len(data) == member.size and crc in (None, zlib.crc32(data)):
+                return data
+        except DamagedError as error:
+            why = error
+        found = self._unar.read(name, occurrence, member.size)
+        if found is not None and crc in (None, zlib.crc32(found)):
+            return found
+        raise unreadable(member, why)
+
+    def salvage(self, member: Member) -> bytes:
+        try:
+            return self._stream.read(self.token(member)[0], self.limits.member_bytes)
+        except DamagedError as error:
+            return error.partial
+
+    def close(self) -> None:
+        self._stream.close()
+        self._unar.close()
+
+
+def _split(info: Any) -> bool:
+    """Whether a member goes on in another volume, or began in one."""
+    if isinstance(info, rarfile.Rar3Info):
+        return bool(info.flags & (rarfile.RAR_FILE_SPLIT_BEFORE | rarfile.RAR_FILE_SPLIT_AFTER))
+    flags = rarfile.RAR5_BLOCK_FLAG_SPLIT_BEFORE | rarfile.RAR5_BLOCK_FLAG_SPLIT_AFTER
+    return bool(info.block_flags & flags)
+
+
+def _is_volume(archive: Any) -> bool:
+    main = archive._file_parser._main  # rarfile tells it nowhere else
+    if main is None:
+        return False
+    if hasattr(main, "main_flags"):
+        return bool(main.main_flags & rarfile.RAR5_MAIN_FLAG_ISVOL)
+    return bool(main.flags & rarfile.RAR_MAIN_VOLUME)
+
+
+def _volume() -> ChapterUnreadableError:
+    return ChapterUnreadableError(Code.VOLUME, "one part of an archive in several; join the parts into one archive")

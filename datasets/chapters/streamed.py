@@ -1,0 +1,225 @@
+"""Archives that libarchive reads, front to back: 7z, tar (plain, gzip, bzip2, xz, zstd); and what others can't read."""
+
+import ctypes
+import io
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from datasets.archive import ChapterRef
+from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
+from datasets.errors import ChapterUnreadableError, Code, MissingToolError
+from datasets.limits import Limits
+from datasets.storage import Storage
+
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Found:
+    """An entry of an archive. size: None where it is told after the data. special: a link, a device, a folder."""
+
+    place: int
+    name: str
+    size: int | None
+    special: str
+
+
+class DamagedError(Exception):
+    """Of an archive's data. partial: what came before the damage."""
+
+    def __init__(self, message: str, partial: bytes = b"") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class Stream:
+    """Passes over one archive: forward, and from the beginning again where asked to go back."""
+
+    def __init__(self, opener: Callable[[], BinaryIO], kind: str) -> None:
+        """kind: libarchive's name of the one format that is tried: 7zip, tar, zip, rar, rar5."""
+        self._opener = opener
+        self._kind = kind
+        self._pass: Iterator[tuple[Found, Any]] | None = None
+        self._place = -1
+        self._manager: AbstractContextManager[Any] | None = None
+        self._file: _Watched | None = None
+
+    def entries(self) -> Iterator[Found]:
+        """All entries. Raises DamagedError where the archive ends before its end."""
+        self.close()
+        for found, _ in self._entries():
+            yield found
+
+    def read(self, place: int, most: int) -> bytes:
+        """The data of the entry at `place`. Raises DamagedError, also where they are more than `most` bytes."""
+        if self._pass is None or place <= self._place:
+            self.close()
+            self._pass, self._place = self._entries(), -1
+        for found, entry in self._pass:
+            self._place = found.place
+            if found.place == place:
+                return self._data(entry, most)
+        raise DamagedError("the archive ends before it")
+
+    def close(self) -> None:
+        if self._manager is not None:
+            manager, self._manager = self._manager, None
+            manager.__exit__(None, None, None)
+        if self._file is not None:
+            self._file.close()
+        self._file = self._pass = None
+
+    def _data(self, entry: Any, most: int) -> bytes:
+        libarchive = _libarchive()
+        buffer = ctypes.create_string_buffer(_BLOCK)
+        parts: list[bytes] = []
+        size = 0
+        try:  # the binding's own loop takes a warning's number for a count of bytes
+            while (count := libarchive.ffi.read_data(entry._archive_p, buffer, _BLOCK)) != 0:
+                if count < 0:
+                    raise DamagedError("the data are damaged", b"".join(parts))
+                parts.append(buffer.raw[:count])
+                size += count
+                if size > most:
+                    raise DamagedError(f"over {most} bytes", b"".join(parts)[:most])
+        except libarchive.exception.ArchiveError as error:
+            self._check_storage()
+            raise DamagedError(_plain(error), b"".join(parts)) from error
+        self._check_storage()
+        return b"".join(parts)
+
+    def _entries(self) -> Iterator[tuple[Found, Any]]:
+        libarchive = _libarchive()
+        self._file = _Watched(self._opener())
+        try:
+            manager = libarchive.stream_reader(self._file, format_name=self._kind, block_size=_BLOCK)
+            reader = manager.__enter__()
+            self._manager = manager
+            for place, entry in enumerate(reader):
+                name = entry.pathname
+                text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name or ""
+                yield Found(place, text, entry.size, _special(entry)), entry
+        except libarchive.exception.ArchiveError as error:
+            self._check_storage()
+            raise DamagedError(_plain(error)) from error
+        self._check_storage()
+
+    def _check_storage(self) -> None:
+        if self._file is not None and self._file.error is not None:
+            raise self._file.error
+
+
+class _Watched(io.RawIOBase):
+    """A file for libarchive's callbacks, out of which no exception comes: storage's are kept, or they would be lost."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: Exception | None = None
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._file.read(len(buffer))
+        except Exception as error:
+            self.error = error
+            return -1
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except ValueError:  # before the beginning, as damaged archives ask for
+            return -1
+        except Exception as error:
+            self.error = error
+            return -1
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _libarchive() -> Any:
+    try:
+        import libarchive
+    except (OSError, AttributeError, TypeError) as error:  # as its ctypes binding fails where there is no library
+        raise MissingToolError("libarchive is not on this node: apt-get install libarchive13") from error
+    return libarchive
+
+
+def _special(entry: Any) -> str:
+    if entry.islnk:  # a hard link's own type is that of a file
+        return "hard link"
+    kind = stat.S_IFMT(entry.filetype)
+    if kind in (stat.S_IFREG, 0):
+        return ""
+    names = {stat.S_IFDIR: "folder", stat.S_IFLNK: "symbolic link"}
+    return names.get(kind, "device")
+
+
+def _plain(error: Exception) -> str:
+    return str(getattr(error, "msg", error)).strip()
+
+
+class StreamedChapter(Chapter):
+    """A 7z or tar archive. What is no file (links, devices) is left out and said."""
+
+    sequential = True
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits, kind: str) -> None:
+        self._stream = Stream(lambda: storage.open(ref.key), kind)
+        special: list[str] = []
+        try:
+            listed = list(self._listed(special, limits))
+        except DamagedError as error:
+            if "encrypted" in str(error):
+                raise encrypted() from error
+            raise ChapterUnreadableError(Code.BROKEN, f"not a whole {kind} archive: {error}") from error
+        super().__init__(listed, limits, ref.size)
+        self.warn("left out, as no files", special)
+        if kind == "7zip":
+            self._refuse_encrypted()
+
+    def _listed(self, special: list[str], limits: Limits) -> Iterator[Listed]:
+        for found in self._stream.entries():
+            if found.place > limits.members * 2:
+                raise ChapterUnreadableError(Code.LIMIT, f"over {limits.members} members; see --max-members")
+            if not found.special:
+                yield Listed(found.name, found.size or 0, found.place)
+            elif found.special != "folder":
+                special.append(found.name)
+
+    def _refuse_encrypted(self) -> None:
+        """7z tells that its data are encrypted when they are read."""
+        first = next((member for member in self.members if member.size), None)
+        if first is None:
+            return
+        try:
+            self._stream.read(self.token(first), self.limits.member_bytes)
+        except DamagedError as error:
+            if "encrypted" in str(error):
+                raise encrypted() from error
+
+    def read(self, member: Member) -> bytes:
+        try:
+            return self._stream.read(self.token(member), self.limits.member_bytes)
+        except DamagedError as error:
+            raise unreadable(member, error) from error
+
+    def salvage(self, member: Member) -> bytes:
+        try:
+            return self._stream.read(self.token(member), self.limits.member_bytes)
+        except DamagedError as error:
+            return error.partial
+
+    def close(self) -> None:
+        self._stream.close()

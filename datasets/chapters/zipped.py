@@ -1,0 +1,195 @@
+"""ZIP archives: CBZ, and what EPUB is made of."""
+
+import itertools
+import lzma
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO
+
+from datasets.archive import ChapterRef
+from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
+from datasets.chapters.streamed import DamagedError, Stream
+from datasets.chapters.unar import Unar
+from datasets.errors import ChapterUnreadableError, Code
+from datasets.limits import Limits
+from datasets.storage import Storage
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError,
+            ValueError)  # fmt: skip
+_ENCRYPTED = 1
+_UTF8 = 0x800
+_LOCAL_HEADER = 30
+
+
+class OpenedZip:
+    """A ZIP archive by its directory: only that and the members asked for are fetched."""
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+        """Raises ChapterUnreadableError: BROKEN, PASSWORD, LIMIT."""
+        self._limits = limits
+        self._file: BinaryIO = storage.open(ref.key)
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+        except _DAMAGED as error:
+            self._file.close()
+            raise ChapterUnreadableError(Code.BROKEN, f"not a whole ZIP archive: {error}") from error
+        everything = self._zip.infolist()
+        if not all(info.filename for info in everything):
+            raise ChapterUnreadableError(Code.BROKEN, "a member of the archive has no name; pack it again")
+        if any(info.flag_bits & _ENCRYPTED for info in everything):
+            raise encrypted()
+        _refuse_overlaps(everything)
+        self.links = [_name(info) for info in everything if _is_link(info)]
+        self.infos = [info for info in everything if not info.is_dir() and not _is_link(info)]
+        seen: dict[str, int] = {}
+        self._occurrence = {}
+        for info in everything:
+            self._occurrence[info.header_offset] = seen.get(info.filename, 0)
+            seen[info.filename] = seen.get(info.filename, 0) + 1
+        self._stream = Stream(lambda: storage.open(ref.key), "zip")
+        self._unar = Unar(storage, ref, limits.seconds)
+        self._places = {info.header_offset: place for place, info in enumerate(sorted(everything, key=_offset))}
+
+    def listed(self) -> Iterator[Listed]:
+        return (Listed(_name(info), info.file_size, info) for info in self.infos)
+
+    def read(self, info: zipfile.ZipInfo) -> bytes:
+        """Raises DamagedError."""
+        parts: list[bytes] = []
+        try:
+            with self._zip.open(info) as file:
+                while part := file.read(1 << 20):
+                    parts.append(part)
+            return b"".join(parts)
+        except NotImplementedError as error:  # a method that zipfile has not
+            return self._by_others(info, error)
+        except _DAMAGED as error:
+            raise DamagedError(str(error), b"".join(parts)) from error
+
+    def _by_others(self, info: zipfile.ZipInfo, error: Exception) -> bytes:
+        """ppmd and zstd by libarchive, deflate64 by unar."""
+        with suppress(DamagedError):
+            data = self._stream.read(self._places[info.header_offset], self._limits.member_bytes)
+            if _whole(data, info):
+                return data
+        found = self._unar.read(info.filename, self._occurrence[info.header_offset], info.file_size)
+        if found is not None and _whole(found, info):
+            return found
+        raise DamagedError(f"{error}; neither libarchive nor unar reads it") from error
+
+    def partial(self, info: zipfile.ZipInfo) -> bytes:
+        """What can be had of a damaged member."""
+        parts: list[bytes] = []
+        with suppress(*_DAMAGED), self._zip.open(info) as file:
+            file._expected_crc = None  # type: ignore[attr-defined]  # zipfile has no public way to read on
+            while part := file.read(4096):
+                parts.append(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._zip.close()
+        self._file.close()
+        self._stream.close()
+        self._unar.close()
+
+
+def _offset(info: zipfile.ZipInfo) -> int:
+    return info.header_offset
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """The member's name: many programs write UTF-8 without saying so."""
+    if info.flag_bits & _UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _whole(data: bytes, info: zipfile.ZipInfo) -> bool:
+    return len(data) == info.file_size and zlib.crc32(data) == info.CRC
+
+
+def _refuse_overlaps(infos: list[zipfile.ZipInfo]) -> None:
+    """Members that share bytes are how a small file unpacks to petabytes (D. Fifield, A better zip bomb, 2019)."""
+    ordered = sorted(infos, key=_offset)
+    for info, following in itertools.pairwise(ordered):
+        if info.header_offset + _LOCAL_HEADER + info.compress_size > following.header_offset:
+            message = f"{following.filename!r} overlaps {info.filename!r}, as in a bomb; pack it again if it is none"
+            raise ChapterUnreadableError(Code.LIMIT, message)
+
+
+class ZipChapter(Chapter):
+    """A CBZ or ZIP archive."""
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+        self._opened = OpenedZip(storage, ref, limits)
+        super().__init__(self._opened.listed(), limits, ref.size)
+        self.warn("left out, as no files", self._opened.links)
+
+    def read(self, member: Member) -> bytes:
+        try:
+            return self._opened.read(self.token(member))
+        except DamagedError as error:
+            raise unreadable(member, error) from error
+
+    def salvage(self, member: Member) -> bytes:
+        return self._opened.partial(self.token(member))
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+class CutZipChapter(Chapter):
+    """A ZIP archive whose end, and with it its directory, is missing: what comes before the cut, front to back."""
+
+    sequential = True
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+        self._stream = Stream(lambda: storage.open(ref.key), "zip")
+        listed: list[Listed] = []
+        total = 0
+        try:
+            for found in self._stream.entries():
+                if not found.special and not found.name.endswith("/"):
+                    listed.append(Listed(found.name, found.size or 0, found.place))
+                if len(listed) > limits.members:
+                    break
+        except DamagedError as error:
+            self.why = str(error)
+        else:
+            self.why = "its end is missing"
+        self.whole = 0
+        super().__init__(listed, limits, None)
+        for member in self.members:
+            try:
+                total += len(self._stream.read(self.token(member), limits.member_bytes))
+                self.whole += member.index is not None
+            except DamagedError as error:
+                total += len(error.partial)
+            if total > limits.unpacked_bytes:
+                raise ChapterUnreadableError(Code.LIMIT, "unpacks to more than --max-unpacked-mb")
+        self.damage = f"the archive is cut off ({self.why}); {self.whole} whole pages were saved"
+
+    def read(self, member: Member) -> bytes:
+        try:
+            return self._stream.read(self.token(member), self.limits.member_bytes)
+        except DamagedError as error:
+            raise unreadable(member, error) from error
+
+    def salvage(self, member: Member) -> bytes:
+        try:
+            return self._stream.read(self.token(member), self.limits.member_bytes)
+        except DamagedError as error:
+            return error.partial
+
+    def close(self) -> None:
+        self._stream.close()

@@ -1,0 +1,48 @@
+"""Names of members: what they may be in the output, whatever an archive says."""
+
+import hashlib
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+from datasets.page import IMAGE_SUFFIXES
+
+PART_BYTES = 240  # of one part of a path: file systems take 255, and a number or an extension may be added
+_WHOLE_BYTES = 900  # S3 takes 1,024 for a key
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (bidi marks among them), surrogates, separators of lines
+_JUNK = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+_DRIVE = re.compile(r"^[A-Za-z]:")
+
+
+def is_junk(name: str) -> bool:
+    """What operating systems leave in archives beside the pages."""
+    path = PurePosixPath(name)
+    return "__MACOSX" in path.parts or path.name.startswith("._") or path.name.lower() in _JUNK
+
+
+def is_image(name: str) -> bool:
+    """Whether a member is a page by its name."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not is_junk(name)
+
+
+def safe_name(name: str) -> str:
+    """The name under which a member may be written: relative, without '..', visible, no longer than file systems take.
+
+    A name that is so already comes back as it is. Backslashes part folders, as they do on the systems that write them;
+    what can't be seen becomes '_'; a part that is too long is cut, with a digest of the whole of it.
+    """
+    seen = "".join("_" if unicodedata.category(letter) in _UNSEEN else letter for letter in name.replace("\\", "/"))
+    parts = [part for part in _DRIVE.sub("", seen).split("/") if part not in ("", ".", "..")]
+    safe = "/".join(map(_short, parts)) or "unnamed"
+    if len(safe.encode()) > _WHOLE_BYTES:
+        safe = _short(f"{hashlib.sha256(safe.encode()).hexdigest()[:16]}-{safe.rpartition('/')[2]}")
+    return safe
+
+
+def _short(part: str) -> str:
+    if len(part.encode()) <= PART_BYTES:
+        return part
+    suffix = PurePosixPath(part).suffix
+    suffix = suffix if len(suffix.encode()) <= 16 else ""
+    mark = f"~{hashlib.sha256(part.encode()).hexdigest()[:8]}{suffix}"
+    return part.encode()[: PART_BYTES - len(mark.encode())].decode(errors="ignore") + mark

@@ -1,0 +1,108 @@
+"""What is done with bytes from outside, inside a sandbox: chapters opened, pages read, decoded, joined, encoded.
+
+S: side of the square the network sees, pixels. No Ray and no torch here.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from datasets.archive import ChapterRef
+from datasets.chapters import Chapter, Directory, Member, open_chapter
+from datasets.errors import PageUnreadableError
+from datasets.limits import Limits
+from datasets.page import ImageFormat, decode, encode, frames, gray_of
+from imaging.color import U8, is_color_page, join_chroma
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What becomes of bad input.
+
+    strict: a chapter with a flagged page is quarantined instead of published. salvage: of an archive that is cut off,
+    what is there is published.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    strict: bool = False
+    salvage: bool = False
+
+    @classmethod
+    def of(cls, config: Any) -> "Policy":
+        """From a job's options."""
+        limits = Limits(
+            unpacked_bytes=config.max_unpacked_mb * 2**20,
+            member_bytes=config.max_member_mb * 2**20,
+            ratio=config.max_ratio,
+            members=config.max_members,
+            pixels=config.max_pixels,
+            seconds=config.page_seconds,
+        )
+        return cls(limits, config.strict, config.salvage)
+
+    def digest(self) -> str:
+        """Of what decides whether a chapter can be read: with another, a quarantined one is tried again."""
+        return repr((self.limits, self.strict, self.salvage))
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A member's bytes, and what is wrong with them, if anything."""
+
+    data: bytes
+    error: PageUnreadableError | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A page looked at. gray: (S, S) levels if it is to be coloured, else None; why: why not. width, height: pixels."""
+
+    width: int
+    height: int
+    gray: U8 | None
+    why: str = ""
+
+
+_open: dict[tuple[ChapterRef, Policy], Chapter] = {}  # the last one: its members come one after the other
+
+
+def look_inside(ref: ChapterRef, policy: Policy) -> Directory:
+    """Raises ChapterUnreadableError, StorageError, MissingToolError."""
+    return _chapter(ref, policy).directory()
+
+
+def fetch(ref: ChapterRef, policy: Policy, member: Member) -> Fetched:
+    """Raises ChapterUnreadableError where the chapter is no longer what it was."""
+    chapter = _chapter(ref, policy)
+    try:
+        return Fetched(chapter.read(member))
+    except PageUnreadableError as error:
+        return Fetched(chapter.salvage(member), error)
+
+
+def _chapter(ref: ChapterRef, policy: Policy) -> Chapter:
+    if (ref, policy) not in _open:
+        for chapter in _open.values():
+            chapter.close()
+        _open.clear()
+        _open[ref, policy] = open_chapter(ref, policy.limits, salvage=policy.salvage)
+    return _open[ref, policy]
+
+
+def see(data: bytes, image_size: int, pixels: int) -> Seen:
+    """Raises PageUnreadableError."""
+    if (count := frames(data)) > 1:
+        return Seen(0, 0, None, f"{count} frames: animated pages pass as they are")
+    page = decode(data, pixels=pixels)
+    height, width = page.shape[:2]
+    if is_color_page(page):
+        return Seen(width, height, None, "in colour already")
+    gray = cv2.resize(gray_of(page), (image_size, image_size), interpolation=cv2.INTER_AREA)
+    return Seen(width, height, gray)
+
+
+def color_over(data: bytes, chroma: np.ndarray, image_format: ImageFormat, pixels: int) -> bytes:
+    """The page at full size under its chroma (S, S, 2), encoded. Raises PageUnreadableError."""
+    return encode(join_chroma(gray_of(decode(data, pixels=pixels)), chroma.astype(np.float32)), image_format)

@@ -1,0 +1,113 @@
+"""A process that may be killed, for work on bytes that nobody vouches for.
+
+Decoders and archive readers are large C programs: a page may crash one, or keep it busy for ever. Here such work is
+done by a child process, one call at a time; when it dies or is late, the call fails, a new child takes its place, and
+the worker lives. What a child runs must not need Ray or torch, which are slow to load.
+"""
+
+import faulthandler
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any, TypeVar
+
+from datasets.errors import Code, CodedError
+
+T = TypeVar("T")
+_ROOT = Path(__file__).resolve().parents[2]
+_MEMORY = 8 * 2**30  # of a child's address space: its libraries take half a gigabyte, a page of 179 million pixels 3
+_START = 60.0  # seconds a child may need to load its libraries
+_GRACE = 5.0  # seconds after which a late child whose parent is gone ends itself
+
+
+class SandboxError(CodedError):
+    """A call that its child did not survive: CRASHED or TIMEOUT."""
+
+
+class Sandbox:
+    """One child process, started at the first call and again after each death. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+
+    def call(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
+        """`function(*arguments)`, done by the child; what it raises is raised here.
+
+        function: of a module. Arguments and result are pickled. A child that dies is tried once more with a new one: it
+        may have been killed for another's sake. Raises SandboxError.
+        """
+        try:
+            return self._call(function, arguments, seconds)
+        except SandboxError as error:
+            if error.code == Code.TIMEOUT:
+                raise
+            return self._call(function, arguments, seconds)
+
+    def close(self) -> None:
+        """End the child."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+
+    def _call(self, function: Callable[..., T], arguments: tuple[Any, ...], seconds: float) -> T:
+        if self._pipe is None:
+            self._pipe = self._start()
+        try:
+            self._pipe.send((function, arguments, seconds))
+            if not self._pipe.poll(seconds):
+                self.close()
+                raise SandboxError(Code.TIMEOUT, f"not done in {seconds:g} s; see --page-seconds")
+            done, value = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            status = self._process.wait() if self._process is not None else 0
+            self.close()
+            how = f"signal {-status}" if status < 0 else f"exit {status}"
+            raise SandboxError(Code.CRASHED, f"the decoder's process ended ({how})") from error
+        if not done:
+            raise value
+        return value  # type: ignore[no-any-return]
+
+    def _start(self) -> Connection:
+        ours, theirs = Pipe()
+        command = [sys.executable, "-m", __name__, str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            command, cwd=_ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        theirs.close()
+        with suppress(EOFError, OSError):
+            if ours.poll(_START):
+                ours.recv()  # it is ready
+        return ours
+
+
+def _serve(descriptor: int) -> None:
+    """The child: answer calls until the parent is gone."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard), hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pipe = Connection(descriptor)
+    pipe.send("ready")
+    while True:
+        try:
+            function, arguments, seconds = pipe.recv()
+        except EOFError:
+            return
+        faulthandler.dump_traceback_later(seconds + _GRACE, exit=True)
+        try:
+            answer = (True, function(*arguments))
+        except Exception as error:
+            answer = (False, error)
+        faulthandler.cancel_dump_traceback_later()
+        pipe.send(answer)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))

@@ -1,0 +1,135 @@
+"""What travels through a colouring job: chapters to do, and stretches of them.
+
+A stretch is some neighbouring members of one chapter; a row of Ray Data holds one, pickled. S: side of the square the
+network sees, pixels.
+"""
+
+import itertools
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from datasets.archive import ChapterRef
+from datasets.chapters import Member
+from datasets.page import SUFFIX_OF, ImageFormat
+from imaging.color import U8
+from jobs.parts.handling import Policy
+from jobs.parts.ledger import Manifest
+
+STRETCH_MEMBERS = 32
+STRETCH_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A chapter to colour. output: its key in the output. replace: it overwrites what an older source or other weights
+    left at its place."""
+
+    ref: ChapterRef
+    output: str
+    replace: bool
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass
+class Work:
+    """A member on its way. data: its bytes as they came, None until they are fetched. gray: (S, S) levels, chroma:
+    (S, S, 2) ab of a page to colour. width, height: pixels, 0 where that is not known.
+
+    action, code, message: as in ledger.PageRecord. kept_name, coloured_name: of the two one is its name in the output.
+    """
+
+    member: Member
+    kept_name: str
+    coloured_name: str
+    data: bytes | None = None
+    gray: U8 | None = None
+    chroma: np.ndarray | None = None
+    width: int = 0
+    height: int = 0
+    action: str = "kept"
+    code: str = ""
+    message: str = ""
+
+    def flag(self, code: str, message: str) -> None:
+        """Leave it as it is, and say why."""
+        self.action, self.code, self.message = "flagged", code, message
+        self.gray = self.chroma = None
+
+
+@dataclass
+class Stretch:
+    """A row of the pipeline. number: 0-based, of `of`. outcome: set once there is nothing left to compute for it.
+
+    warnings, damage: of the whole chapter, told by its first stretch.
+    """
+
+    todo: Todo
+    number: int = 0
+    of: int = 1
+    works: list[Work] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    damage: str = ""
+    outcome: Manifest | None = None
+    ready: bool = False  # put aside, by this run or an earlier one
+    seconds: float = 0.0
+
+
+def cut(members: Iterable[Member]) -> Iterator[list[Member]]:
+    """Members in stretches, by number and bytes."""
+    part: list[Member] = []
+    size = 0
+    for member in members:
+        if part and (len(part) >= STRETCH_MEMBERS or size + member.size > STRETCH_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(member)
+        size += member.size
+    yield part
+
+
+def output_names(names: Sequence[str], image_format: ImageFormat) -> list[tuple[str, str]]:
+    """For each member its name in the output if it is kept and if it is coloured; no two are equal, nor differ by case.
+
+    A coloured page takes the extension of its new format; where that name is taken, it keeps the old one before it.
+    """
+    taken: set[str] = set()
+    kept = [_free(name, taken) for name in names]
+    return [(name, _free(_with_suffix(name, SUFFIX_OF[image_format]), taken, instead_of=name)) for name in kept]
+
+
+def _with_suffix(name: str, wanted: str) -> str:
+    suffix = PurePosixPath(name).suffix
+    return name if (suffix.lower(), wanted) == (".jpeg", ".jpg") else name.removesuffix(suffix) + wanted
+
+
+def _free(name: str, taken: set[str], instead_of: str | None = None) -> str:
+    """`name`, or one made of it that is not taken, which is then taken."""
+    if instead_of is not None and name.lower() == instead_of.lower():
+        return instead_of
+    path = PurePosixPath(name)
+    candidates = itertools.chain(
+        [name],
+        [instead_of + path.suffix] if instead_of else [],
+        (str(path.with_name(f"{path.stem} ({count}){path.suffix}")) for count in itertools.count(2)),
+    )
+    free = next(candidate for candidate in candidates if candidate.lower() not in taken)
+    taken.add(free.lower())
+    return free
+
+
+Row = dict[str, Any]
+
+
+def to_row(item: Stretch | Todo) -> Row:
+    """Pack an item into a row of Ray Data."""
+    return {"stretch": pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)}
+
+
+def from_row(row: Row) -> Any:
+    """Unpack `to_row`."""
+    return pickle.loads(row["stretch"])

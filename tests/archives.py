@@ -1,0 +1,113 @@
+"""Archives made by hand, of the kinds that people have and that attackers send."""
+
+import io
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import libarchive
+
+RAR5 = b"Rar!\x1a\x07\x01\x00"
+_RAR_VOLUME, _RAR_SOLID = 1, 4
+
+
+def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def tarred(members: Mapping[str, bytes], mode: str = "w") -> bytes:
+    """mode: of tarfile, 'w', 'w:gz', 'w:xz'. Beside the members a symbolic and a hard link, and a device."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for name, kind in (("link.jpg", tarfile.SYMTYPE), ("hard.jpg", tarfile.LNKTYPE), ("null.jpg", tarfile.CHRTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, next(iter(members))
+            archive.addfile(info)
+    return bytes(out.getvalue())
+
+
+def packed(members: Mapping[str, bytes], path: Path, kind: str, compression: str | None = None) -> bytes:
+    """By libarchive. kind: its name of a format: 7zip, ustar. compression: of the whole, e.g. zstd."""
+    with libarchive.file_writer(str(path), kind, compression) as archive:
+        for name, data in members.items():
+            archive.add_file_from_memory(name, len(data), data)
+    return path.read_bytes()
+
+
+def _number(value: int) -> bytes:
+    """RAR5's variable-length integer."""
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _block(body: bytes, data: bytes = b"") -> bytes:
+    sized = _number(len(body)) + body
+    return struct.pack("<I", zlib.crc32(sized)) + sized + data
+
+
+def rar5(members: Mapping[str, bytes], *, solid: bool = False, volume: bool = False) -> bytes:
+    """A RAR5 archive of stored members, by the published description of the format."""
+    parts = [RAR5, _block(_number(1) + _number(0) + _number(_RAR_SOLID * solid | _RAR_VOLUME * volume))]
+    for name, data in members.items():
+        encoded = name.encode()
+        body = _number(2) + _number(2) + _number(len(data))  # a file, with data, of this size
+        body += _number(4) + _number(len(data)) + _number(0o644) + struct.pack("<I", zlib.crc32(data))
+        body += _number(0) + _number(1) + _number(len(encoded)) + encoded  # stored, by Unix
+        parts.append(_block(body, data))
+    parts.append(_block(_number(5) + _number(0) + _number(0)))
+    return b"".join(parts)
+
+
+def rar5_encrypted() -> bytes:
+    """A RAR5 archive whose headers are encrypted."""
+    return RAR5 + _block(_number(4) + _number(0) + _number(0) + _number(0) + bytes([15]) + bytes(16)) + bytes(64)
+
+
+def overlapping(page: bytes, times: int) -> bytes:
+    """A ZIP whose directory names one member's bytes many times over."""
+    data = zipped({"0.jpg": page})
+    place, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    entry = data[place:end]
+    entries = b"".join(entry.replace(b"0.jpg", f"{i:x}"[:1].encode() + b".jpg") for i in range(times))
+    tail = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, times, times, len(entries), place, 0)
+    return data[:place] + entries + tail
+
+
+def epub(pages: Mapping[str, bytes], *, absent: tuple[str, ...] = (), drm: bool = False) -> bytes:
+    """A book of one picture a page, in the order given, which is not that of the names' alphabet."""
+    manifest = "".join(
+        f'<item id="i{n}" href="img/{name}" media-type="image/png"/>'
+        f'<item id="p{n}" href="p{n}.xhtml" media-type="application/xhtml+xml"/>'
+        for n, name in enumerate(pages)
+    )
+    spine = "".join(f'<itemref idref="p{n}"/>' for n in range(len(pages)))
+    package = (
+        f'<package xmlns="http://www.idpf.org/2007/opf"><manifest>{manifest}</manifest><spine>{spine}</spine></package>'
+    )
+    container = '<container><rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>'
+    members = {"mimetype": b"application/epub+zip", "META-INF/container.xml": container.encode()}
+    members["OPS/book.opf"] = package.encode()
+    for n, (name, data) in enumerate(pages.items()):
+        members[f"OPS/p{n}.xhtml"] = f'<html><body><img alt="" src="img/{name}"/></body></html>'.encode()
+        if name not in absent:
+            members[f"OPS/img/{name}"] = data
+    if drm:
+        members["META-INF/encryption.xml"] = (
+            b'<encryption><EncryptedData><EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#aes256-cbc"/>'
+            b"</EncryptedData></encryption>"
+        )
+    return zipped(members, zipfile.ZIP_STORED)

@@ -1,0 +1,161 @@
+"""Whole libraries of mutated chapters through the real job: nothing is lost, nothing comes out broken.
+
+    python -m tests.fuzz [--chapters 10000] [--seed 0]        # or: make fuzz
+
+A library is generated, each chapter mutated (bytes flipped, cut, doubled, spliced with another's; renamed to another
+kind), and coloured by an untrained network. `check` then asserts what the job promises.
+"""
+
+import hashlib
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import psutil
+from PIL import Image
+
+from datasets.archive import find_chapters
+from datasets.chapters import open_chapter
+from tests.archives import epub, packed, rar5, tarred, zipped
+from tests.untrained import publish_untrained
+
+ROOT = Path(__file__).resolve().parents[1]
+SUFFIXES = (".cbz", ".cbr", ".cb7", ".cbt", ".tar.gz", ".epub", ".pdf", ".zip")
+_BATCH = 500  # chapters in a library
+_MOST_MEMORY = 2 * 2**30  # of one process of the job
+
+
+def draw(rng: random.Random) -> bytes:
+    levels = np.random.default_rng(rng.randrange(2**32)).integers(0, 255, (24, 16), np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(levels).save(out, rng.choice(["PNG", "JPEG", "WEBP", "GIF", "BMP"]))
+    return out.getvalue()
+
+
+def _pdf(pages: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    first, *others = (Image.open(io.BytesIO(data)).convert("L") for data in pages.values())
+    first.save(out, "PDF", save_all=True, append_images=others)
+    return out.getvalue()
+
+
+def write_library(folder: Path, chapters: int, seed: int) -> None:
+    """A library of mutated chapters. Equal seeds give equal libraries."""
+    rng = random.Random(seed)
+    folder.mkdir(parents=True)
+    makers: dict[str, Callable[[dict[str, bytes]], bytes]] = {
+        ".cbz": zipped, ".zip": zipped, ".cbr": rar5, ".cbt": tarred, ".tar.gz": lambda m: tarred(m, "w:gz"),
+        ".cb7": lambda m: packed(m, folder / ".work", "7zip"), ".epub": epub, ".pdf": _pdf,
+    }  # fmt: skip
+    for number in range(chapters):
+        members = {f"{i}.png": draw(rng) for i in range(rng.randint(1, 3))}
+        suffix = rng.choice(SUFFIXES)
+        data = bytearray(makers[suffix](members))
+        for _ in range(rng.choice([0, 1, 1, 2, 6])):
+            _mutate(data, rng)
+        (folder / f"{number:05d}{rng.choice(SUFFIXES) if rng.random() < 0.1 else suffix}").write_bytes(data)
+    (folder / ".work").unlink(missing_ok=True)
+
+
+def _mutate(data: bytearray, rng: random.Random) -> None:
+    if not data:
+        return
+    start, end = sorted(rng.randrange(len(data)) for _ in range(2))
+    how = rng.choice(["flip", "flip", "flip", "cut", "double", "splice", "erase"])
+    if how == "flip":
+        data[start] ^= 1 << rng.randrange(8)
+    elif how == "cut":
+        del data[end:]
+    elif how == "double":
+        data[end:end] = data[start:end]
+    elif how == "splice":
+        data[start:start] = rng.randbytes(rng.randrange(1, 40))
+    else:
+        del data[start:end]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def check(source: Path, out: Path, before: dict[str, str], status: int) -> dict[str, int]:
+    """Assert what a colouring job promises of any library. Returns how many chapters ended how."""
+    assert digests(source) == before, "a source was touched"
+    report = json.loads((out / "_mangahue/report.json").read_text())
+    counts: dict[str, int] = report["chapters"]
+    assert counts["failed"] == 0, [line for line in report["lines"] if line["status"] == "failed"][:3]
+    assert sum(counts.values()) == report["inputs"] == len(before)
+    assert {Path(line["source"]).name for line in report["lines"]} == set(before)
+    whole = counts["done"] == len(before)
+    assert status == (0 if whole else 3 if counts["done"] or counts["partial"] else 1), (status, counts)
+    refs = {ref.rel: ref for ref in find_chapters(str(source))}
+    for line in report["lines"]:
+        if not line["output"]:
+            assert line["code"]
+            continue
+        rel = Path(line["source"]).name
+        manifest: dict[str, Any] = json.loads((out / f"_mangahue/chapters/{rel}.json").read_text())
+        with zipfile.ZipFile(line["output"]) as archive:
+            assert archive.testzip() is None, line
+            names = archive.namelist()
+        assert names == [page["output"] for page in manifest["pages"]], line
+        pages = [page["name"] for page in manifest["pages"] if page["index"] is not None]
+        chapter = open_chapter(refs[rel])
+        assert pages == [member.original for member in chapter.members if member.index is not None], line
+        chapter.close()
+    return counts
+
+
+def colorize(model: Path, source: Path, out: Path, most_memory: list[int]) -> int:
+    """Run the job on a local cluster; returns its exit code, and notes the largest process of it."""
+    command = [sys.executable, "jobs/colorize.py", "--model", str(model), "--source", str(source), "--out", str(out)]
+    environment = {**os.environ, "RAY_ADDRESS": "local", "RAY_enable_metrics_collection": "0"}
+    with (out.parent / "log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                try:
+                    most_memory[0] = max(most_memory[0], child.memory_full_info().uss)
+                except psutil.Error:
+                    continue
+            time.sleep(2)
+    return process.returncode
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--chapters", default=10_000, help="Mutated chapters in all.")
+@click.option("--seed", default=0, help="Of the first library; the next ones take the next numbers.")
+def main(chapters: int, seed: int) -> None:
+    """Libraries of 500 mutated chapters each through the job, until there were enough."""
+    done = 0
+    total: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix="mangahue-fuzz-") as scratch:
+        model = Path(scratch) / "model"
+        publish_untrained(model, base_channels=4, image_size=32)
+        while done < chapters:
+            count = min(_BATCH, chapters - done)
+            folder = Path(scratch) / f"{seed}"
+            write_library(folder / "in", count, seed)
+            before, most = digests(folder / "in"), [0]
+            status = colorize(model, folder / "in", folder / "out", most)
+            counts = check(folder / "in", folder / "out", before, status)
+            assert most[0] < _MOST_MEMORY, most
+            total = {name: total.get(name, 0) + value for name, value in counts.items()}
+            done += count
+            seed += 1
+            click.echo(f"{done} chapters: {total}; largest process {most[0] / 2**20:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

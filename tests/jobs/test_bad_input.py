@@ -1,0 +1,256 @@
+"""What becomes of bad input on its way through the stages: each ends as docs/errors.md says."""
+
+import io
+import threading
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+import models
+from datasets.archive import ChapterRef, Kind, find_chapters
+from datasets.limits import Limits
+from datasets.page import decode
+from jobs.parts import stages
+from jobs.parts.handling import Policy
+from jobs.parts.ledger import Ledger, Manifest
+from jobs.parts.planning import output_of
+from jobs.parts.stages import finish, open_stretches, prepare
+from tests.archives import epub, packed, rar5, tarred, zipped
+from tests.jobs.test_stages import (
+    FINGERPRINT,
+    LONG,
+    LONG_OUT,
+    SIZE,
+    assemble,
+    color,
+    color_page,
+    gray_levels,
+    gray_page,
+    members_of,
+    run,
+    saved,
+    todo_of,
+    variant,
+)
+
+__all__ = ["variant"]  # the fixture
+
+
+def result(folder: Path, variant: models.Variant, name: str, data: bytes, policy: Policy | None = None) -> Manifest:
+    """Of one chapter through all stages."""
+    return color(todo_of(str(folder), {name: data}, policy or Policy()), str(folder), variant)
+
+
+def published(folder: Path, name: str = "ep.cbz") -> dict[str, bytes]:
+    return members_of((folder / "out" / name).read_bytes())
+
+
+@pytest.mark.parametrize("name", ["ep.cbr", "ep.cb7", "ep.cbt", "ep.tar.gz", "ep.epub"])
+def test_every_format_becomes_a_cbz(tmp_path: Path, variant: models.Variant, name: str) -> None:
+    pages = {"1.png": gray_page(1), "2.png": color_page(), "10.png": gray_page(3)}
+    made = {
+        "ep.cbr": lambda: rar5(pages), "ep.cb7": lambda: packed(pages, tmp_path / "a.7z", "7zip"),
+        "ep.cbt": lambda: tarred(pages), "ep.tar.gz": lambda: tarred(pages, "w:gz"), "ep.epub": lambda: epub(pages),
+    }  # fmt: skip
+    manifest = result(tmp_path, variant, name, made[name]())
+    assert (manifest.status, manifest.rel, manifest.output) == ("done", name, "ep.cbz")
+    got = published(tmp_path)
+    assert [page.action for page in manifest.pages] == ["coloured", "kept", "coloured"]
+    assert list(got.values())[1] == pages["2.png"]
+    assert [decode(data).shape for data in got.values()] == [(56, 40, 3)] * 3
+
+
+def test_a_long_solid_archive_goes_by_stretches(tmp_path: Path, variant: models.Variant) -> None:
+    todo = todo_of(str(tmp_path), {"ep.cb7": packed(LONG, tmp_path / "a.7z", "7zip")})
+    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+    count = len(run(todo, ledger, variant))
+    assert count == 3
+    assert assemble(todo, count, ledger).status == "done"
+    assert list(published(tmp_path)) == LONG_OUT
+
+
+def test_strict_refuses_what_would_be_partial(tmp_path: Path, variant: models.Variant) -> None:
+    data = zipped({"1.png": gray_page(), "2.png": gray_page(2)[:300]})
+    refused = result(tmp_path, variant, "ep.cbz", data, Policy(strict=True))
+    assert (refused.status, refused.code) == ("quarantined", "TRUNCATED")
+    assert "2.png" in refused.message
+    assert not (tmp_path / "out/ep.cbz").exists()
+    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+    (ref,) = find_chapters(str(tmp_path / "in"))
+    assert ledger.covers(refused, ref, Policy(strict=True).digest())
+    assert not ledger.covers(refused, ref, Policy().digest())
+    assert result(tmp_path, variant, "ep.cbz", data).status == "partial"
+
+
+def test_salvage_publishes_what_is_there(tmp_path: Path, variant: models.Variant) -> None:
+    whole = zipped({f"{i}.png": gray_page(i) for i in range(4)})
+    data = whole[: whole.index(b"3.png") + 300]
+    refused = result(tmp_path, variant, "ep.cbz", data)
+    assert (refused.status, refused.code) == ("quarantined", "CUT_OFF")
+    assert "3 of its pages" in refused.message
+
+    saved_part = result(tmp_path, variant, "ep.cbz", data, Policy(salvage=True))
+    assert (saved_part.status, saved_part.code) == ("partial", "CUT_OFF")
+    assert [page.action for page in saved_part.pages] == ["coloured"] * 3 + ["flagged"]
+    assert list(published(tmp_path)) == ["0.jpg", "1.jpg", "2.jpg", "3.png"]
+
+
+def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, variant: models.Variant) -> None:
+    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
+    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+    (stretch,) = open_stretches(todo, ledger, "png")
+    stretch = prepare(stretch, ledger, SIZE)
+    (tmp_path / "in/ep.cbz").write_bytes(zipped({"1.png": gray_page(9)}))
+    stretch.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
+    outcome = finish(stretch, ledger, "png").outcome
+    assert outcome is not None
+    assert (outcome.status, outcome.code) == ("quarantined", "CHANGED")
+    assert not (tmp_path / "out/ep.cbz").exists()
+    (ref,) = find_chapters(str(tmp_path / "in"))
+    assert not ledger.covers(outcome, ref, Policy().digest())  # the next run colours it
+
+
+def test_a_page_that_takes_too_long_is_kept(tmp_path: Path, variant: models.Variant) -> None:
+    slow = saved(np.zeros((9000, 9000), np.uint8))
+    stages.sandbox().close()
+    stages.sandbox().call(int, seconds=60)  # the child has loaded its libraries
+    policy = Policy(limits=Limits(seconds=0.1))
+    manifest = result(tmp_path, variant, "ep.cbz", zipped({"1.png": slow, "2.png": gray_page()}), policy)
+    assert (manifest.pages[0].action, manifest.pages[0].code) == ("flagged", "TIMEOUT")
+    assert published(tmp_path)["1.png"] == slow
+
+
+def test_a_page_that_crashes_its_decoder_is_kept(tmp_path: Path, variant: models.Variant) -> None:
+    """The child is killed whenever it is at work on the large page, as a broken decoder would end it."""
+    large, stop = saved(np.zeros((9000, 9000), np.uint8)), threading.Event()
+
+    def kill() -> None:
+        while not stop.is_set():
+            for child in psutil.Process().children():
+                with_memory = child.memory_info().rss if child.is_running() else 0
+                if with_memory > 250 * 2**20:
+                    child.kill()
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        manifest = result(tmp_path, variant, "ep.cbz", zipped({"1.png": large, "2.png": gray_page()}))
+    finally:
+        stop.set()
+        killer.join()
+    assert [(page.action, page.code) for page in manifest.pages] == [("flagged", "CRASHED"), ("coloured", "")]
+    assert published(tmp_path)["1.png"] == large
+
+
+def test_what_can_not_be_encoded_is_kept(tmp_path: Path, variant: models.Variant) -> None:
+    tall = saved(gray_levels(1, 17000, 20))
+    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": tall, "2.png": gray_page()})})
+    (stretch,) = run(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), variant, "webp")
+    assert stretch.outcome is not None
+    assert [(page.action, page.code) for page in stretch.outcome.pages] == [("flagged", "FORMAT"), ("coloured", "")]
+    assert published(tmp_path)["1.png"] == tall
+
+
+def huge_header() -> bytes:
+    """A PNG that says it is 60,000 x 60,000."""
+    data = bytearray(saved(gray_levels()))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+def animation() -> bytes:
+    out = io.BytesIO()
+    frames = [Image.fromarray(gray_levels(i)) for i in range(3)]
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    return out.getvalue()
+
+
+def test_odd_pages(tmp_path: Path, variant: models.Variant) -> None:
+    pages = {
+        "01.png": huge_header(),
+        "02.jpg": b"<html>",
+        "03.gif": animation(),
+        "04.png": saved(np.zeros((1, 1), np.uint8)),
+        "05.png": saved(np.full((50, 40), 255, np.uint8)),
+        "06.png": saved(np.zeros((50, 40), np.uint8)),
+        "07.png": saved(gray_levels(7, 20_000, 80)),
+        "08.png": b"",
+    }
+    manifest = result(tmp_path, variant, "ep.cbz", zipped(pages))
+    assert manifest.status == "partial"
+    got = published(tmp_path)
+    told = {page.name: (page.action, page.code) for page in manifest.pages}
+    assert told["01.png"] == ("flagged", "PIXELS")
+    assert told["02.jpg"] == told["08.png"] == ("flagged", "NOT_IMAGE")
+    assert told["03.gif"] == ("kept", "")
+    for name in ("01.png", "02.jpg", "03.gif", "08.png"):
+        assert got[name] == pages[name]
+    for name in ("04", "05", "06", "07"):
+        assert told[f"{name}.png"] == ("coloured", "")
+        assert decode(got[f"{name}.jpg"]).shape[:2] == decode(pages[f"{name}.png"]).shape[:2]
+
+
+def test_a_tall_strip_has_no_seam(tmp_path: Path, variant: models.Variant) -> None:
+    strip = np.full((20_000, 80), 180, np.uint8)
+    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(strip)})})
+    run(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), variant, "png")
+    page = decode(published(tmp_path)["1.png"]).astype(int)
+    assert page.shape == (20_000, 80, 3)
+    assert np.abs(np.diff(page, axis=0)).max() <= 2  # where the ink has no edge, the colour has none
+
+
+def test_unsafe_names_are_changed_and_mapped(tmp_path: Path, variant: models.Variant) -> None:
+    names = ["../../evil.png", "/abs.png", "C:\\win.png", "a\x1b[2J.png", "b\u202egnp.png", "c" * 300 + ".png"]
+    manifest = result(tmp_path, variant, "ep.cbz", zipped({name: gray_page() for name in names}))
+    assert manifest.status == "done"
+    assert [page.name for page in manifest.pages] == names
+    outputs = [page.output for page in manifest.pages]
+    assert outputs[:5] == ["evil.jpg", "abs.jpg", "win.jpg", "a_[2J.jpg", "b_gnp.jpg"]
+    assert len(outputs[5]) <= 240
+    assert list(published(tmp_path)) == outputs
+    assert any("unsafe names" in warning for warning in manifest.warnings)
+
+
+def test_a_hostile_comic_info_is_kept_with_a_warning(tmp_path: Path, variant: models.Variant) -> None:
+    bomb = b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><ComicInfo><Title>&b;</Title></ComicInfo>'
+    manifest = result(tmp_path, variant, "ep.cbz", zipped({"1.png": gray_page(), "ComicInfo.xml": bomb}))
+    assert published(tmp_path)["ComicInfo.xml"] == bomb
+    assert any("ComicInfo.xml" in warning for warning in manifest.warnings)
+
+
+def test_sizes_in_comic_info_are_those_of_the_output(tmp_path: Path, variant: models.Variant) -> None:
+    info = b'<ComicInfo><Pages><Page Image="0" ImageSize="1" ImageWidth="1" ImageHeight="1"/></Pages></ComicInfo>'
+    result(tmp_path, variant, "ep.cbz", zipped({"ComicInfo.xml": info, "1.png": gray_page()}))
+    got = published(tmp_path)
+    assert f'ImageSize="{len(got["1.jpg"])}" ImageWidth="40" ImageHeight="56"'.encode() in got["ComicInfo.xml"]
+
+
+def test_memory_stays_bounded_by_a_bomb(tmp_path: Path, variant: models.Variant) -> None:
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("1.png", "w") as out:
+        for _ in range(300):
+            out.write(bytes(2**20))
+    stages.sandbox().close()
+    manifest = result(tmp_path, variant, "ep.cbz", bomb.getvalue())
+    assert (manifest.status, manifest.code) == ("quarantined", "LIMIT")
+    (child,) = psutil.Process().children()
+    assert child.memory_info().rss < 250 * 2**20  # its libraries take about 150
+
+
+def test_outputs() -> None:
+    def output(rel: str, kind: Kind = "archive") -> str:
+        return output_of(ChapterRef("/in", rel, rel, kind, 1, "v"))
+
+    assert output("v 1/a.b.cbr") == "v 1/a.b.cbz"
+    assert output("a.tar.gz") == "a.cbz"
+    assert output("a.PDF") == "a.cbz"
+    assert output("a.ZIP") == "a.ZIP"
+    assert output("a.cbr", "folder") == "a.cbr"
