@@ -22,7 +22,8 @@ TAR_SUFFIXES = frozenset(
     {".cbt", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst"}
 )
 ZIP_SUFFIXES = frozenset({".cbz", ".zip"})
-ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", ".pdf", ".epub"}
+PDF_SUFFIX = ".pdf"
+ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", PDF_SUFFIX, ".epub"}
 Kind = Literal["archive", "folder"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can tell: equal pages give equal bytes

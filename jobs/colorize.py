@@ -45,6 +45,8 @@ class ColorizeConfig:
     max_pixels: int = option("Most pixels of a page.", group="Limits", default=Limits.pixels)
     page_seconds: float = option("Longest that a stage may work on a page, seconds; ten times that to open a chapter.",
                                  group="Limits", default=Limits.seconds)  # fmt: skip
+    keep_format: bool = option("A PDF becomes a PDF, its other contents kept, instead of a CBZ.", group="Output",
+                               default=False)  # fmt: skip
     batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
     num_actors: int = option("Workers that hold the network; 0: one per GPU, or one per 4 CPUs.", group="Cluster",
                              default=0)  # fmt: skip

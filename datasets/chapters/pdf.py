@@ -2,11 +2,14 @@
 
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pypdfium2
 import pypdfium2.raw as pdfium
+from PIL import Image
 
 from datasets.archive import ChapterRef
 from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
@@ -32,13 +35,7 @@ class PdfChapter(Chapter):
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         self._file = storage.open(ref.key)
-        try:
-            self._document = pypdfium2.PdfDocument(self._file)
-        except pypdfium2.PdfiumError as error:
-            self._file.close()
-            if error.err_code == pdfium.FPDF_ERR_PASSWORD:
-                raise encrypted() from error
-            raise ChapterUnreadableError(Code.BROKEN, f"not a whole PDF file: {error}") from error
+        self._document = _open(self._file)
         count = len(self._document)
         if count > limits.members:
             raise ChapterUnreadableError(Code.LIMIT, f"{count} pages, over {limits.members}; see --max-members")
@@ -117,3 +114,53 @@ def _scale(pictures: list[Any], width: float, height: float) -> float:
         scale = max(scale, columns / max(1.0, right - left))
     area = max(1.0, width * height)
     return min(scale, math.sqrt(_MOST_PIXELS / area))
+
+
+def recolor(source: BinaryIO, pictures: Mapping[int, bytes], out: Path) -> None:
+    """The PDF with some pages replaced by pictures: outline, labels, metadata and all other pages stay.
+
+    pictures: encoded, by 0-based number of page; a JPEG goes in as it is. Pages keep their size. Raises
+    ChapterUnreadableError where the source is no PDF.
+    """
+    document = _open(source)
+    for number, data in pictures.items():
+        page = document[number]
+        width, height = page.get_size()
+        for thing in list(page.get_objects(max_depth=1)):
+            page.remove_obj(thing)
+        page.set_rotation(0)
+        for set_box in (page.set_mediabox, page.set_cropbox):
+            set_box(0, 0, width, height)
+        picture = pypdfium2.PdfImage.new(document)
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format == "JPEG":
+                picture.load_jpeg(io.BytesIO(data), inline=True)
+            else:
+                picture.set_bitmap(pypdfium2.PdfBitmap.from_pil(image.convert("RGB")))
+        picture.set_matrix(pypdfium2.PdfMatrix().scale(width, height))
+        page.insert_obj(picture)
+        page.gen_content()
+        page.close()
+    with out.open("wb") as file:
+        document.save(file)
+    document.close()
+
+
+def jpegs_of(source: BinaryIO) -> list[bytes]:
+    """Of each page the JPEG that it is, or b"". Raises ChapterUnreadableError."""
+    document = _open(source)
+    found = []
+    for page in document:
+        found.append(_only_jpeg(page, list(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE])), *page.get_size()))
+        page.close()
+    document.close()
+    return found
+
+
+def _open(file: BinaryIO) -> Any:
+    try:
+        return pypdfium2.PdfDocument(file)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+            raise encrypted() from error
+        raise ChapterUnreadableError(Code.BROKEN, f"not a whole PDF file: {error}") from error

@@ -8,14 +8,17 @@ import hashlib
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datasets.archive import write_zip
+from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
 from datasets.comicinfo import COMIC_INFO, mark_colored
 from datasets.errors import Code, MangahueError
+from datasets.limits import SLOW
+from jobs.parts import handling
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
+from jobs.parts.sandbox import sandbox
 from jobs.parts.stretches import Stretch, Todo, Work
 
 Pictures = list[tuple[str, bytes]]
@@ -62,11 +65,30 @@ def _publish(todo: Todo, ledger: Ledger, manifest: Manifest, pictures: Pictures)
         _put_folder(todo, ledger, pictures)
         ledger.commit(manifest)
         return manifest
+    if suffix_of(todo.output) == PDF_SUFFIX:
+        return _publish_pdf(todo, ledger, manifest, pictures)
     archive = write_zip(pictures)
     assert archive is not None
     _check(io.BytesIO(archive), manifest)
     sealed = replace(manifest, sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))
     return ledger.publish(sealed, archive, replace=todo.replace)
+
+
+def _publish_pdf(todo: Todo, ledger: Ledger, manifest: Manifest, pictures: Iterable[tuple[str, bytes]]) -> Manifest:
+    """The source with its coloured pages replaced. All of these are in memory at once."""
+    coloured = {page.output: page.index for page in manifest.pages if page.action == "coloured"}
+    pages = {coloured[name]: data for name, data in pictures if name in coloured}
+    with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
+        made = Path(folder) / "chapter.pdf"
+        sandbox().call(handling.rebind, todo.ref, pages, made, seconds=SLOW * todo.policy.limits.seconds)
+        return _publish_file(todo, ledger, manifest, made)
+
+
+def _publish_file(todo: Todo, ledger: Ledger, manifest: Manifest, made: Path) -> Manifest:
+    with made.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    sealed = replace(manifest, sha256=digest, size=made.stat().st_size)
+    return ledger.publish(sealed, made, replace=todo.replace)
 
 
 def _check(archive: io.BytesIO | Path, manifest: Manifest) -> None:
@@ -219,14 +241,13 @@ def _assembled(todo: Todo, ledger: Ledger, manifest: Manifest, keys: list[str]) 
             _put_folder(todo, ledger, [member])
         ledger.commit(manifest)
         return manifest
+    if suffix_of(todo.output) == PDF_SUFFIX:
+        return _publish_pdf(todo, ledger, manifest, members)
     with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
         archive = Path(folder) / "chapter.cbz"
         write_zip(members, archive)
         _check(archive, manifest)
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        sealed = replace(manifest, sha256=digest, size=archive.stat().st_size)
-        return ledger.publish(sealed, archive, replace=todo.replace)
+        return _publish_file(todo, ledger, manifest, archive)
 
 
 def _members(ledger: Ledger, keys: list[str]) -> Iterator[tuple[str, bytes]]:

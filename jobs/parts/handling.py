@@ -3,7 +3,9 @@
 S: side of the square the network sees, pixels. No Ray and no torch here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,10 +13,14 @@ import numpy as np
 
 from datasets.archive import ChapterRef
 from datasets.chapters import Chapter, Directory, Member, open_chapter
-from datasets.errors import PageUnreadableError
+from datasets.chapters.pdf import jpegs_of, recolor
+from datasets.errors import MangahueError, PageUnreadableError
 from datasets.limits import Limits
 from datasets.page import ImageFormat, decode, encode, frames, gray_of
+from datasets.storage import open_storage
 from imaging.color import U8, is_color_page, join_chroma
+
+_JPEG = b"\xff\xd8"
 
 
 @dataclass(frozen=True)
@@ -22,12 +28,13 @@ class Policy:
     """What becomes of bad input.
 
     strict: a chapter with a flagged page is quarantined instead of published. salvage: of an archive that is cut off,
-    what is there is published.
+    what is there is published. keep_format: a PDF becomes a PDF.
     """
 
     limits: Limits = field(default_factory=Limits)
     strict: bool = False
     salvage: bool = False
+    keep_format: bool = False
 
     @classmethod
     def of(cls, config: Any) -> "Policy":
@@ -40,7 +47,7 @@ class Policy:
             pixels=config.max_pixels,
             seconds=config.page_seconds,
         )
-        return cls(limits, config.strict, config.salvage)
+        return cls(limits, config.strict, config.salvage, config.keep_format)
 
     def digest(self) -> str:
         """Of what decides whether a chapter can be read: with another, a quarantined one is tried again."""
@@ -106,3 +113,13 @@ def see(data: bytes, image_size: int, pixels: int) -> Seen:
 def color_over(data: bytes, chroma: np.ndarray, image_format: ImageFormat, pixels: int) -> bytes:
     """The page at full size under its chroma (S, S, 2), encoded. Raises PageUnreadableError."""
     return encode(join_chroma(gray_of(decode(data, pixels=pixels)), chroma.astype(np.float32)), image_format)
+
+
+def rebind(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:
+    """The chapter, a PDF, with these pages (by index) instead of its own, at `out`. Raises ChapterUnreadableError."""
+    with open_storage(ref.root).open(ref.key) as source:
+        recolor(source, pages, out)
+    with out.open("rb") as made:
+        found = jpegs_of(made)
+    if any(data.startswith(_JPEG) and found[index] != data for index, data in pages.items()):
+        raise MangahueError(f"{ref.rel}: the PDF made has other pages than planned; this is a bug")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from datasets.archive import ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
+from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
 from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
 from jobs.parts.ledger import HOME, SUCCESS, Ledger, Manifest
@@ -47,7 +47,7 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         log.info("recovered %s: it was published before its manifest was written", manifest.rel)
         known[manifest.rel] = manifest
     policy = recipe.policy
-    outputs = {ref.rel: output_of(ref) for ref in inputs}
+    outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}
     ended = {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
     for ref in inputs:
         if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest()):
@@ -64,9 +64,13 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     return Work(inputs, todo, ended)
 
 
-def output_of(ref: ChapterRef) -> str:
-    """Where a chapter goes: a folder or a ZIP archive keeps its name, any other archive becomes a CBZ."""
-    if ref.kind == "folder" or suffix_of(ref.rel) in ZIP_SUFFIXES:
+def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
+    """Where a chapter goes: a folder or a ZIP archive keeps its name, any other archive becomes a CBZ.
+
+    keep_format: a PDF stays one.
+    """
+    kept = {*ZIP_SUFFIXES, PDF_SUFFIX} if keep_format else ZIP_SUFFIXES
+    if ref.kind == "folder" or suffix_of(ref.rel) in kept:
         return ref.rel
     return str(PurePosixPath(ref.rel).with_name(f"{ref.name}.cbz"))
 

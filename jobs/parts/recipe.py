@@ -49,7 +49,8 @@ class Recipe:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"format": self.image_format, "pixels": _PIXELS}
+        kept = {"keep_format": True} if self.policy.keep_format else {}
+        return {"format": self.image_format, "pixels": _PIXELS, **kept}
 
     @property
     def fingerprint(self) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,6 +87,12 @@ class Sandbox:
             if ours.poll(_START):
                 ours.recv()  # it is ready
         return ours
+
+
+@cache
+def sandbox() -> Sandbox:
+    """This worker's own, for all its tasks."""
+    return Sandbox()
 
 
 def _serve(descriptor: int) -> None:

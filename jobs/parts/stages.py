@@ -6,7 +6,6 @@ it busy, costs that page. The functions ending in `_row` are the same stages on 
 
 import time
 from collections.abc import Iterator
-from functools import cache
 
 from datasets.errors import ChapterUnreadableError, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
@@ -14,14 +13,8 @@ from datasets.page import ImageFormat
 from jobs.parts import handling
 from jobs.parts.binding import bind, changed, failed, pieces_aside, quarantined
 from jobs.parts.ledger import Ledger, Manifest
-from jobs.parts.sandbox import Sandbox, SandboxError
+from jobs.parts.sandbox import SandboxError, sandbox
 from jobs.parts.stretches import Row, Stretch, Todo, Work, cut, from_row, output_names, to_row
-
-
-@cache
-def sandbox() -> Sandbox:
-    """This worker's own, for all its tasks."""
-    return Sandbox()
 
 
 def open_stretches(todo: Todo, ledger: Ledger, image_format: ImageFormat) -> Iterator[Stretch]:

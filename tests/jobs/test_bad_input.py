@@ -5,21 +5,24 @@ import threading
 import time
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pypdfium2
 import pytest
 from PIL import Image
 
 import models
 from datasets.archive import ChapterRef, Kind, find_chapters
 from datasets.limits import Limits
-from datasets.page import decode
-from jobs.parts import stages
+from datasets.page import ImageFormat, decode
+from imaging.color import to_lab
 from jobs.parts.handling import Policy
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.planning import output_of
+from jobs.parts.sandbox import sandbox
 from jobs.parts.stages import finish, open_stretches, prepare
 from tests.archives import epub, packed, rar5, tarred, zipped
 from tests.jobs.test_stages import (
@@ -118,8 +121,8 @@ def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, varian
 
 def test_a_page_that_takes_too_long_is_kept(tmp_path: Path, variant: models.Variant) -> None:
     slow = saved(np.zeros((9000, 9000), np.uint8))
-    stages.sandbox().close()
-    stages.sandbox().call(int, seconds=60)  # the child has loaded its libraries
+    sandbox().close()
+    sandbox().call(int, seconds=60)  # the child has loaded its libraries
     policy = Policy(limits=Limits(seconds=0.1))
     manifest = result(tmp_path, variant, "ep.cbz", zipped({"1.png": slow, "2.png": gray_page()}), policy)
     assert (manifest.pages[0].action, manifest.pages[0].code) == ("flagged", "TIMEOUT")
@@ -238,7 +241,7 @@ def test_memory_stays_bounded_by_a_bomb(tmp_path: Path, variant: models.Variant)
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("1.png", "w") as out:
         for _ in range(300):
             out.write(bytes(2**20))
-    stages.sandbox().close()
+    sandbox().close()
     manifest = result(tmp_path, variant, "ep.cbz", bomb.getvalue())
     assert (manifest.status, manifest.code) == ("quarantined", "LIMIT")
     (child,) = psutil.Process().children()
@@ -254,3 +257,35 @@ def test_outputs() -> None:
     assert output("a.PDF") == "a.cbz"
     assert output("a.ZIP") == "a.ZIP"
     assert output("a.cbr", "folder") == "a.cbr"
+    assert output_of(ChapterRef("/in", "a.pdf", "a.pdf", "archive", 1, "v"), keep_format=True) == "a.pdf"
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "png"])
+def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None:
+    first, second = Image.fromarray(gray_levels(1)), Image.open(io.BytesIO(color_page()))
+    out = io.BytesIO()
+    first.save(out, "PDF", save_all=True, append_images=[second, first], title="The Title")
+    todo = todo_of(str(tmp_path), {"ep.pdf": out.getvalue()}, Policy(keep_format=True))
+    todo = replace(todo, output="ep.pdf")
+    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+    (stretch,) = open_stretches(todo, ledger, image_format)
+    for work in prepare(stretch, ledger, SIZE).works:
+        work.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
+    finish(stretch, ledger, image_format)
+    assert stretch.outcome is not None
+    assert stretch.outcome.status == "done", stretch.outcome
+    assert [page.action for page in stretch.outcome.pages] == ["coloured", "kept", "coloured"]
+    document = pypdfium2.PdfDocument(tmp_path / "out/ep.pdf")
+    assert document.get_metadata_dict()["Title"] == "The Title"
+    assert [document[i].get_size() for i in range(3)] == [pypdfium2.PdfDocument(out)[i].get_size() for i in range(3)]
+    drawn = np.asarray(document[0].render(scale=1).to_pil())
+    source = np.asarray(pypdfium2.PdfDocument(out)[0].render(scale=1).to_pil().convert("L"))
+    assert np.ptp(drawn.astype(int), axis=2).max() > 30  # in colour
+    assert np.abs(to_lab(drawn)[..., 0] - to_lab(np.repeat(source[..., None], 3, axis=2))[..., 0]).mean() < 8
+
+
+def test_with_keep_format_what_is_only_called_pdf_is_refused(tmp_path: Path, variant: models.Variant) -> None:
+    todo = todo_of(str(tmp_path), {"ep.pdf": zipped({"1.png": gray_page()})}, Policy(keep_format=True))
+    (stretch,) = run(replace(todo, output="ep.pdf"), Ledger(str(tmp_path / "out"), FINGERPRINT), variant)
+    assert stretch.outcome is not None
+    assert (stretch.outcome.status, stretch.outcome.code) == ("quarantined", "BROKEN")

@@ -25,6 +25,7 @@ from jobs.parts.ledger import HOME, Ledger, Manifest
 from jobs.parts.painter import paint
 from jobs.parts.planning import output_of
 from jobs.parts.sandbox import Sandbox
+from jobs.parts.sandbox import sandbox as the_sandbox
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.stretches import STRETCH_MEMBERS, Stretch, Todo, from_row, to_row
 
@@ -378,7 +379,7 @@ def test_stretches_of_an_earlier_run_are_not_computed_again(
     assert len(put_aside) == 4
 
     called: list[str] = []
-    sandbox = stages.sandbox()
+    sandbox = the_sandbox()
 
     def count(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
         called.append(function.__name__)
