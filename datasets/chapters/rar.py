@@ -28,7 +28,8 @@ class RarChapter(Chapter):
                 infos: list[Any] = archive.infolist()
                 needs_password = archive.needs_password()
                 solid = archive.is_solid()
-                is_part = any(info.file_redir is None and _split(info) for info in infos) or _is_volume(archive)
+                main = archive._file_parser._main  # rarfile tells nowhere else whether it found one, or a volume
+                is_part = any(_split(info) for info in infos) or _is_volume(main)
         except rarfile.PasswordRequired as error:
             raise encrypted() from error
         except rarfile.NeedFirstVolume as error:
@@ -38,15 +39,32 @@ class RarChapter(Chapter):
             raise ChapterUnreadableError(Code.BROKEN, f"not a whole RAR archive: {error}") from error
         if needs_password:
             raise encrypted()
+        if main is None:
+            raise ChapterUnreadableError(Code.BROKEN, "not a whole RAR archive: it has no header that can be read")
         if is_part:
             raise _volume()
-        special = [info.filename for info in infos if not info.is_dir() and not info.is_file()]
-        tokens, seen = [], dict[str, int]()
+        special: list[str] = []
+        tokens: list[Listed] = []
+        seen: dict[str, int] = {}
+        places = {info.filename: place for place, info in reversed(list(enumerate(infos)))}
         for place, info in enumerate(infos):
-            if info.is_file():
-                occurrence = seen.get(info.filename, 0)
-                tokens.append(Listed(info.filename, info.file_size, (place, info.filename, occurrence, info.CRC)))
-                seen[info.filename] = occurrence + 1
+            if info.is_dir():
+                continue
+            occurrence = seen.get(info.filename, 0)
+            seen[info.filename] = occurrence + 1
+            token = (place, info.filename, occurrence, info.CRC)
+            size = info.file_size
+            if info.file_redir is not None:
+                kind, _, target = info.file_redir
+                original = infos[places[target]] if target in places else None
+                if kind != rarfile.RAR5_XREDIR_FILE_COPY or original is None:
+                    special.append(info.filename)
+                    continue
+                token, size = (places[target], target, 0, original.CRC), original.file_size  # one page, kept once
+            elif not info.is_file():
+                special.append(info.filename)
+                continue
+            tokens.append(Listed(info.filename, size, token))
         super().__init__(tokens, limits, ref.size)
         self.warn("left out, as no files", special)
         self.sequential = solid
@@ -84,13 +102,10 @@ def _split(info: Any) -> bool:
     return bool(info.block_flags & flags)
 
 
-def _is_volume(archive: Any) -> bool:
-    main = archive._file_parser._main  # rarfile tells it nowhere else
-    if main is None:
-        return False
+def _is_volume(main: Any) -> bool:
     if hasattr(main, "main_flags"):
         return bool(main.main_flags & rarfile.RAR5_MAIN_FLAG_ISVOL)
-    return bool(main.flags & rarfile.RAR_MAIN_VOLUME)
+    return main is not None and bool(main.flags & rarfile.RAR_MAIN_VOLUME)
 
 
 def _volume() -> ChapterUnreadableError:

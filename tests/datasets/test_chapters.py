@@ -141,6 +141,7 @@ def test_what_systems_leave_behind_is_left_out_and_said(tmp_path: Path) -> None:
         ("secret.cbz", lambda folder: seven_zip(folder, "a.zip", "-tzip", "-psecret"), Code.PASSWORD),
         ("locked.epub", lambda folder: epub({"1.png": b"page"}, drm=True), Code.DRM),
         ("no-container.epub", lambda folder: zipped({"mimetype": b"application/epub+zip", "1.png": b"x"}), Code.BROKEN),
+        ("junk.cbr", lambda folder: b"Rar!\x1a\x07\x00 and so on", Code.BROKEN),
         ("half.7z", lambda folder: packed(PAGES, folder / "a.7z", "7zip")[:100], Code.BROKEN),
         ("html.cbz", lambda folder: b"<html>403 Forbidden</html>", Code.BROKEN),
         ("html.epub", lambda folder: b"<html>403 Forbidden</html>", Code.BROKEN),

@@ -3,12 +3,15 @@
 import io
 import json
 import random
+import re
 import shutil
 import struct
+import subprocess
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 from PIL import Image
 
@@ -116,3 +119,32 @@ def test_mutated_chapters(cluster: RayCluster, model: Path, tmp_path: Path) -> N
     )
     counts = fuzz.check(tmp_path / "in", tmp_path / "out", before, made.returncode)
     assert min(counts["done"], counts["quarantined"]) > 0
+
+
+def test_a_long_book_opens_in_other_readers(cluster: RayCluster, model: Path, tmp_path: Path) -> None:
+    """200 pages with ComicInfo.xml: the same members, order and metadata, as 7-Zip and The Unarchiver read them."""
+    rng = random.Random(3)
+    sizes = "".join(f'<Page Image="{i}" ImageSize="1"/>' for i in range(200))
+    info = f"<ComicInfo><Title>A long book</Title><Shelf>top</Shelf><Pages>{sizes}</Pages></ComicInfo>".encode()
+    members = {"ComicInfo.xml": info, **{f"ch/p{i}.png": fuzz.draw(rng) for i in range(200)}, "credits.txt": b"by hand"}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/book.cbz").write_bytes(zipped(members))
+
+    out = tmp_path / "out"
+    made = cluster.job("colorize", "--model", str(model), "--source", str(tmp_path / "in"), "--out", str(out))
+
+    assert made.returncode == 0, made.stdout
+    book = out / "book.cbz"
+    wanted = [name.replace(".png", ".jpg") for name in members]
+    subprocess.run(["7z", "t", str(book)], check=True, capture_output=True)
+    listing = subprocess.run(["7z", "l", "-slt", "-ba", str(book)], check=True, capture_output=True, text=True).stdout
+    assert re.findall(r"^Path = (.+)$", listing, re.MULTILINE) == wanted
+    listed = json.loads(subprocess.run(["lsar", "-json", str(book)], check=True, capture_output=True).stdout)
+    assert [entry["XADFileName"] for entry in listed["lsarContents"]] == wanted
+    read = subprocess.run(["unar", "-q", "-o", "-", str(book), "ComicInfo.xml"], check=True, capture_output=True).stdout
+    tree = ElementTree.fromstring(read)
+    kept = [tree.findtext(name) for name in ("Title", "Shelf", "BlackAndWhite")]
+    assert kept == ["A long book", "top", "No"]
+    with zipfile.ZipFile(book) as archive:
+        told = [int(page.get("ImageSize", "")) for page in tree.iter("Page")]
+        assert told == [archive.getinfo(f"ch/p{i}.jpg").file_size for i in range(200)]
