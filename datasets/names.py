@@ -33,16 +33,18 @@ def safe_name(name: str) -> str:
     """
     seen = "".join("_" if unicodedata.category(letter) in _UNSEEN else letter for letter in name.replace("\\", "/"))
     parts = [part for part in _DRIVE.sub("", seen).split("/") if part not in ("", ".", "..")]
-    safe = "/".join(map(_short, parts)) or "unnamed"
+    safe = "/".join(map(short, parts)) or "unnamed"
     if len(safe.encode()) > _WHOLE_BYTES:
-        safe = _short(f"{hashlib.sha256(safe.encode()).hexdigest()[:16]}-{safe.rpartition('/')[2]}")
+        safe = short(f"{hashlib.sha256(safe.encode()).hexdigest()[:16]}-{safe.rpartition('/')[2]}")
     return safe
 
 
-def _short(part: str) -> str:
-    if len(part.encode()) <= PART_BYTES:
+def short(part: str) -> str:
+    """One part of a path, no longer than PART_BYTES: what is cut off is told by a digest, the extension stays."""
+    encoded = part.encode("utf-8", "surrogateescape")
+    if len(encoded) <= PART_BYTES:
         return part
     suffix = PurePosixPath(part).suffix
-    suffix = suffix if len(suffix.encode()) <= 16 else ""
-    mark = f"~{hashlib.sha256(part.encode()).hexdigest()[:8]}{suffix}"
-    return part.encode()[: PART_BYTES - len(mark.encode())].decode(errors="ignore") + mark
+    suffix = suffix if len(suffix) <= 16 and suffix.isascii() else ""
+    mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}{suffix}"
+    return encoded[: PART_BYTES - len(mark.encode())].decode(errors="ignore") + mark

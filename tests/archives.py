@@ -111,3 +111,17 @@ def epub(pages: Mapping[str, bytes], *, absent: tuple[str, ...] = (), drm: bool 
             b"</EncryptedData></encryption>"
         )
     return zipped(members, zipfile.ZIP_STORED)
+
+
+def encrypted_pdf() -> bytes:
+    """A PDF whose password nobody knows: the check that a reader makes can't come out right."""
+    lock = b"<</Filter/Standard/V 1/R 2/P -4/O<" + b"41" * 32 + b">/U<" + b"42" * 32 + b">>>"
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>", lock]
+    body = b"%PDF-1.4\n"
+    places = []
+    for number, text in enumerate(objects, 1):
+        places.append(len(body))
+        body += b"%d 0 obj" % number + text + b"endobj\n"
+    table = b"xref\n0 4\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
+    trailer = b"trailer<</Root 1 0 R/Size 4/Encrypt 3 0 R/ID[<00><00>]>>\nstartxref\n%d\n%%%%EOF" % len(body)
+    return body + table + trailer

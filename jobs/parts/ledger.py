@@ -20,6 +20,7 @@ from typing import Any
 
 from datasets.archive import OUTPUT_HOME, ChapterRef
 from datasets.errors import BadUsageError, ObjectExistsError, ObjectNotFoundError
+from datasets.names import short
 from datasets.storage import Storage, open_storage
 from jobs.parts.outcome import as_json
 
@@ -118,7 +119,7 @@ class Ledger:
     def manifest(self, rel: str) -> Manifest | None:
         """The manifest of one chapter."""
         try:
-            return Manifest.from_json(self.storage.read(f"{HOME}/chapters/{rel}.json"))
+            return Manifest.from_json(self.storage.read(_place(rel)))
         except ObjectNotFoundError:
             return None
 
@@ -148,7 +149,7 @@ class Ledger:
 
     def commit(self, manifest: Manifest) -> None:
         """Write a manifest: from here on the chapter is done."""
-        self.storage.put(f"{HOME}/chapters/{manifest.rel}.json", as_json(_plain(manifest)))
+        self.storage.put(_place(manifest.rel), as_json(_plain(manifest)))
 
     def publish(self, manifest: Manifest, archive: bytes | Path, *, replace: bool) -> Manifest:
         """Put a chapter's archive in one go, then its manifest. Returns the manifest that holds.
@@ -229,6 +230,12 @@ class Ledger:
     @staticmethod
     def _staged(manifest: Manifest) -> str:
         return f"{HOME}/staged/{manifest.rel}/{manifest.sha256}.json"
+
+
+def _place(rel: str) -> str:
+    """Where a chapter's manifest lies; a name that leaves no room for '.json' is cut."""
+    folder, slash, name = rel.rpartition("/")
+    return f"{HOME}/chapters/{folder}{slash}{short(name)}.json"
 
 
 def _plain(manifest: Manifest) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import faulthandler
 import resource
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -16,7 +17,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, TypeVar
 
-from datasets.errors import Code, CodedError
+from datasets.errors import Code, CodedError, MangahueError
 
 T = TypeVar("T")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -37,10 +38,10 @@ class Sandbox:
         self._pipe: Connection | None = None
 
     def call(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """`function(*arguments)`, done by the child; what it raises is raised here.
+        """`function(*arguments)`, done by the child; the errors of ours that it raises are raised here.
 
-        function: of a module. Arguments and result are pickled. A child that dies is tried once more with a new one: it
-        may have been killed for another's sake. Raises SandboxError.
+        Any other is CRASHED. function: of a module. Arguments and result are pickled. A child that dies is tried once
+        more with a new one: it may have been killed for another's sake. Raises SandboxError.
         """
         try:
             return self._call(function, arguments, seconds)
@@ -110,11 +111,16 @@ def _serve(descriptor: int) -> None:
         faulthandler.dump_traceback_later(seconds + _GRACE, exit=True)
         try:
             answer = (True, function(*arguments))
-        except Exception as error:
+        except MangahueError as error:
             answer = (False, error)
+        except Exception as error:  # parsers meet hostile bytes with whatever comes
+            traceback.print_exc()
+            answer = (False, SandboxError(Code.CRASHED, f"{type(error).__name__}: {error}"))
         faulthandler.cancel_dump_traceback_later()
         pipe.send(answer)
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    from jobs.parts.sandbox import _serve as serve  # by its own name: what goes through the pipe is known by module
+
+    serve(int(sys.argv[1]))

@@ -20,7 +20,7 @@ from datasets.chapters import unar as unar_module
 from datasets.errors import ChapterUnreadableError, Code, MangahueError, MissingToolError, PageUnreadableError
 from datasets.limits import Limits
 from datasets.storage import open_storage
-from tests.archives import epub, overlapping, packed, rar5, rar5_encrypted, tarred, zipped
+from tests.archives import encrypted_pdf, epub, overlapping, packed, rar5, rar5_encrypted, tarred, zipped
 
 REAL = Path(__file__).resolve().parents[3] / "shared/data/archives"
 PAGES = {"p10.jpg": b"ten" * 400, "p2.jpg": b"two" * 300, "ComicInfo.xml": b"<ComicInfo/>", "sub/p1.png": b"one" * 200}
@@ -139,6 +139,7 @@ def test_what_systems_leave_behind_is_left_out_and_said(tmp_path: Path) -> None:
         ("secret.7z", lambda folder: seven_zip(folder, "a.7z", "-psecret"), Code.PASSWORD),
         ("headers.7z", lambda folder: seven_zip(folder, "a.7z", "-psecret", "-mhe=on"), Code.PASSWORD),
         ("secret.cbz", lambda folder: seven_zip(folder, "a.zip", "-tzip", "-psecret"), Code.PASSWORD),
+        ("secret.pdf", lambda folder: encrypted_pdf(), Code.PASSWORD),
         ("locked.epub", lambda folder: epub({"1.png": b"page"}, drm=True), Code.DRM),
         ("no-container.epub", lambda folder: zipped({"mimetype": b"application/epub+zip", "1.png": b"x"}), Code.BROKEN),
         ("junk.cbr", lambda folder: b"Rar!\x1a\x07\x00 and so on", Code.BROKEN),

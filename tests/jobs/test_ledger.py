@@ -298,3 +298,12 @@ def test_covers() -> None:
     refused = replace(mine, status="quarantined", policy="strict")
     assert ledger.covers(refused, ref, "strict")
     assert not ledger.covers(refused, ref, "lenient")  # what was refused may be taken now
+
+
+def test_a_name_as_long_as_file_systems_take_has_room_for_its_manifest(out: str) -> None:
+    ledger, data = Ledger(out, FINGERPRINT), archive("one")
+    first, second = (manifest_of(data, rel=f"v/{'x' * 250}{n}.cbz") for n in (1, 2))
+    for manifest in (first, second):
+        ledger.commit(manifest)
+    assert ledger.manifests() == {first.rel: first, second.rel: second}
+    assert ledger.manifest(second.rel) == second
