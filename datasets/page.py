@@ -104,8 +104,10 @@ def decode(data: bytes, hint: int | None = None, pixels: int = MAX_PIXELS) -> U8
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except Exception as error:  # decoders of hostile bytes raise whatever comes
-        code = Code.PIXELS if isinstance(error, Image.DecompressionBombError) else Code.NOT_IMAGE
-        raise PageUnreadableError(code, f"{len(data)} bytes: {error}") from error
+        if isinstance(error, Image.DecompressionBombError):
+            raise PageUnreadableError(Code.PIXELS, f"{len(data)} bytes: {error}") from error
+        shown = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "no bytes"
+        raise PageUnreadableError(Code.NOT_IMAGE, f"{shown}, no picture of a format that is known") from error
     if image.width * image.height > pixels:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels; see --max-pixels")
     try:

@@ -170,10 +170,30 @@ def _plain(error: Exception) -> str:
     return str(getattr(error, "msg", error)).strip()
 
 
-class StreamedChapter(Chapter):
-    """A 7z or tar archive. What is no file (links, devices) is left out and said."""
+class ForwardChapter(Chapter):
+    """A chapter whose members are had one after the other, by `_stream`; their tokens are places in it."""
 
     sequential = True
+    _stream: Stream
+
+    def read(self, member: Member) -> bytes:
+        try:
+            return self._stream.read(self.token(member), self.limits.member_bytes)
+        except DamagedError as error:
+            raise unreadable(member, error) from error
+
+    def salvage(self, member: Member) -> bytes:
+        try:
+            return self._stream.read(self.token(member), self.limits.member_bytes)
+        except DamagedError as error:
+            return error.partial
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class StreamedChapter(ForwardChapter):
+    """A 7z or tar archive. What is no file (links, devices) is left out and said."""
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits, kind: str) -> None:
         self._stream = Stream(lambda: storage.open(ref.key), kind)
@@ -208,18 +228,3 @@ class StreamedChapter(Chapter):
         except DamagedError as error:
             if "encrypted" in str(error):
                 raise encrypted() from error
-
-    def read(self, member: Member) -> bytes:
-        try:
-            return self._stream.read(self.token(member), self.limits.member_bytes)
-        except DamagedError as error:
-            raise unreadable(member, error) from error
-
-    def salvage(self, member: Member) -> bytes:
-        try:
-            return self._stream.read(self.token(member), self.limits.member_bytes)
-        except DamagedError as error:
-            return error.partial
-
-    def close(self) -> None:
-        self._stream.close()

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from datasets.archive import ChapterRef
 from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
-from datasets.chapters.streamed import DamagedError, Stream
+from datasets.chapters.streamed import DamagedError, ForwardChapter, Stream
 from datasets.chapters.unar import Unar
 from datasets.errors import ChapterUnreadableError, Code
 from datasets.limits import Limits
@@ -148,10 +148,8 @@ class ZipChapter(Chapter):
         self._opened.close()
 
 
-class CutZipChapter(Chapter):
+class CutZipChapter(ForwardChapter):
     """A ZIP archive whose end, and with it its directory, is missing: what comes before the cut, front to back."""
-
-    sequential = True
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         self._stream = Stream(lambda: storage.open(ref.key), "zip")
@@ -178,18 +176,3 @@ class CutZipChapter(Chapter):
             if total > limits.unpacked_bytes:
                 raise ChapterUnreadableError(Code.LIMIT, "unpacks to more than --max-unpacked-mb")
         self.damage = f"the archive is cut off ({self.why}); {self.whole} whole pages were saved"
-
-    def read(self, member: Member) -> bytes:
-        try:
-            return self._stream.read(self.token(member), self.limits.member_bytes)
-        except DamagedError as error:
-            raise unreadable(member, error) from error
-
-    def salvage(self, member: Member) -> bytes:
-        try:
-            return self._stream.read(self.token(member), self.limits.member_bytes)
-        except DamagedError as error:
-            return error.partial
-
-    def close(self) -> None:
-        self._stream.close()

@@ -17,6 +17,7 @@ from datasets.chapters import Chapter, open_chapter
 from datasets.errors import BadUsageError, ChapterUnreadableError, MangahueError, PageUnreadableError
 from datasets.names import is_image
 from datasets.storage import LocalStorage, open_storage
+from tests.archives import zipped
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -30,14 +31,6 @@ def fill(uri: str, files: Mapping[str, bytes]) -> None:
     storage = open_storage(uri)
     for key, data in files.items():
         storage.put(key, data)
-
-
-def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return out.getvalue()
 
 
 def read(chapter: Chapter, name: str) -> bytes:

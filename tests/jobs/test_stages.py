@@ -28,6 +28,7 @@ from jobs.parts.sandbox import Sandbox
 from jobs.parts.sandbox import sandbox as the_sandbox
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.stretches import STRETCH_MEMBERS, Stretch, Todo, from_row, to_row
+from tests.archives import zipped
 
 FINGERPRINT = "a1" * 32
 SIZE = 32  # of the square the network sees
@@ -68,14 +69,6 @@ def color_page(image_format: str = "PNG") -> bytes:
     rgb = np.empty((56, 40, 3), np.uint8)
     rgb[:28], rgb[28:, :20], rgb[28:, 20:] = (220, 40, 40), (30, 90, 200), (240, 230, 60)
     return saved(rgb, image_format)
-
-
-def zipped(members: Mapping[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return out.getvalue()
 
 
 def members_of(data: bytes) -> dict[str, bytes]:
