@@ -47,7 +47,8 @@ endif
 test-variants: setup ## Every variant through training, a killed worker, a rerun and colouring
 	$(BIN)/python -m pytest tests/end_to_end/test_variants.py $(ARGS)
 
-fuzz: setup ## Colour libraries of mutated chapters, 10,000 in all; ARGS="--chapters 500"
+fuzz: setup ## Mutated archives through the readers, then mutated libraries through the job, 10,000 each; ARGS="--chapters 500"
+	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/datasets/test_chapters.py -k mutated -o timeout=0
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: setup ## Run the benchmarks, into build/bench

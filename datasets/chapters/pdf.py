@@ -22,6 +22,7 @@ _MOST_PIXELS = 40_000_000  # of a page drawn: A4 at 650 dpi; a larger one is dra
 _POINTS = 72  # to an inch
 _COVERS = 0.98  # of its page: that much of it a picture must cover to be the page
 _BITS = 24
+_DAMAGED = (pypdfium2.PdfiumError, ValueError)  # the binding decodes names that may be no UTF-8
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class PdfChapter(Chapter):
             else:
                 scale = _scale(pictures, width, height)
             page.close()
-        except pypdfium2.PdfiumError:
+        except _DAMAGED:
             pass  # `read` tells
         suffix = ".png" if scale else ".jpg"
         return Listed(f"{number + 1:04d}{suffix}", size, _Sheet(number, scale))
@@ -67,7 +68,7 @@ class PdfChapter(Chapter):
                 return bytes(picture.get_data(decode_simple=False))
             image = page.render(scale=sheet.scale).to_pil()
             page.close()
-        except (pypdfium2.PdfiumError, StopIteration, MemoryError) as error:
+        except (*_DAMAGED, StopIteration, MemoryError) as error:
             raise unreadable(member, error) from error
         out = io.BytesIO()
         image.save(out, "PNG", compress_level=1)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import random
 import subprocess
 import zipfile
@@ -317,7 +318,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return made
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "250")), deadline=None)
 @given(data=st.data())
 def test_mutated_archives_are_chapters_or_errors_of_ours(
     seeds: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -16,7 +16,7 @@ import models
 from tests.end_to_end.drive_variants import FIRST, LOOK, THEN
 from tests.ray_cluster import ROOT, RayCluster
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1600)
 LOSS = {  # the loss that tells how near the colours are; those of the adversaries swing
     "cyclegan": "cycle",
     "pix2pix": "l1",
@@ -39,7 +39,7 @@ def driven(cluster: RayCluster, series: Path, tmp_path_factory: pytest.TempPathF
     command += [str(series / "ink/ch03.cbz"), str(folder), *models.VARIANTS]
     ended = subprocess.run(
         command, cwd=ROOT, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=840,
+        timeout=1500,
     )  # fmt: skip
     (folder / "driver.log").write_text(ended.stdout)
     return folder
