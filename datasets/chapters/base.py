@@ -54,6 +54,12 @@ class Directory:
     warnings: list[str] = field(default_factory=list)
     damage: str = ""
 
+    @property
+    def pages(self) -> list[Member]:
+        """The pages in reading order."""
+        pages = [(member.index, member) for member in self.members if member.index is not None]
+        return [member for _, member in sorted(pages, key=lambda pair: pair[0])]
+
 
 class Chapter(ABC):
     """A chapter that is open for reading."""
@@ -125,8 +131,7 @@ class Chapter(ABC):
     @property
     def pages(self) -> list[Member]:
         """The pages in reading order."""
-        pages = [(member.index, member) for member in self.members if member.index is not None]
-        return [member for _, member in sorted(pages, key=lambda pair: pair[0])]
+        return self.directory().pages
 
     def token(self, member: Member) -> Any:
         return self._tokens[member.place]

@@ -5,6 +5,7 @@ the middle of some archives, and misreads others. What it can't do is asked of u
 """
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import rarfile
@@ -19,55 +20,16 @@ from datasets.storage import Storage
 
 
 class RarChapter(Chapter):
+    """A RAR archive in one part. What is no file (links) is left out and said; a copy of a page is that page again."""
+
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits, kind: str) -> None:
         """kind: libarchive's name of the version, rar or rar5."""
         self._stream = Stream(lambda: storage.open(ref.key), kind)
         self._unar = Unar(storage, ref, limits.seconds)
-        try:
-            with storage.open(ref.key) as file, rarfile.RarFile(file, part_only=True) as archive:
-                infos: list[Any] = archive.infolist()
-                needs_password = archive.needs_password()
-                solid = archive.is_solid()
-                main = archive._file_parser._main  # rarfile tells nowhere else whether it found one, or a volume
-                is_part = any(_split(info) for info in infos) or _is_volume(main)
-        except rarfile.PasswordRequired as error:
-            raise encrypted() from error
-        except rarfile.NeedFirstVolume as error:
-            raise _volume() from error
-        except (rarfile.Error, ValueError, OSError, IndexError, KeyError, TypeError, AttributeError) as error:
-            # rarfile's parser meets damaged headers with whatever comes
-            raise ChapterUnreadableError(Code.BROKEN, f"not a whole RAR archive: {error}") from error
-        if needs_password:
-            raise encrypted()
-        if main is None:
-            raise ChapterUnreadableError(Code.BROKEN, "not a whole RAR archive: it has no header that can be read")
-        if is_part:
-            raise _volume()
+        infos, self.sequential = _headers(storage, ref)
         special: list[str] = []
-        tokens: list[Listed] = []
-        seen: dict[str, int] = {}
-        places = {info.filename: place for place, info in reversed(list(enumerate(infos)))}
-        for place, info in enumerate(infos):
-            if info.is_dir():
-                continue
-            occurrence = seen.get(info.filename, 0)
-            seen[info.filename] = occurrence + 1
-            token = (place, info.filename, occurrence, info.CRC)
-            size = info.file_size
-            if info.file_redir is not None:
-                kind, _, target = info.file_redir
-                original = infos[places[target]] if target in places else None
-                if kind != rarfile.RAR5_XREDIR_FILE_COPY or original is None:
-                    special.append(info.filename)
-                    continue
-                token, size = (places[target], target, 0, original.CRC), original.file_size  # one page, kept once
-            elif not info.is_file():
-                special.append(info.filename)
-                continue
-            tokens.append(Listed(info.filename, size, token))
-        super().__init__(tokens, limits, ref.size)
+        super().__init__(_listed(infos, special), limits, ref.size)
         self.warn("left out, as no files", special)
-        self.sequential = solid
 
     def read(self, member: Member) -> bytes:
         place, name, occurrence, crc = self.token(member)
@@ -94,6 +56,47 @@ class RarChapter(Chapter):
         self._unar.close()
 
 
+def _headers(storage: Storage, ref: ChapterRef) -> tuple[list[Any], bool]:
+    """What rarfile knows of each member, and whether the archive is solid. Raises BROKEN, PASSWORD, VOLUME."""
+    try:
+        with storage.open(ref.key) as file, rarfile.RarFile(file, part_only=True) as archive:
+            infos: list[Any] = archive.infolist()
+            main = archive._file_parser._main  # rarfile tells nowhere else whether it found one, or a volume
+            if archive.needs_password():
+                raise encrypted()
+            if main is None:
+                raise _broken("it has no header that can be read")
+            if any(_split(info) for info in infos) or _is_volume(main):
+                raise _volume()
+            return infos, archive.is_solid()
+    except rarfile.PasswordRequired as error:
+        raise encrypted() from error
+    except rarfile.NeedFirstVolume as error:
+        raise _volume() from error
+    except (rarfile.Error, ValueError, OSError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(error) from error  # its parser meets damaged headers with whatever comes
+
+
+def _listed(infos: list[Any], special: list[str]) -> Iterator[Listed]:
+    """The files, each with its place, name, number among those of its name, and CRC; others go to `special`."""
+    seen: dict[str, int] = {}
+    places = {info.filename: place for place, info in reversed(list(enumerate(infos)))}
+    for place, info in enumerate(infos):
+        occurrence = seen.get(info.filename, 0)
+        seen[info.filename] = occurrence + 1
+        if info.is_dir():
+            continue
+        if info.file_redir is None and info.is_file():
+            yield Listed(info.filename, info.file_size, (place, info.filename, occurrence, info.CRC))
+            continue
+        kind, _, target = info.file_redir or (None, None, None)
+        if kind == rarfile.RAR5_XREDIR_FILE_COPY and target in places:
+            original = infos[places[target]]
+            yield Listed(info.filename, original.file_size, (places[target], target, 0, original.CRC))
+        else:
+            special.append(info.filename)
+
+
 def _split(info: Any) -> bool:
     """Whether a member goes on in another volume, or began in one."""
     if isinstance(info, rarfile.Rar3Info):
@@ -106,6 +109,10 @@ def _is_volume(main: Any) -> bool:
     if hasattr(main, "main_flags"):
         return bool(main.main_flags & rarfile.RAR5_MAIN_FLAG_ISVOL)
     return main is not None and bool(main.flags & rarfile.RAR_MAIN_VOLUME)
+
+
+def _broken(why: object) -> ChapterUnreadableError:
+    return ChapterUnreadableError(Code.BROKEN, f"not a whole RAR archive: {why}")
 
 
 def _volume() -> ChapterUnreadableError:

@@ -72,7 +72,8 @@ class Seen:
     why: str = ""
 
 
-_open: dict[tuple[ChapterRef, Policy], Chapter] = {}  # the last one: its members come one after the other
+_open: dict[tuple[ChapterRef, Policy], Chapter] = {}  # the last ones: members come one after the other
+_MOST_OPEN = 2  # two editions are read side by side
 
 
 def look_inside(ref: ChapterRef, policy: Policy) -> Directory:
@@ -91,9 +92,8 @@ def fetch(ref: ChapterRef, policy: Policy, member: Member) -> Fetched:
 
 def _chapter(ref: ChapterRef, policy: Policy) -> Chapter:
     if (ref, policy) not in _open:
-        for chapter in _open.values():
-            chapter.close()
-        _open.clear()
+        while len(_open) >= _MOST_OPEN:
+            _open.pop(next(iter(_open))).close()
         _open[ref, policy] = open_chapter(ref, policy.limits, salvage=policy.salvage)
     return _open[ref, policy]
 

@@ -13,20 +13,25 @@ import cv2
 import numpy as np
 import ray.data
 
-from datasets.chapters import Chapter, Member, open_chapter
-from datasets.errors import BadUsageError, ChapterUnreadableError, PageUnreadableError, StorageError
+from datasets.chapters import Member
+from datasets.errors import BadUsageError, MangahueError
+from datasets.limits import SLOW
 from datasets.page import Page, decode
 from datasets.shards import CARD, SHARD_BYTES, Shard, write_shards
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, to_lab
+from jobs.parts import handling
 from jobs.parts.options import as_settings
 from jobs.parts.outcome import Exit, as_json
 from jobs.parts.pairing import ChapterPlan, find_editions, held_out, pair_editions, pair_pages
 from jobs.parts.progress import Meter
+from jobs.parts.sandbox import sandbox
 
 log = logging.getLogger("mangahue")
 _LEAST_GROUP = 16 * 2**20
 _SPLITS = ("train", "holdout")
+_POLICY = handling.Policy()
+_SLOW = SLOW * _POLICY.limits.seconds
 
 
 @dataclass
@@ -136,15 +141,14 @@ def _ingest_group(batch: dict[str, np.ndarray], *, groups: Any, out: str) -> dic
 
 def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
     """The readable pages of a chapter as rows; what can not be read goes to `written.failures` with its path."""
-    opened: dict[str, Chapter] = {}
     members: dict[str, list[Member]] = {"color": [], "gray": []}
     for side, edition in (("color", chapter.color), ("gray", chapter.gray)):
         if edition is None:
             continue
         try:
-            opened[side] = open_chapter(edition.ref)
-            members[side] = edition.pages(opened[side])
-        except (ChapterUnreadableError, StorageError) as error:
+            directory = sandbox().call(handling.look_inside, edition.ref, _POLICY, seconds=_SLOW)
+            members[side] = edition.pages(directory)
+        except MangahueError as error:
             _note(written, edition.ref.uri, error)
     for index, (color, gray) in enumerate(pair_pages(members["color"], members["gray"])):
         picture: dict[str, bytes | None] = {"color": None, "gray": None}
@@ -153,10 +157,12 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
             if member is None or edition is None:
                 continue
             try:
-                data = opened[side].read(member)
-                pixels[side] = decode(data)
-                picture[side] = data
-            except (PageUnreadableError, StorageError) as error:
+                fetched = sandbox().call(handling.fetch, edition.ref, _POLICY, member, seconds=_SLOW)
+                if fetched.error is not None:
+                    raise fetched.error
+                pixels[side] = sandbox().call(decode, fetched.data, seconds=_POLICY.limits.seconds)
+                picture[side] = fetched.data
+            except MangahueError as error:
                 _note(written, f"{edition.ref.uri}/{member.name}", error)
         if pixels:
             member, edition = (color, chapter.color) if picture["color"] else (gray, chapter.gray)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from datasets.archive import ChapterRef, chapter_and_page, find_chapters, plain
-from datasets.chapters import Chapter, Member, open_chapter
+from datasets.chapters import Chapter, Directory, Member, open_chapter
 from datasets.errors import BadUsageError
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Edition:
             path = path.with_name(self.ref.name)
         return str(path / self.only if self.only else path)
 
-    def pages(self, chapter: Chapter) -> list[Member]:
+    def pages(self, chapter: Chapter | Directory) -> list[Member]:
         """Its pages in reading order."""
         pages = chapter.pages
         if self.only is None:
