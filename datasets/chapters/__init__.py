@@ -20,7 +20,7 @@ from datasets.storage import Storage, open_storage
 __all__ = ["Chapter", "Directory", "Member", "open_chapter"]
 
 _OPENERS: dict[str, Callable[[Storage, ChapterRef, Limits], Chapter]] = {
-    "ZIP": ZipChapter,
+    "ZIP": lambda storage, ref, limits: _zip(storage, ref, limits),
     "EPUB": EpubChapter,
     "RAR4": lambda storage, ref, limits: RarChapter(storage, ref, limits, "rar"),
     "RAR5": lambda storage, ref, limits: RarChapter(storage, ref, limits, "rar5"),
@@ -63,6 +63,15 @@ def open_chapter(ref: ChapterRef, limits: Limits | None = None, *, salvage: bool
     if not found.startswith(expected):
         chapter.warnings.append(f"named {suffix_of(ref.key)}, and is {found}: read as what it is")
     return chapter
+
+
+def _zip(storage: Storage, ref: ChapterRef, limits: Limits) -> Chapter:
+    try:
+        return ZipChapter(storage, ref, limits)
+    except ChapterUnreadableError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):  # names that are not the UTF-8 they say
+            return StreamedChapter(storage, ref, limits, "zip")
+        raise
 
 
 def _format_of(head: bytes, suffix: str) -> str:

@@ -100,7 +100,7 @@ class Stream:
             self._manager = manager
             for place, entry in enumerate(reader):
                 name = entry.pathname
-                text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name or ""
+                text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name or ""
                 yield Found(place, text, entry.size, _special(entry)), entry
         except libarchive.exception.ArchiveError as error:
             self._check_storage()

@@ -20,6 +20,7 @@ from datasets.chapters import Chapter, open_chapter
 from datasets.chapters import unar as unar_module
 from datasets.errors import ChapterUnreadableError, Code, MangahueError, MissingToolError, PageUnreadableError
 from datasets.limits import Limits
+from datasets.names import safe_name
 from datasets.storage import open_storage
 from tests.archives import encrypted_pdf, epub, overlapping, packed, rar5, rar5_encrypted, tarred, zipped
 
@@ -125,6 +126,18 @@ def test_what_systems_leave_behind_is_left_out_and_said(tmp_path: Path) -> None:
     chapter = opened(tmp_path, "ep.cbz", zipped({"1.jpg": b"page", **dict.fromkeys(junk, b"junk")}))
     assert list(content(chapter)) == ["1.jpg"]
     assert all(name in chapter.warnings[0] for name in junk)
+
+
+@pytest.mark.parametrize("says_utf8", [True, False])
+def test_names_that_are_no_utf_8(tmp_path: Path, says_utf8: bool) -> None:
+    data = zipped({"ä1.jpg": b"first", "2.jpg": b"second"}, zipfile.ZIP_STORED)  # the one name is marked as UTF-8
+    data = data.replace("ä1.jpg".encode(), b"\xff\xfe1.jpg")
+    if not says_utf8:
+        data = data.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x08", b"PK\x01\x02\x14\x03\x14\x00\x00\x00")
+        data = data.replace(b"PK\x03\x04\x14\x00\x00\x08", b"PK\x03\x04\x14\x00\x00\x00")
+    chapter = opened(tmp_path, "ep.cbz", data)
+    assert sorted(content(chapter).values()) == [b"first", b"second"]
+    assert [safe_name(member.name) for member in chapter.members] == [member.name for member in chapter.members]
 
 
 # Bad chapters.
