@@ -15,6 +15,7 @@ import pyarrow as pa
 from PIL import Image, ImageCms, ImageOps
 
 from datasets.errors import Code, PageUnreadableError
+from datasets.limits import Limits
 from imaging.color import U8, gray_of_equal_lightness, luma
 
 GrayFrom = Literal["lightness", "luma"]
@@ -22,7 +23,6 @@ ImageFormat = Literal["jpeg", "png", "webp"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 SUFFIX_OF: dict[str, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
-MAX_PIXELS = 178_956_970  # where Pillow itself refuses; a 600 dpi newspaper page has 55 million
 _LONGEST = {"jpeg": 65_500, "webp": 16_383}  # pixels of a side: libjpeg's and WebP's own limits
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # Pillow knows stranger ones, EPS too
 
@@ -94,7 +94,7 @@ def frames(data: bytes) -> int:
         return 1
 
 
-def decode(data: bytes, hint: int | None = None, pixels: int = MAX_PIXELS) -> U8:
+def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) -> U8:
     """Encoded picture to (H, W, 3) uint8 sRGB.
 
     EXIF rotation is applied, an ICC profile converted to sRGB, 16 bits scaled, alpha laid over white. With `hint` a

@@ -14,7 +14,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
 
-from datasets import page as page_module
 from datasets.errors import PageUnreadableError
 from datasets.page import Page, decode, encode
 
@@ -285,10 +284,17 @@ def mutated(draw: Callable[..., Any]) -> bytes:
 @given(st.one_of(st.binary(max_size=300), mutated(), mutated(), mutated()), st.sampled_from([None, None, 1, 16]))
 def test_any_bytes_are_a_picture_or_an_error_of_ours(data: bytes, hint: int | None) -> None:
     with pytest.MonkeyPatch.context() as patch:  # a header changed to 10,000 x 10,000 need not be tried
-        patch.setattr(page_module, "MAX_PIXELS", 1_000_000)
         patch.setattr(Image, "MAX_IMAGE_PIXELS", 500_000)
         with suppress(PageUnreadableError):
-            got = decode(data, hint)
+            got = decode(data, hint, pixels=1_000_000)
             assert got.dtype == np.uint8
             assert got.ndim == 3
             assert got.shape[2] == 3
+
+
+def test_a_page_over_the_limit_given_is_refused() -> None:
+    page = saved(Image.new("L", (16, 10)), "PNG")
+    assert decode(page, pixels=160).shape == (10, 16, 3)
+    with pytest.raises(PageUnreadableError, match="16 x 10 pixels; see --max-pixels") as caught:
+        decode(page, pixels=159)
+    assert caught.value.code == "PIXELS"
