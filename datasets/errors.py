@@ -19,6 +19,10 @@ class StorageError(MangahueError):
     """A read or a write that storage refused or never answered."""
 
 
+class UnreachableError(StorageError):
+    """Storage did not answer, or said that it is too busy: later it may."""
+
+
 class ObjectNotFoundError(StorageError):
     """No such object, bucket or folder."""
 
@@ -52,9 +56,18 @@ class Code(StrEnum):
     TRUNCATED = "TRUNCATED"
     PIXELS = "PIXELS"
     FORMAT = "FORMAT"
+    MEMORY = "MEMORY"
     # Either.
     CRASHED = "CRASHED"
     TIMEOUT = "TIMEOUT"
+    # Of a chapter that failed: the run ended before it was done.
+    STOPPED = "STOPPED"
+    # What was published, as verify.py finds it.
+    GONE = "GONE"
+    SIZE = "SIZE"
+    ALTERED = "ALTERED"
+    SWAPPED = "SWAPPED"
+    MANIFEST = "MANIFEST"
 
 
 class CodedError(MangahueError):

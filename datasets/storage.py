@@ -5,22 +5,26 @@ exactly one wins. The S3 kind is in datasets/storage_s3.py; an address says whic
 """
 
 import errno
+import hashlib
 import io
 import os
+import platform
 import re
 import shutil
 import stat
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
+import psutil
 import pyarrow.fs
 
 from datasets.errors import AccessDeniedError, BadUsageError, ObjectExistsError, ObjectNotFoundError, StorageError
@@ -114,8 +118,12 @@ class Storage(ABC):
         """Remove the object; no error if there is none."""
 
     @abstractmethod
-    def abort_stale_uploads(self, older_than: timedelta) -> int:
-        """Remove what killed writers left below the root: uploads begun longer ago than this. Returns how many."""
+    def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:
+        """Remove what killed writers left below the root. Returns how many uploads that were.
+
+        Those are uploads begun longer ago than this; on S3 also those to a key of `finished`, on disk also those of
+        processes of this machine that are no more.
+        """
 
     @abstractmethod
     def child(self, prefix: str) -> "Storage":
@@ -282,7 +290,7 @@ class LocalStorage(Storage):
         content_type: str | None = None,
     ) -> Entry:
         path = self._path(key)
-        temp = path.with_name(TEMP_PREFIX + uuid.uuid4().hex)
+        temp = path.with_name(f"{_temp_home()}{os.getpid()}-{uuid.uuid4().hex}")
         with _os_errors(path), open_source(data) as (source, _):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -312,10 +320,11 @@ class LocalStorage(Storage):
             if not path.is_dir():
                 path.unlink()
 
-    def abort_stale_uploads(self, older_than: timedelta) -> int:
+    def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:
         limit, removed = time.time() - older_than.total_seconds(), 0
         for key, status in self._walk(self.root, "", "", ()):
-            if key.rpartition("/")[2].startswith(TEMP_PREFIX) and status.st_mtime <= limit:
+            name = key.rpartition("/")[2]
+            if name.startswith(TEMP_PREFIX) and (status.st_mtime <= limit or _is_orphan(name)):
                 with _os_errors(self.root / key), suppress(FileNotFoundError):
                     (self.root / key).unlink()
                     removed += 1
@@ -361,6 +370,20 @@ class LocalStorage(Storage):
 
 def _local_entry(key: str, status: os.stat_result) -> Entry:
     return Entry(key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+@cache
+def _temp_home() -> str:
+    """How names of this machine's temporary files begin: folders may be shared with other machines."""
+    return f"{TEMP_PREFIX}{hashlib.sha256(platform.node().encode()).hexdigest()[:12]}-"
+
+
+def _is_orphan(temp: str) -> bool:
+    """Whether a temporary file is one of this machine whose process is gone."""
+    if not temp.startswith(_temp_home()):
+        return False
+    writer = temp.removeprefix(_temp_home()).partition("-")[0]
+    return writer.isdigit() and not psutil.pid_exists(int(writer))
 
 
 def _link(temp: Path, path: Path) -> None:

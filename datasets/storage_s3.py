@@ -3,12 +3,15 @@
 Endpoint, credentials and region come from the usual AWS variables and files; AWS_ENDPOINT_URL_S3 names another server.
 
 A call is tried six times at most (AWS_MAX_ATTEMPTS changes that) by botocore's standard mode: exponential backoff with
-full jitter, which rides out a second or two of lost connections and 5xx, half a minute of throttling. Conflicts between
-writers and answers that break off in the middle, which botocore leaves to its caller, are tried again here likewise.
+full jitter, which rides out a second or two of lost connections and 5xx, half a minute of throttling. A server that is
+away for longer is asked again for two minutes (not with AWS_MAX_ATTEMPTS set). Conflicts between writers and answers
+that break off in the middle or hardly flow, which botocore leaves to its caller, are tried again here likewise.
 """
 
 import errno
 import io
+import itertools
+import logging
 import math
 import os
 import random
@@ -17,11 +20,12 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 import boto3
@@ -29,12 +33,19 @@ import pyarrow.fs
 from botocore import exceptions as aws
 from botocore.config import Config
 
-from datasets.errors import AccessDeniedError, BadUsageError, ObjectExistsError, ObjectNotFoundError, StorageError
+from datasets.errors import (
+    AccessDeniedError,
+    BadUsageError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageError,
+    UnreachableError,
+)
 from datasets.storage import TEMP_PREFIX, Entry, Storage, check_key, check_prefix, check_range, open_source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 MIB = 1 << 20
 MULTIPART_ABOVE = 64 * MIB
@@ -45,7 +56,11 @@ BLOCK_BYTES = MIB  # an open object is read by blocks, eight of them kept
 CACHED_BLOCKS = 8
 ATTEMPTS = 6
 CONNECT_SECONDS = 10
-READ_SECONDS = 60
+READ_SECONDS = 30  # without a byte
+PATIENCE = 120.0  # seconds for which a server that is away is asked again
+STALL_SECONDS = 20.0  # an answer may take so long, and longer by its size
+STALL_RATE = 100_000  # bytes a second
+STALLS = 3  # answers that hardly flow, before the read fails
 TOKEN_KEY = "put-token"  # metadata by which a put knows its own object again
 
 _CLIENTS: "dict[object, S3Client]" = {}  # by the environment's AWS variables: making one takes 0.2 s
@@ -62,7 +77,35 @@ _CREDENTIAL_ERRORS = (
     aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError, aws.TokenRetrievalError,
     aws.SSOError, aws.ProfileNotFound,
 )  # fmt: skip
+_BUSY_CODES = {
+    "InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "500", "502", "503", "504",
+}  # fmt: skip
 _BODY_ERRORS = (aws.ReadTimeoutError, aws.ResponseStreamingError, aws.IncompleteReadError, aws.FlexibleChecksumError)
+
+
+log = logging.getLogger("mangahue")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _patient(method: "Callable[Concatenate[S3Storage, P], T]") -> "Callable[Concatenate[S3Storage, P], T]":
+    """Ask again, for PATIENCE, while the server is away or too busy; pauses grow to 10 s and are drawn by chance."""
+
+    @wraps(method)
+    def ask(self: "S3Storage", *arguments: P.args, **options: P.kwargs) -> T:
+        deadline = time.monotonic() + (0 if "AWS_MAX_ATTEMPTS" in os.environ else PATIENCE)
+        for attempt in itertools.count():
+            try:
+                return method(self, *arguments, **options)
+            except UnreachableError as error:
+                pause = random.uniform(0.5, min(10.0, 2.0**attempt))
+                if time.monotonic() + pause > deadline:
+                    raise
+                log.warning("%s; asking again", error)
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    return ask
 
 
 class S3Storage(Storage):
@@ -89,14 +132,22 @@ class S3Storage(Storage):
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         check_prefix(prefix)
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._root + prefix)
+        more: dict[str, Any] = {}
+        while True:
+            page = self._list_page(prefix, more)
+            for item in page.get("Contents", []):
+                key = item["Key"][len(self._root) :]
+                name = key.rpartition("/")[2]  # '' for the empty objects that consoles leave as folders
+                if name and not name.startswith(TEMP_PREFIX):
+                    yield Entry(key, item["Size"], item["ETag"].strip('"'))
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    @_patient
+    def _list_page(self, prefix: str, more: dict[str, Any]) -> "ListObjectsV2OutputTypeDef":
         with self._errors(prefix):
-            for page in pages:
-                for item in page.get("Contents", []):
-                    key = item["Key"][len(self._root) :]
-                    name = key.rpartition("/")[2]  # '' for the empty objects that consoles leave as folders
-                    if name and not name.startswith(TEMP_PREFIX):
-                        yield Entry(key, item["Size"], item["ETag"].strip('"'))
+            return self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._root + prefix, **more)
 
     def stat(self, key: str) -> Entry | None:
         try:
@@ -135,11 +186,14 @@ class S3Storage(Storage):
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> Entry:
-        target: dict[str, Any] = {"Bucket": self.bucket, "Key": self._key(key)}
-        token = uuid.uuid4().hex
-        described: dict[str, Any] = {"Metadata": {**(metadata or {}), TOKEN_KEY: token}}
+        described: dict[str, Any] = {"Metadata": {**(metadata or {}), TOKEN_KEY: uuid.uuid4().hex}}
         if content_type is not None:
             described["ContentType"] = content_type
+        return self._put(key, data, described, if_absent)
+
+    @_patient
+    def _put(self, key: str, data: bytes | Path, described: dict[str, Any], if_absent: bool) -> Entry:
+        target: dict[str, Any] = {"Bucket": self.bucket, "Key": self._key(key)}
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
         with self._errors(key), open_source(data) as (source, size):
             for attempt in range(ATTEMPTS):
@@ -152,7 +206,7 @@ class S3Storage(Storage):
                     return Entry(key, size, version.strip('"'))
                 except aws.ClientError as error:
                     code = _code(error)
-                    if code in _LOST_CODES and (ours := self._ours(key, token, metadata or {})):
+                    if code in _LOST_CODES and (ours := self._ours(key, described["Metadata"])):
                         return ours  # our own first try had won, and its answer was lost on the way
                     if if_absent and code in _CONDITION_CODES:
                         raise ObjectExistsError(
@@ -163,17 +217,22 @@ class S3Storage(Storage):
                     _back_off(attempt)
         raise AssertionError("unreachable")
 
+    @_patient
     def delete(self, key: str) -> None:
         target = self._key(key)
         with self._errors(key):
             self.client.delete_object(Bucket=self.bucket, Key=target)
 
-    def abort_stale_uploads(self, older_than: timedelta) -> int:
+    @_patient
+    def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:
+        ended = {self._root + key for key in finished}
         limit, aborted = datetime.now(UTC) - older_than, 0
         pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self._root)
         with self._errors():
-            stale = [upload for page in pages for upload in page.get("Uploads", []) if upload["Initiated"] <= limit]
-            for upload in stale:
+            uploads = [upload for page in pages for upload in page.get("Uploads", [])]
+            for upload in uploads:
+                if upload["Initiated"] > limit and upload["Key"] not in ended:
+                    continue
                 try:
                     self.client.abort_multipart_upload(
                         Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
@@ -192,7 +251,7 @@ class S3Storage(Storage):
         own_server = not re.search(r"\.amazonaws\.com(\.cn)?$", endpoint.hostname or "")
         where = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if own_server else {}
         files = pyarrow.fs.S3FileSystem(
-            region=meta.region_name, connect_timeout=CONNECT_SECONDS, request_timeout=READ_SECONDS, **where
+            region=meta.region_name, connect_timeout=CONNECT_SECONDS, request_timeout=2 * READ_SECONDS, **where
         )
         return files, self.uri.removeprefix("s3://")
 
@@ -211,11 +270,13 @@ class S3Storage(Storage):
     def _errors(self, key: str = "") -> AbstractContextManager[None]:
         return _s3_errors(self, f"{self.uri}/{key}" if key else self.uri)
 
+    @_patient
     def _head(self, key: str) -> "HeadObjectOutputTypeDef":
         target = self._key(key)
         with self._errors(key):
             return self.client.head_object(Bucket=self.bucket, Key=target)
 
+    @_patient
     def _require_bucket(self) -> None:
         if self._bucket_seen:
             return
@@ -228,20 +289,21 @@ class S3Storage(Storage):
                 raise
         self._bucket_seen = True
 
+    @_patient
     def _fetch(self, key: str, **options: Any) -> bytes:
         target = self._key(key)
         with self._errors(key):
-            for attempt in range(ATTEMPTS):
+            for attempt in range(STALLS):
                 try:
-                    body = self.client.get_object(Bucket=self.bucket, Key=target, **options)["Body"]
+                    answer = self.client.get_object(Bucket=self.bucket, Key=target, **options)
                 except aws.ClientError as error:
                     if _code(error) in ("InvalidRange", "416"):
                         return b""  # it starts beyond the end
                     raise
                 try:
-                    return body.read()
+                    return _read_in_time(answer)
                 except _BODY_ERRORS:
-                    if attempt == ATTEMPTS - 1:
+                    if attempt == STALLS - 1:
                         raise
                     _back_off(attempt)
         raise AssertionError("unreachable")
@@ -273,14 +335,14 @@ class S3Storage(Storage):
             raise
         return done["ETag"]
 
-    def _ours(self, key: str, token: str, metadata: Mapping[str, str]) -> Entry | None:
+    def _ours(self, key: str, metadata: Mapping[str, str]) -> Entry | None:
         """The object at `key` if it is the one that this very put wrote."""
         try:
             head = self._head(key)
         except ObjectNotFoundError:
             return None
         kept = head["Metadata"]
-        if kept.get(TOKEN_KEY) != token or kept.get("sha256") != metadata.get("sha256"):
+        if kept.get(TOKEN_KEY) != metadata[TOKEN_KEY] or kept.get("sha256") != metadata.get("sha256"):
             return None
         return Entry(key, head["ContentLength"], head["ETag"].strip('"'))
 
@@ -357,6 +419,18 @@ def _make_client() -> "S3Client":
         raise BadUsageError("AWS_ENDPOINT_URL_S3 is no URL: write it as http://host:port") from error
 
 
+def _read_in_time(answer: "GetObjectOutputTypeDef") -> bytes:
+    """The whole body; one that hardly flows, which no timeout between two bytes ends, is cut off."""
+    raw: Any = answer["Body"]._raw_stream  # type: ignore[attr-defined]  # urllib3's, whose shutdown() another thread may call
+    timer = threading.Timer(STALL_SECONDS + answer["ContentLength"] / STALL_RATE, raw.shutdown)
+    timer.daemon = True
+    timer.start()
+    try:
+        return answer["Body"].read()
+    finally:
+        timer.cancel()
+
+
 def _back_off(attempt: int) -> None:
     time.sleep(random.uniform(0, min(20.0, 0.1 * 2**attempt)))
 
@@ -388,7 +462,7 @@ def _s3_errors(storage: S3Storage, uri: str) -> Iterator[None]:
     except (aws.ParamValidationError, aws.InvalidRegionError) as error:
         raise BadUsageError(f"{uri}: {error}") from error
     except (aws.ConnectionError, aws.HTTPClientError) as error:
-        raise StorageError(
+        raise UnreachableError(
             f"{uri}: no answer from {_endpoint(storage)} ({type(error).__name__}); "
             "see that it is up, and that AWS_ENDPOINT_URL_S3 is right"
         ) from error
@@ -419,4 +493,5 @@ def _explained(error: aws.ClientError, storage: S3Storage, uri: str) -> StorageE
     if code in _CONDITION_CODES:
         return StorageError(f"{uri}: the object was replaced while it was read; read it again")
     message = error.response.get("Error", {}).get("Message", "")
-    return StorageError(f"{uri}: {error.operation_name} failed at {_endpoint(storage)}: {code} {_clean(message)}")
+    kind = UnreachableError if code in _BUSY_CODES else StorageError
+    return kind(f"{uri}: {error.operation_name} failed at {_endpoint(storage)}: {code} {_clean(message)}")

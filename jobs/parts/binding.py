@@ -9,12 +9,13 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
 from datasets.comicinfo import COMIC_INFO, mark_colored
-from datasets.errors import Code, MangahueError
+from datasets.errors import Code, MangahueError, ObjectExistsError
 from datasets.limits import SLOW
 from jobs.parts import handling
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
@@ -22,6 +23,7 @@ from jobs.parts.sandbox import sandbox
 from jobs.parts.stretches import Stretch, Todo, Work
 
 Pictures = list[tuple[str, bytes]]
+_PIECE_MANIFEST = "manifest.json"  # first in a piece; a member of a chapter may have the same name
 
 
 def bind(stretch: Stretch, ledger: Ledger, data: Sequence[bytes]) -> None:
@@ -188,45 +190,57 @@ def _pieces(todo: Todo, ledger: Ledger) -> str:
 
 
 def pieces_aside(todo: Todo, ledger: Ledger) -> set[int]:
-    """Numbers of the stretches that an earlier run has finished."""
-    entries = ledger.storage.list(f"{_pieces(todo, ledger)}/")
-    return {int(Path(entry.key).stem) for entry in entries if entry.key.endswith(".json")}
+    """Numbers of the stretches that are finished already, by an earlier run or by another one at work now."""
+    return {int(Path(entry.key).stem) for entry in ledger.storage.list(f"{_pieces(todo, ledger)}/")}
 
 
 def _put_aside(stretch: Stretch, ledger: Ledger, manifest: Manifest, pictures: Pictures) -> None:
-    """Pictures first, the piece's own manifest after them: with it the piece is whole."""
-    key = f"{_pieces(stretch.todo, ledger)}/{stretch.number:06d}"
-    packed = write_zip(pictures)
+    """One object a piece, its manifest before its pictures. The first writer's stays: pieces never change."""
+    packed = write_zip([(_PIECE_MANIFEST, as_text(manifest).encode()), *pictures])
     assert packed is not None
-    ledger.storage.put(f"{key}.zip", packed)
-    ledger.storage.put(f"{key}.json", as_text(manifest).encode())
+    with suppress(ObjectExistsError):
+        ledger.storage.put(f"{_pieces(stretch.todo, ledger)}/{stretch.number:06d}.zip", packed, if_absent=True)
 
 
 def assemble(todo: Todo, of: int, ledger: Ledger) -> Manifest:
     """Publish a chapter from its `of` pieces, one in memory at a time; then take the pieces away.
 
-    What another run of this task has published already, it returns.
+    What another run has published already, this task's own or another job's, it returns.
     """
-    home = _pieces(todo, ledger)
+    keys = [f"{_pieces(todo, ledger)}/{number:06d}.zip" for number in range(of)]
+    try:
+        manifest = done_already(todo, ledger) or _assemble(todo, ledger, keys)
+        for key in keys:
+            ledger.storage.delete(key)
+        return manifest
+    except (MangahueError, OSError) as error:  # OSError: no room for the archive on this node
+        # The run that published it takes the pieces away, under our hands.
+        return done_already(todo, ledger) or failed(todo, ledger, error)
+
+
+def done_already(todo: Todo, ledger: Ledger) -> Manifest | None:
+    """The manifest of a chapter that was done since this job was planned."""
     try:
         published = ledger.manifest(todo.ref.rel)
-        if published is not None and ledger.covers(published, todo.ref, todo.policy.digest()):
-            return published
-        keys = [f"{home}/{number:06d}" for number in range(of)]
-        parts = [Manifest.from_json(ledger.storage.read(f"{key}.json")) for key in keys]
-        manifest = replace(
-            parts[0],
-            status="partial" if any(part.status == "partial" for part in parts) else "done",
-            pages=[page for part in parts for page in part.pages],
-            seconds=sum(part.seconds for part in parts),
-        )
-        manifest = _not_to_be_published(todo, ledger, manifest) or _assembled(todo, ledger, manifest, keys)
-        for key in keys:
-            ledger.storage.delete(f"{key}.json")
-            ledger.storage.delete(f"{key}.zip")
-        return manifest
-    except MangahueError as error:
-        return failed(todo, ledger, error)
+    except MangahueError:
+        return None
+    return published if ledger.covers(published, todo.ref, todo.policy.digest()) else None
+
+
+def _assemble(todo: Todo, ledger: Ledger, keys: list[str]) -> Manifest:
+    parts = [_manifest_of_piece(ledger, key) for key in keys]
+    manifest = replace(
+        parts[0],
+        status="partial" if any(part.status == "partial" for part in parts) else "done",
+        pages=[page for part in parts for page in part.pages],
+        seconds=sum(part.seconds for part in parts),
+    )
+    return _not_to_be_published(todo, ledger, manifest) or _assembled(todo, ledger, manifest, keys)
+
+
+def _manifest_of_piece(ledger: Ledger, key: str) -> Manifest:
+    with ledger.storage.open(key) as file, zipfile.ZipFile(file) as piece:
+        return Manifest.from_json(piece.read(piece.infolist()[0]))
 
 
 def _assembled(todo: Todo, ledger: Ledger, manifest: Manifest, keys: list[str]) -> Manifest:
@@ -252,6 +266,6 @@ def _assembled(todo: Todo, ledger: Ledger, manifest: Manifest, keys: list[str]) 
 
 def _members(ledger: Ledger, keys: list[str]) -> Iterator[tuple[str, bytes]]:
     for key in keys:
-        with ledger.storage.open(f"{key}.zip") as file, zipfile.ZipFile(file) as piece:
-            for name in piece.namelist():
-                yield name, piece.read(name)
+        with ledger.storage.open(key) as file, zipfile.ZipFile(file) as piece:
+            for info in piece.infolist()[1:]:
+                yield info.filename, piece.read(info)

@@ -8,26 +8,33 @@ Beside the coloured chapters lies `_mangahue/`:
   report.json, report.html    what came of it all
 and `_SUCCESS` when nothing is left to do. Ray runs things at least once; what is seen is written once: a chapter is put
 on the condition that nothing is there, and the first writer wins.
+
+A manifest ends with a digest of itself: one that was altered is no manifest.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from datasets.archive import OUTPUT_HOME, ChapterRef
-from datasets.errors import BadUsageError, ObjectExistsError, ObjectNotFoundError
+from datasets.errors import BadUsageError, Code, MangahueError, ObjectExistsError, ObjectNotFoundError
 from datasets.names import short
 from datasets.storage import Storage, open_storage
 from jobs.parts.outcome import as_json
 
 HOME = OUTPUT_HOME
 SUCCESS = "_SUCCESS"
-_JOB = f"{HOME}/job.json"
+JOB = f"{HOME}/job.json"
+REPORT = f"{HOME}/report.json"
 _READERS = 32  # requests at once while planning: they wait, they don't work
+_STALE = timedelta(days=1)  # no upload takes as long
 
 
 @dataclass(frozen=True)
@@ -50,13 +57,18 @@ class PageRecord:
     height: int = 0
 
 
+class DamagedManifestError(MangahueError):
+    """What lies at a manifest's place is not what was written there."""
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """A chapter's entry in the commit log. status: done, partial (a page is flagged), quarantined, failed.
+    """A chapter's entry in the commit log. status: done, partial (a page is flagged), quarantined, damaged, failed.
 
-    A failed chapter has no manifest in the folder: the next run tries it again. version: of the source. output: its
-    key, "" where nothing is published. sha256, size: of the archive; empty for a folder. policy: under which a
-    quarantined chapter was refused. code, message: what is wrong with the chapter as a whole.
+    A failed chapter has no manifest in the folder: the next run tries it again, as it does a damaged one, of which
+    verify.py found that it is no longer what was published. version: of the source. output: its key, "" where nothing
+    is published. sha256, size: of the archive; empty for a folder. policy: under which a quarantined chapter was
+    refused. code, message: what is wrong with the chapter as a whole. counts: of a brief manifest, pages by action.
     """
 
     rel: str
@@ -73,15 +85,32 @@ class Manifest:
     message: str = ""
     seconds: float = 0.0
     policy: str = ""
+    counts: Mapping[str, int] | None = None
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "Manifest":
-        values = json.loads(data)
-        return cls(**{**values, "pages": [PageRecord(**page) for page in values["pages"]]})
+        """Raises DamagedManifestError where it is not what `as_text` wrote."""
+        try:
+            values = json.loads(data)
+            digest = values.pop("digest")
+            manifest = cls(**{**values, "pages": [PageRecord(**page) for page in values["pages"]]})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedManifestError(f"no manifest: {type(error).__name__}: {error}") from error
+        if digest != _digest(values):
+            raise DamagedManifestError("the manifest is not what its digest says: it was altered")
+        return manifest
 
     def count(self, action: str) -> int:
         """Pages (not other members) with this action."""
-        return sum(page.action == action and page.index is not None for page in self.pages)
+        return (self.counts if self.counts is not None else self._counted())[action]
+
+    def brief(self) -> "Manifest":
+        """The same without the pages that nothing is to be said of: what a driver keeps of each chapter."""
+        told = [page for page in self.pages if page.code]
+        return replace(self, pages=told, counts=self.counts if self.counts is not None else self._counted())
+
+    def _counted(self) -> Counter[str]:
+        return Counter(page.action for page in self.pages if page.index is not None)
 
 
 class Ledger:
@@ -95,32 +124,51 @@ class Ledger:
         """Make the folder this job's own. Raises BadUsageError where other weights or settings made it."""
         mine = as_json({"fingerprint": self.fingerprint, **job})
         try:
-            self.storage.put(_JOB, mine, if_absent=True)
+            self.storage.put(JOB, mine, if_absent=True)
             return
         except ObjectExistsError:
-            owner = json.loads(self.storage.read(_JOB))
-        if owner["fingerprint"] == self.fingerprint:
-            return
-        if not replace:
+            told = read_json(self.storage, JOB)
+        owner = told or self._owner_by_manifests()
+        if owner["fingerprint"] != self.fingerprint and not replace:
             raise BadUsageError(
                 f"--out {self.storage.uri} belongs to fingerprint {owner['fingerprint'][:16]} "
                 f"({_describe(owner)}), this job is {self.fingerprint[:16]} ({_describe(job)}); "
                 "give another folder, or --replace to colour it again"
             )
-        self.storage.put(_JOB, mine)
+        if told is None or owner["fingerprint"] != self.fingerprint:
+            self.storage.put(JOB, mine)
 
-    def manifests(self) -> dict[str, Manifest]:
-        """Every manifest in the folder, by chapter."""
+    def _owner_by_manifests(self) -> dict[str, Any]:
+        """Where job.json is damaged, the first manifest that can be read says whose folder it is."""
+        for entry in self.storage.list(f"{HOME}/chapters/"):
+            with suppress(DamagedManifestError):
+                found = Manifest.from_json(self.storage.read(entry.key)).fingerprint
+                return {"fingerprint": found, "weights_sha256": "unknown", "settings": {}}
+        return {"fingerprint": self.fingerprint}
+
+    def manifests(self, rels: Iterable[str] = ()) -> dict[str, Manifest]:
+        """Every manifest in the folder, brief, by chapter. What is no manifest any more comes as a damaged one.
+
+        rels: chapters that may have one; the name of a damaged one's chapter is found among them.
+        """
+        places = {place_of(rel): rel for rel in rels}
         keys = [entry.key for entry in self.storage.list(f"{HOME}/chapters/")]
         with ThreadPoolExecutor(_READERS) as readers:
-            found = [Manifest.from_json(data) for data in readers.map(self.storage.read, keys)]
-        return {manifest.rel: manifest for manifest in found}
+            found = readers.map(lambda key: self._brief(key, places), keys)
+            return {manifest.rel: manifest for manifest in found}
+
+    def _brief(self, key: str, places: Mapping[str, str]) -> Manifest:
+        try:
+            return Manifest.from_json(self.storage.read(key)).brief()
+        except DamagedManifestError as error:
+            rel = places.get(key) or key.removeprefix(f"{HOME}/chapters/").removesuffix(".json")
+            return Manifest(rel, "", "", "", "damaged", code=Code.MANIFEST, message=f"{key}: {error}", counts=Counter())
 
     def manifest(self, rel: str) -> Manifest | None:
-        """The manifest of one chapter."""
+        """The manifest of one chapter; None where there is none that can be read."""
         try:
-            return Manifest.from_json(self.storage.read(_place(rel)))
-        except ObjectNotFoundError:
+            return Manifest.from_json(self.storage.read(place_of(rel)))
+        except (ObjectNotFoundError, DamagedManifestError):
             return None
 
     def begin_folder(self, rel: str) -> None:
@@ -143,20 +191,23 @@ class Ledger:
 
         A chapter that was refused counts as done as long as it would be refused under the same `policy`.
         """
-        if manifest is None or (manifest.fingerprint, manifest.version) != (self.fingerprint, ref.version):
+        if manifest is None or manifest.status == "damaged":
+            return False
+        if (manifest.fingerprint, manifest.version) != (self.fingerprint, ref.version):
             return False
         return manifest.status != "quarantined" or manifest.policy == policy
 
     def commit(self, manifest: Manifest) -> None:
         """Write a manifest: from here on the chapter is done."""
-        self.storage.put(_place(manifest.rel), as_json(_plain(manifest)))
+        self.storage.put(place_of(manifest.rel), as_json(_plain(manifest)))
 
     def publish(self, manifest: Manifest, archive: bytes | Path, *, replace: bool) -> Manifest:
         """Put a chapter's archive in one go, then its manifest. Returns the manifest that holds.
 
         If something is there already: another run of this job was first, and its manifest holds; or it is not ours,
-        and ObjectExistsError tells.
+        and ObjectExistsError tells. It tells too where the folder was taken over by another job meanwhile.
         """
+        self._check_owner()
         staged = self._staged(manifest)
         self.storage.put(staged, as_json(_plain(manifest)))
         metadata = {"sha256": manifest.sha256, "fingerprint": self.fingerprint, "source-version": manifest.version}
@@ -180,15 +231,33 @@ class Ledger:
             waiting.setdefault(rel, []).append(entry.key)
         for rel, keys in waiting.items():
             manifest = self._published(keys)
-            if manifest is not None and known.get(rel) != manifest:
+            if manifest is not None and not _same(known.get(rel), manifest):
                 self.commit(manifest)
-                yield manifest
+                yield manifest.brief()
 
-    def sweep(self) -> None:
-        """Take away what finished chapters left in staged/ and pieces/."""
+    def sweep(self, finished: Iterable[Manifest]) -> None:
+        """Take away what these chapters left in staged/ and pieces/, and what killed writers left of their uploads.
+
+        Nothing else: another run of this job may be at work on the other chapters.
+        """
+        ended = list(finished)
+        rels = {manifest.rel for manifest in ended}
         for folder in ("staged", "pieces"):
-            for entry in list(self.storage.list(f"{HOME}/{folder}/")):
-                self.storage.delete(entry.key)
+            home = f"{HOME}/{folder}/"
+            for entry in list(self.storage.list(home)):
+                rel = entry.key.removeprefix(home).rpartition("/")[0]
+                if rel in rels or rel.rpartition("/")[0] in rels:  # pieces lie one folder deeper
+                    self.storage.delete(entry.key)
+        self.storage.abort_stale_uploads(_STALE, {manifest.output for manifest in ended if manifest.output})
+
+    def _check_owner(self) -> None:
+        owner = read_json(self.storage, JOB)
+        if owner is not None and owner["fingerprint"] != self.fingerprint:
+            raise ObjectExistsError(
+                f"{self.storage.uri} was taken over by a job of other weights or settings "
+                f"({owner['fingerprint'][:16]}) while this "
+                f"one ({self.fingerprint[:16]}) ran; give them folders of their own"
+            )
 
     def _adopt(self, mine: Manifest) -> Manifest:
         """The manifest of what lies where `mine` should: committed, or staged by the run that put it."""
@@ -215,15 +284,19 @@ class Ledger:
         for key in staged:
             if not key.endswith(".json"):
                 continue
-            manifest = Manifest.from_json(self.storage.read(key))
+            try:
+                manifest = Manifest.from_json(self.storage.read(key))
+            except (DamagedManifestError, ObjectNotFoundError):  # the latter: its writer has just committed it
+                continue
             if self.storage.stat(manifest.output) is None:
                 continue
-            there = self.storage.metadata(manifest.output).get("sha256") or self._sha256(manifest.output)
+            there = self.storage.metadata(manifest.output).get("sha256") or self.sha256(manifest.output)
             if there == manifest.sha256:
                 return manifest
         return None
 
-    def _sha256(self, key: str) -> str:
+    def sha256(self, key: str) -> str:
+        """Of an object's content, read again. Hex."""
         with self.storage.open(key) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
@@ -232,14 +305,37 @@ class Ledger:
         return f"{HOME}/staged/{manifest.rel}/{manifest.sha256}.json"
 
 
-def _place(rel: str) -> str:
+def read_json(storage: Storage, key: str) -> dict[str, Any] | None:
+    """A file of the log; None where it is missing or damaged."""
+    try:
+        values = json.loads(storage.read(key))
+    except (ObjectNotFoundError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def place_of(rel: str) -> str:
     """Where a chapter's manifest lies; a name that leaves no room for '.json' is cut."""
     folder, slash, name = rel.rpartition("/")
     return f"{HOME}/chapters/{folder}{slash}{short(name)}.json"
 
 
+def _same(one: Manifest | None, other: Manifest) -> bool:
+    """Whether two manifests tell of the same archive."""
+    if one is None or one.status == "damaged":
+        return False
+    return (one.sha256, one.fingerprint, one.version) == (other.sha256, other.fingerprint, other.version)
+
+
 def _plain(manifest: Manifest) -> dict[str, Any]:
-    return {**manifest.__dict__, "pages": [page.__dict__ for page in manifest.pages]}
+    values = {name: value for name, value in manifest.__dict__.items() if name != "counts"}
+    values["pages"] = [page.__dict__ for page in manifest.pages]
+    return {**values, "digest": _digest(values)}
+
+
+def _digest(values: dict[str, Any]) -> str:
+    """Of a manifest's values, as they are when they are read again."""
+    return hashlib.sha256(json.dumps(json.loads(as_json(values)), sort_keys=True).encode()).hexdigest()
 
 
 def as_text(manifest: Manifest) -> str:

@@ -27,7 +27,7 @@ class Work:
     def record(self, manifests: Iterable[Manifest]) -> None:
         """Take up the outcome of each chapter as it comes."""
         for manifest in manifests:
-            self.results[manifest.rel] = manifest
+            self.results[manifest.rel] = manifest.brief()
             self.computed.add(manifest.rel)
 
 
@@ -42,7 +42,7 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     if not inputs:
         raise BadUsageError(f"--source {source} holds no chapter: no archive, and no folder with images")
     ledger.claim(recipe.as_job(), replace=replace)
-    known = ledger.manifests()
+    known = ledger.manifests(ref.rel for ref in inputs)
     for manifest in ledger.recover(known):
         log.info("recovered %s: it was published before its manifest was written", manifest.rel)
         known[manifest.rel] = manifest
@@ -52,9 +52,9 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     for ref in inputs:
         if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest()):
             ended[ref.rel] = known[ref.rel]
-    # A manifest that does not cover its chapter tells of an older source, or of other weights.
+    # A manifest that does not cover its chapter tells of an older source, of other weights, or of damage.
     todo = [
-        Todo(ref, outputs[ref.rel], replace=bool(known[ref.rel].output) if ref.rel in known else False, policy=policy)
+        Todo(ref, outputs[ref.rel], replace=_was_published(known.get(ref.rel)), policy=policy)
         for ref in inputs
         if ref.rel not in ended
     ]
@@ -62,6 +62,10 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         ledger.storage.delete(SUCCESS)
     log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(todo))
     return Work(inputs, todo, ended)
+
+
+def _was_published(manifest: Manifest | None) -> bool:
+    return manifest is not None and (bool(manifest.output) or manifest.status == "damaged")
 
 
 def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:

@@ -11,7 +11,7 @@ from datasets.errors import ChapterUnreadableError, MangahueError, PageUnreadabl
 from datasets.limits import SLOW
 from datasets.page import ImageFormat
 from jobs.parts import handling
-from jobs.parts.binding import bind, changed, failed, pieces_aside, quarantined
+from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.sandbox import SandboxError, sandbox
 from jobs.parts.stretches import Row, Stretch, Todo, Work, cut, from_row, output_names, to_row
@@ -23,6 +23,9 @@ def open_stretches(todo: Todo, ledger: Ledger, image_format: ImageFormat) -> Ite
     Where members are had one after the other only, a later stretch would cost as much as all before it: those are read
     here, a stretch at a time.
     """
+    if (ended := done_already(todo, ledger)) is not None:  # by another run at work on the same library
+        yield Stretch(todo, outcome=ended)
+        return
     try:
         directory = sandbox().call(handling.look_inside, todo.ref, todo.policy, seconds=_slow(todo))
     except MangahueError as error:
@@ -102,6 +105,8 @@ def finish(stretch: Stretch, ledger: Ledger, image_format: ImageFormat) -> Stret
             bind(stretch, ledger, pictures)
         except MangahueError as error:
             stretch.outcome = _ended(stretch.todo, ledger, error)
+        except OSError as error:  # no room on this node for an archive on its way
+            stretch.outcome = failed(stretch.todo, ledger, error)
     stretch.works = []
     return stretch
 

@@ -8,13 +8,12 @@ from collections import Counter
 
 from datasets.errors import MangahueError
 from jobs.parts.job_report import ChapterLine, render_job_report
-from jobs.parts.ledger import HOME, SUCCESS, Ledger, Manifest
+from jobs.parts.ledger import HOME, REPORT, SUCCESS, Ledger, Manifest, read_json
 from jobs.parts.outcome import Exit, as_json
 from jobs.parts.planning import Work
 from jobs.parts.recipe import Recipe
 
 log = logging.getLogger("mangahue")
-_REPORT = f"{HOME}/report.json"
 _STATUSES = ("done", "partial", "quarantined", "failed")
 
 
@@ -53,9 +52,8 @@ def _state(work: Work) -> str:
 
 
 def _reported(ledger: Ledger) -> str | None:
-    if ledger.storage.stat(SUCCESS) is None or ledger.storage.stat(_REPORT) is None:
-        return None
-    return str(json.loads(ledger.storage.read(_REPORT))["state"])
+    report = read_json(ledger.storage, REPORT)
+    return str(report["state"]) if report and ledger.storage.stat(SUCCESS) is not None else None
 
 
 def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], state: str) -> None:
@@ -71,10 +69,12 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
         "chapters": counts,
         "pages": pages,
         "computed": len(work.computed),
-        "lines": [line.__dict__ for line in lines],
+        "lines": [
+            {**line.__dict__, "rel": m.rel, "published": m.output} for line, m in zip(lines, results, strict=True)
+        ],
         "settings": recipe.config,
     }
-    ledger.storage.put(_REPORT, as_json(report))
+    ledger.storage.put(REPORT, as_json(report))
     page = render_job_report(
         title="Coloured chapters",
         summary={
@@ -88,7 +88,7 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
     )
     ledger.storage.put(f"{HOME}/report.html", page.encode(), content_type="text/html; charset=utf-8")
     if not counts["failed"]:
-        ledger.sweep()
+        ledger.sweep(work.results.values())
         ledger.storage.put(SUCCESS, b"")
 
 

@@ -1,6 +1,7 @@
 """The commit log of a colouring job, on disk and on a real S3 server."""
 
 import hashlib
+import json
 import pickle
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from datasets.archive import ChapterRef, write_zip
 from datasets.errors import BadUsageError, ObjectExistsError
 from datasets.storage import open_storage
+from datasets.storage_s3 import S3Storage
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
 
 FINGERPRINT, OTHER = "a1" * 32, "b2" * 32
@@ -101,7 +103,7 @@ def test_publish(out: str) -> None:
     data = archive("one")
     mine = manifest_of(data)
     assert ledger.publish(mine, data, replace=False) == mine
-    assert ledger.manifests() == {REL: mine}
+    assert ledger.manifests() == {REL: mine.brief()}
     assert keys(out) == [f"{CHAPTERS}{REL}.json", REL]
     assert open_storage(out).read(REL) == data
     if out.startswith("s3"):
@@ -139,7 +141,7 @@ def test_first_writer_wins(out: str) -> None:
         there = open_storage(out).read(rel)
         assert there in (one, two)
         assert held_by_one == held_by_two == manifest_of(there, rel=rel)
-        assert Ledger(out, FINGERPRINT).manifests()[rel] == held_by_one
+        assert Ledger(out, FINGERPRINT).manifests()[rel] == held_by_one.brief()
     assert keys(out, STAGED) == []
 
 
@@ -159,7 +161,7 @@ def test_loser_commits_for_a_winner_that_died(out: str, monkeypatch: pytest.Monk
         dead.publish(manifest_of(first), first, replace=False)
     got = Ledger(out, FINGERPRINT).publish(manifest_of(second), second, replace=False)
     assert got == manifest_of(first)
-    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(first)}
+    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(first).brief()}
     assert open_storage(out).read(REL) == first
 
 
@@ -171,7 +173,7 @@ def test_retry_after_a_kill_with_the_very_same_bytes(out: str, monkeypatch: pyte
         dead.publish(manifest_of(data), data, replace=False)
     got = Ledger(out, FINGERPRINT).publish(manifest_of(data, seconds=2.0), data, replace=False)
     assert got.sha256 == manifest_of(data).sha256
-    assert Ledger(out, FINGERPRINT).manifests()[REL] == got
+    assert Ledger(out, FINGERPRINT).manifests()[REL] == got.brief()
 
 
 def test_winner_that_finishes_while_the_loser_looks(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +220,7 @@ def test_replace(out: str) -> None:
     Ledger(out, OTHER).publish(manifest_of(old, fingerprint=OTHER), old, replace=False)
     Ledger(out, FINGERPRINT).publish(manifest_of(new), new, replace=True)
     assert open_storage(out).read(REL) == new
-    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(new)}
+    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(new).brief()}
     assert keys(out, STAGED) == []
 
 
@@ -231,10 +233,10 @@ def test_recover_after_a_kill_between_archive_and_manifest(out: str, monkeypatch
     assert dead.manifests() == {}
 
     ledger = Ledger(out, FINGERPRINT)
-    assert list(ledger.recover(ledger.manifests())) == [manifest_of(data)]
-    assert ledger.manifests() == {REL: manifest_of(data)}
+    assert list(ledger.recover(ledger.manifests())) == [manifest_of(data).brief()]
+    assert ledger.manifests() == {REL: manifest_of(data).brief()}
     assert list(ledger.recover(ledger.manifests())) == []
-    ledger.sweep()
+    ledger.sweep([manifest_of(data)])
     assert keys(out) == [f"{CHAPTERS}{REL}.json", REL]
 
 
@@ -273,7 +275,7 @@ def test_recover_takes_what_lies_there_of_several_staged(out: str) -> None:
         storage.put(f"{STAGED}{REL}/{manifest_of(data).sha256}.json", as_text(manifest_of(data)).encode())
     storage.put(REL, two)
     ledger = Ledger(out, FINGERPRINT)
-    assert list(ledger.recover({})) == [manifest_of(two)]
+    assert list(ledger.recover({})) == [manifest_of(two).brief()]
 
 
 def test_sweep_takes_only_leftovers(out: str) -> None:
@@ -281,10 +283,67 @@ def test_sweep_takes_only_leftovers(out: str) -> None:
     ledger.claim(JOB, replace=False)
     data = archive("one")
     ledger.publish(manifest_of(data), data, replace=False)
-    for key in (f"{HOME}/pieces/{REL}/x/000000.zip", f"{STAGED}{REL}/x.json"):
+    leftovers = [f"{HOME}/pieces/{REL}/x/000000.zip", f"{STAGED}{REL}/x.json"]
+    others = [f"{HOME}/pieces/other.cbz/x/000000.zip", f"{STAGED}other.cbz/x.json"]  # another run is at work on it
+    for key in leftovers + others:
         ledger.storage.put(key, b"{}")
-    ledger.sweep()
-    assert keys(out) == sorted([f"{CHAPTERS}{REL}.json", f"{HOME}/job.json", REL])
+    ledger.sweep([manifest_of(data).brief()])
+    assert keys(out) == sorted([f"{CHAPTERS}{REL}.json", f"{HOME}/job.json", REL, *others])
+
+
+def test_sweep_ends_what_killed_writers_left_of_finished_chapters(s3: str) -> None:
+    ledger = Ledger(f"{s3}/out", FINGERPRINT)
+    data = archive("one")
+    ledger.publish(manifest_of(data), data, replace=False)
+    storage = ledger.storage
+    assert isinstance(storage, S3Storage)
+    prefix = f"{s3.removeprefix('s3://pages/')}/out"
+    for rel in (REL, "other.cbz"):
+        storage.client.create_multipart_upload(Bucket="pages", Key=f"{prefix}/{rel}")
+    ledger.sweep([manifest_of(data).brief()])
+    left = storage.client.list_multipart_uploads(Bucket="pages", Prefix=prefix).get("Uploads", [])
+    assert [upload["Key"] for upload in left] == [f"{prefix}/other.cbz"]
+
+
+def test_a_folder_that_was_taken_over_gets_nothing_more(out: str) -> None:
+    ledger = Ledger(out, FINGERPRINT)
+    ledger.claim(JOB, replace=False)
+    Ledger(out, OTHER).claim(JOB, replace=True)
+    data = archive("one")
+    with pytest.raises(ObjectExistsError, match="taken over"):
+        ledger.publish(manifest_of(data), data, replace=False)
+    assert keys(out) == [f"{HOME}/job.json"]
+
+
+def test_whose_a_folder_is_can_be_told_without_its_job_file(out: str) -> None:
+    ledger = Ledger(out, FINGERPRINT)
+    ledger.claim(JOB, replace=False)
+    data = archive("one")
+    ledger.publish(manifest_of(data), data, replace=False)
+    ledger.storage.put(f"{HOME}/job.json", b'{"fingerpr')
+    with pytest.raises(BadUsageError, match="--replace"):
+        Ledger(out, OTHER).claim(JOB, replace=False)
+    ledger.claim(JOB, replace=False)
+    assert json.loads(ledger.storage.read(f"{HOME}/job.json"))["fingerprint"] == FINGERPRINT
+
+
+@pytest.mark.parametrize("harm", ["bit", "cut", "other", "no digest"])
+def test_a_manifest_that_was_altered_is_told(out: str, harm: str) -> None:
+    ledger = Ledger(out, FINGERPRINT)
+    data = archive("one")
+    ledger.publish(manifest_of(data), data, replace=False)
+    text = ledger.storage.read(f"{CHAPTERS}{REL}.json")
+    harmed = {
+        "bit": text.replace(b'"done"', b'"dome"'),
+        "cut": text[:-30],
+        "other": b"[]",
+        "no digest": json.dumps({k: v for k, v in json.loads(text).items() if k != "digest"}).encode(),
+    }[harm]
+    ledger.storage.put(f"{CHAPTERS}{REL}.json", harmed)
+    found = ledger.manifests([REL])
+    assert (found[REL].status, found[REL].code) == ("damaged", "MANIFEST")
+    assert ledger.manifest(REL) is None
+    assert not ledger.covers(found[REL], ChapterRef("/in", REL, REL, "archive", 1, "v1"), "any")
 
 
 def test_covers() -> None:
@@ -305,5 +364,5 @@ def test_a_name_as_long_as_file_systems_take_has_room_for_its_manifest(out: str)
     first, second = (manifest_of(data, rel=f"v/{'x' * 250}{n}.cbz") for n in (1, 2))
     for manifest in (first, second):
         ledger.commit(manifest)
-    assert ledger.manifests() == {first.rel: first, second.rel: second}
+    assert ledger.manifests() == {first.rel: first.brief(), second.rel: second.brief()}
     assert ledger.manifest(second.rel) == second

@@ -1,0 +1,176 @@
+"""The parts of jobs/verify.py: what lies in an output folder against what its manifests say of it."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import ray.data
+
+from datasets.errors import BadUsageError, Code, ObjectNotFoundError
+from jobs.parts.cluster import Cluster
+from jobs.parts.ledger import HOME, JOB, REPORT, SUCCESS, Ledger, Manifest, read_json
+from jobs.parts.outcome import Exit, as_json
+from jobs.parts.progress import Meter
+
+log = logging.getLogger("mangahue")
+_VERIFIED = f"{HOME}/verified.json"
+_TASK_CHAPTERS = 16  # read by one task
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A chapter, or a file of the log (rel is its key), that is not what was published."""
+
+    rel: str
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """An output folder: its log, its manifests (brief), and what the last report says was published: rel -> output."""
+
+    ledger: Ledger
+    manifests: dict[str, Manifest]
+    reported: dict[str, str]
+
+    @property
+    def standing(self) -> list[Manifest]:
+        """Manifests of chapters that should be there."""
+        return [manifest for manifest in self.manifests.values() if manifest.status in ("done", "partial")]
+
+
+def open_published(out: str) -> Published:
+    """Read the log; what a killed run has published but not committed is committed first.
+
+    Raises BadUsageError where no colouring job has written.
+    """
+    ledger = Ledger(out, "")
+    if ledger.storage.stat(JOB) is None:
+        raise BadUsageError(f"--out {out} has no {JOB}: colorize.py has not published there; give its --out")
+    report = read_json(ledger.storage, REPORT) or {"lines": []}
+    reported = {line["rel"]: line["published"] for line in report["lines"] if line["published"]}
+    manifests = ledger.manifests(reported)
+    for manifest in ledger.recover(manifests):
+        manifests[manifest.rel] = manifest
+    return Published(ledger, manifests, reported)
+
+
+def check_all(published: Published, cluster: Cluster) -> list[Finding]:
+    """Every chapter that should be there, read again by the whole cluster; and the log itself."""
+    findings = list(_check_log(published))
+    digests = {manifest.sha256: manifest.rel for manifest in published.standing if manifest.sha256}
+    with Meter("verify", len(published.standing)) as meter:
+        for row in _read_again(published, cluster):
+            meter.advance(1, row["files"])
+            if row["code"] and (other := digests.get(row["sha256"])):
+                row |= {"code": Code.SWAPPED, "message": f"{row['message']}; it is that of {other}"}
+            if row["code"]:
+                findings.append(Finding(row["rel"], Code(row["code"]), row["message"]))
+    for key in _strays(published):
+        log.warning("%s belongs to no chapter: it was left alone", key)
+    return sorted(findings, key=lambda finding: finding.rel)
+
+
+def _check_log(published: Published) -> Iterator[Finding]:
+    if read_json(published.ledger.storage, JOB) is None:
+        yield Finding(JOB, Code.MANIFEST, f"{JOB} is no JSON any more")
+    for rel, output in published.reported.items():
+        if rel not in published.manifests:
+            yield Finding(rel, Code.MANIFEST, f"{output} was published, and its manifest is gone")
+    for manifest in published.manifests.values():
+        if manifest.status == "damaged":
+            yield Finding(manifest.rel, Code(manifest.code), manifest.message)
+
+
+def _read_again(published: Published, cluster: Cluster) -> Iterator[dict[str, Any]]:
+    rels = [{"rel": manifest.rel} for manifest in published.standing]
+    if not rels:
+        return
+    tasks = min(len(rels), max(8, len(rels) // _TASK_CHAPTERS))
+    rows = ray.data.from_items(rels, override_num_blocks=tasks)
+    options = {"fn_kwargs": {"ledger": published.ledger}, "num_cpus": cluster.cpu_share()}
+    yield from rows.map(check_row, **options).iter_rows()
+
+
+def check_row(row: dict[str, Any], *, ledger: Ledger) -> dict[str, Any]:
+    """Read a chapter again. Adds code and message ("" where it is whole), its archive's sha256, and files read."""
+    manifest = ledger.manifest(row["rel"])
+    if manifest is None:
+        return {
+            **row,
+            "code": Code.MANIFEST,
+            "message": "its manifest went while it was verified",
+            "sha256": "",
+            "files": 0,
+        }
+    if manifest.sha256:
+        wanted = [(manifest.output, manifest.size, manifest.sha256)]
+    else:
+        wanted = [(f"{manifest.output}/{page.output}", page.size, page.sha256) for page in manifest.pages]
+    code, message, digest = "", "", ""
+    for key, size, sha256 in wanted:
+        code, message, digest = _compare(ledger, key, size, sha256)
+        if code:
+            break
+    return {**row, "code": code, "message": message, "sha256": digest, "files": len(wanted)}
+
+
+def _compare(ledger: Ledger, key: str, size: int, sha256: str) -> tuple[str, str, str]:
+    entry = ledger.storage.stat(key)
+    if entry is None:
+        return Code.GONE, f"{key} is not there any more", ""
+    try:
+        digest = ledger.sha256(key)
+    except ObjectNotFoundError:
+        return Code.GONE, f"{key} is not there any more", ""
+    if entry.size != size:
+        return Code.SIZE, f"{key} has {entry.size} bytes; {size} were published", digest
+    if digest != sha256:
+        return Code.ALTERED, f"{key} has other bytes than were published", digest
+    return "", "", digest
+
+
+def _strays(published: Published) -> Iterator[str]:
+    """Objects in the folder that no chapter and no part of the log has put there."""
+    outputs = {manifest.output for manifest in published.manifests.values()} | set(published.reported.values())
+    folders = tuple(f"{manifest.output}/" for manifest in published.standing if not manifest.sha256)
+    for entry in published.ledger.storage.list():
+        ours = entry.key in outputs or entry.key == SUCCESS or entry.key.startswith((f"{HOME}/", *folders))
+        if not ours:
+            yield entry.key
+
+
+def mark(published: Published, findings: Iterable[Finding]) -> None:
+    """Write into the log what is damaged: a colouring job does it again, and `_SUCCESS` is taken away."""
+    ledger = published.ledger
+    for finding in findings:
+        ledger.storage.delete(SUCCESS)
+        known = published.manifests.get(finding.rel)
+        if finding.rel == JOB or (known is not None and known.status == "damaged"):
+            continue
+        if known is None:
+            known = Manifest(finding.rel, "", "", "", "damaged", output=published.reported[finding.rel])
+        ledger.commit(replace(known, status="damaged", code=finding.code, message=finding.message))
+
+
+def tell(published: Published, findings: list[Finding]) -> Exit:
+    """Log, write `_mangahue/verified.json`, and say by the exit code whether all is whole."""
+    for finding in findings:
+        log.error("%s: %s %s", finding.rel, finding.code, finding.message)
+    count = len({*published.manifests, *published.reported})
+    log.info("%d chapters verified, %d findings in %s", count, len(findings), published.ledger.storage.uri)
+    if findings:
+        log.info("run colorize.py with the same options: it does again what is damaged, and nothing else")
+    record = {
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "chapters": count,
+        "findings": [asdict(finding) for finding in findings],
+    }
+    published.ledger.storage.put(_VERIFIED, as_json(record))
+    if not findings:
+        return Exit.DONE
+    damaged = {finding.rel for finding in findings}
+    return Exit.PARTLY if any(manifest.rel not in damaged for manifest in published.standing) else Exit.FAILED
