@@ -1,51 +1,43 @@
-"""Storage on S3, and on servers that speak it: the one place that knows boto3.
-
-Endpoint, credentials and region come from the usual AWS variables and files; AWS_ENDPOINT_URL_S3 names another server.
-
-A call is tried six times at most (AWS_MAX_ATTEMPTS changes that) by botocore's standard mode: exponential backoff with
-full jitter, which rides out a second or two of lost connections and 5xx, half a minute of throttling. A server that is
-away for longer is asked again for two minutes (not with AWS_MAX_ATTEMPTS set). Conflicts between writers and answers
-that break off in the middle or hardly flow, which botocore leaves to its caller, are tried again here likewise.
-"""
+"""Storage on S3, and on servers that speak it: what is called, and when. How is in datasets/s3_calls.py."""
 
 import errno
 import io
-import itertools
-import logging
 import math
-import os
-import random
 import re
-import threading
-import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-import boto3
 import pyarrow.fs
 from botocore import exceptions as aws
-from botocore.config import Config
 
-from datasets.errors import (
-    AccessDeniedError,
-    BadUsageError,
-    ObjectExistsError,
-    ObjectNotFoundError,
-    StorageError,
-    UnreachableError,
+from datasets.errors import BadUsageError, ObjectExistsError, ObjectNotFoundError
+from datasets.s3_calls import (
+    ATTEMPTS,
+    BODY_ERRORS,
+    CONDITION_CODES,
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    STALLS,
+    back_off,
+    clean,
+    code_of,
+    no_bucket,
+    patient,
+    read_in_time,
+    s3_errors,
+    shared_client,
 )
 from datasets.storage import TEMP_PREFIX, Entry, Storage, check_key, check_prefix, check_range, open_source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 MIB = 1 << 20
 MULTIPART_ABOVE = 64 * MIB
@@ -54,58 +46,10 @@ MAX_PARTS = 10_000  # S3's own limit, as is the next
 MAX_KEY_BYTES = 1024
 BLOCK_BYTES = MIB  # an open object is read by blocks, eight of them kept
 CACHED_BLOCKS = 8
-ATTEMPTS = 6
-CONNECT_SECONDS = 10
-READ_SECONDS = 30  # without a byte
-PATIENCE = 120.0  # seconds for which a server that is away is asked again
-STALL_SECONDS = 20.0  # an answer may take so long, and longer by its size
-STALL_RATE = 100_000  # bytes a second
-STALLS = 3  # answers that hardly flow, before the read fails
 TOKEN_KEY = "put-token"  # metadata by which a put knows its own object again
 
-_CLIENTS: "dict[object, S3Client]" = {}  # by the environment's AWS variables: making one takes 0.2 s
-_CLIENT_LOCK = threading.Lock()  # making one is not safe between threads; using it is
-_CONDITION_CODES = {"PreconditionFailed", "412"}
 _CONFLICT_CODES = {"ConditionalRequestConflict", "OperationAborted"}
-_LOST_CODES = _CONDITION_CODES | {"NoSuchUpload"}
-_DENIED_CODES = {
-    "AccessDenied", "AllAccessDisabled", "AccountProblem", "ExpiredToken", "Forbidden", "InvalidAccessKeyId",
-    "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired", "401", "403",
-}  # fmt: skip
-_REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
-_CREDENTIAL_ERRORS = (
-    aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError, aws.TokenRetrievalError,
-    aws.SSOError, aws.ProfileNotFound,
-)  # fmt: skip
-_BUSY_CODES = {
-    "InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "500", "502", "503", "504",
-}  # fmt: skip
-_BODY_ERRORS = (aws.ReadTimeoutError, aws.ResponseStreamingError, aws.IncompleteReadError, aws.FlexibleChecksumError)
-
-
-log = logging.getLogger("mangahue")
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _patient(method: "Callable[Concatenate[S3Storage, P], T]") -> "Callable[Concatenate[S3Storage, P], T]":
-    """Ask again, for PATIENCE, while the server is away or too busy; pauses grow to 10 s and are drawn by chance."""
-
-    @wraps(method)
-    def ask(self: "S3Storage", *arguments: P.args, **options: P.kwargs) -> T:
-        deadline = time.monotonic() + (0 if "AWS_MAX_ATTEMPTS" in os.environ else PATIENCE)
-        for attempt in itertools.count():
-            try:
-                return method(self, *arguments, **options)
-            except UnreachableError as error:
-                pause = random.uniform(0.5, min(10.0, 2.0**attempt))
-                if time.monotonic() + pause > deadline:
-                    raise
-                log.warning("%s; asking again", error)
-                time.sleep(pause)
-        raise AssertionError("unreachable")
-
-    return ask
+_LOST_CODES = CONDITION_CODES | {"NoSuchUpload"}
 
 
 class S3Storage(Storage):
@@ -127,8 +71,13 @@ class S3Storage(Storage):
         """boto3's client, made from the environment at first use."""
         if self._client is None:
             with self._errors():
-                self._client = _shared_client()
+                self._client = shared_client()
         return self._client
+
+    @property
+    def endpoint(self) -> str:
+        """The server's address, without a password that may stand in it."""
+        return clean(self._client.meta.endpoint_url) if self._client else "S3"
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         check_prefix(prefix)
@@ -144,7 +93,7 @@ class S3Storage(Storage):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
-    @_patient
+    @patient
     def _list_page(self, prefix: str, more: dict[str, Any]) -> "ListObjectsV2OutputTypeDef":
         with self._errors(prefix):
             return self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._root + prefix, **more)
@@ -191,7 +140,7 @@ class S3Storage(Storage):
             described["ContentType"] = content_type
         return self._put(key, data, described, if_absent)
 
-    @_patient
+    @patient
     def _put(self, key: str, data: bytes | Path, described: dict[str, Any], if_absent: bool) -> Entry:
         target: dict[str, Any] = {"Bucket": self.bucket, "Key": self._key(key)}
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
@@ -205,25 +154,25 @@ class S3Storage(Storage):
                         version = self.client.put_object(**target, **described, **condition, Body=source)["ETag"]
                     return Entry(key, size, version.strip('"'))
                 except aws.ClientError as error:
-                    code = _code(error)
+                    code = code_of(error)
                     if code in _LOST_CODES and (ours := self._ours(key, described["Metadata"])):
                         return ours  # our own first try had won, and its answer was lost on the way
-                    if if_absent and code in _CONDITION_CODES:
+                    if if_absent and code in CONDITION_CODES:
                         raise ObjectExistsError(
                             f"{self.uri}/{key}: something is there already, and it was kept"
                         ) from error
                     if code not in _CONFLICT_CODES or attempt == ATTEMPTS - 1:
                         raise
-                    _back_off(attempt)
+                    back_off(attempt)
         raise AssertionError("unreachable")
 
-    @_patient
+    @patient
     def delete(self, key: str) -> None:
         target = self._key(key)
         with self._errors(key):
             self.client.delete_object(Bucket=self.bucket, Key=target)
 
-    @_patient
+    @patient
     def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:
         ended = {self._root + key for key in finished}
         limit, aborted = datetime.now(UTC) - older_than, 0
@@ -268,15 +217,15 @@ class S3Storage(Storage):
         return full
 
     def _errors(self, key: str = "") -> AbstractContextManager[None]:
-        return _s3_errors(self, f"{self.uri}/{key}" if key else self.uri)
+        return s3_errors(self, f"{self.uri}/{key}" if key else self.uri)
 
-    @_patient
+    @patient
     def _head(self, key: str) -> "HeadObjectOutputTypeDef":
         target = self._key(key)
         with self._errors(key):
             return self.client.head_object(Bucket=self.bucket, Key=target)
 
-    @_patient
+    @patient
     def _require_bucket(self) -> None:
         if self._bucket_seen:
             return
@@ -284,28 +233,28 @@ class S3Storage(Storage):
             try:
                 self.client.head_bucket(Bucket=self.bucket)
             except aws.ClientError as error:
-                if _code(error) == "404":
-                    raise _no_bucket(self, self.uri) from error
+                if code_of(error) == "404":
+                    raise no_bucket(self, self.uri) from error
                 raise
         self._bucket_seen = True
 
-    @_patient
-    def _fetch(self, key: str, **options: Any) -> bytes:
+    @patient
+    def _fetch(self, key: str, /, **options: Any) -> bytes:
         target = self._key(key)
         with self._errors(key):
             for attempt in range(STALLS):
                 try:
                     answer = self.client.get_object(Bucket=self.bucket, Key=target, **options)
                 except aws.ClientError as error:
-                    if _code(error) in ("InvalidRange", "416"):
+                    if code_of(error) in ("InvalidRange", "416"):
                         return b""  # it starts beyond the end
                     raise
                 try:
-                    return _read_in_time(answer)
-                except _BODY_ERRORS:
+                    return read_in_time(answer)
+                except BODY_ERRORS:
                     if attempt == STALLS - 1:
                         raise
-                    _back_off(attempt)
+                    back_off(attempt)
         raise AssertionError("unreachable")
 
     def _put_parts(
@@ -392,106 +341,3 @@ class _BlockReader(io.RawIOBase):
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(first)
         return self._blocks[first]
-
-
-def _shared_client() -> "S3Client":
-    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
-    with _CLIENT_LOCK:
-        if environment not in _CLIENTS:
-            _CLIENTS[environment] = _make_client()
-        return _CLIENTS[environment]
-
-
-def _make_client() -> "S3Client":
-    retries: dict[str, Any] = {"mode": "standard"}
-    if "AWS_MAX_ATTEMPTS" not in os.environ:  # botocore reads it by itself, if we leave the place empty
-        retries["total_max_attempts"] = ATTEMPTS
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries=retries,  # type: ignore[arg-type]
-        max_pool_connections=32,
-    )
-    region = os.environ.get("AWS_REGION")  # as all other AWS kits do; boto3 reads AWS_DEFAULT_REGION alone
-    try:
-        return boto3.session.Session(region_name=region).client("s3", config=config)
-    except ValueError as error:  # botocore's answer to an endpoint that is no URL
-        raise BadUsageError("AWS_ENDPOINT_URL_S3 is no URL: write it as http://host:port") from error
-
-
-def _read_in_time(answer: "GetObjectOutputTypeDef") -> bytes:
-    """The whole body; one that hardly flows, which no timeout between two bytes ends, is cut off."""
-    raw: Any = answer["Body"]._raw_stream  # type: ignore[attr-defined]  # urllib3's, whose shutdown() another thread may call
-    timer = threading.Timer(STALL_SECONDS + answer["ContentLength"] / STALL_RATE, raw.shutdown)
-    timer.daemon = True
-    timer.start()
-    try:
-        return answer["Body"].read()
-    finally:
-        timer.cancel()
-
-
-def _back_off(attempt: int) -> None:
-    time.sleep(random.uniform(0, min(20.0, 0.1 * 2**attempt)))
-
-
-def _code(error: aws.ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
-
-
-def _endpoint(storage: S3Storage) -> str:
-    return _clean(storage._client.meta.endpoint_url) if storage._client else "S3"
-
-
-def _clean(message: object) -> str:
-    return re.sub(r"//[^/\s]*@", "//", str(message))  # an endpoint may be written with a password
-
-
-@contextmanager
-def _s3_errors(storage: S3Storage, uri: str) -> Iterator[None]:
-    """Turn botocore's errors into ours. No credential is ever part of a message."""
-    try:
-        yield
-    except aws.ClientError as error:
-        raise _explained(error, storage, uri) from error
-    except _CREDENTIAL_ERRORS as error:
-        raise AccessDeniedError(
-            f"{uri}: no usable credentials ({type(error).__name__}); "
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        ) from error
-    except (aws.ParamValidationError, aws.InvalidRegionError) as error:
-        raise BadUsageError(f"{uri}: {error}") from error
-    except (aws.ConnectionError, aws.HTTPClientError) as error:
-        raise UnreachableError(
-            f"{uri}: no answer from {_endpoint(storage)} ({type(error).__name__}); "
-            "see that it is up, and that AWS_ENDPOINT_URL_S3 is right"
-        ) from error
-    except aws.BotoCoreError as error:
-        raise StorageError(f"{uri}: {type(error).__name__}: {_clean(error)}") from error
-
-
-def _no_bucket(storage: S3Storage, uri: str) -> StorageError:
-    return ObjectNotFoundError(
-        f"{uri}: {_endpoint(storage)} has no bucket {storage.bucket!r}; create it, or correct the address or "
-        "AWS_ENDPOINT_URL_S3"
-    )
-
-
-def _explained(error: aws.ClientError, storage: S3Storage, uri: str) -> StorageError:
-    code = _code(error)
-    if code == "NoSuchBucket":
-        return _no_bucket(storage, uri)
-    if code in ("NoSuchKey", "NotFound", "404"):
-        return ObjectNotFoundError(f"{uri}: no such object; check the address")
-    if code in _DENIED_CODES:
-        return AccessDeniedError(
-            f"{uri}: {_endpoint(storage)} refused the credentials ({code}); check AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY and what they may do (without s3:ListBucket a missing object is refused too)"
-        )
-    if code in _REGION_CODES:
-        return StorageError(f"{uri}: the bucket is in another region ({code}); set AWS_REGION to that one")
-    if code in _CONDITION_CODES:
-        return StorageError(f"{uri}: the object was replaced while it was read; read it again")
-    message = error.response.get("Error", {}).get("Message", "")
-    kind = UnreachableError if code in _BUSY_CODES else StorageError
-    return kind(f"{uri}: {error.operation_name} failed at {_endpoint(storage)}: {code} {_clean(message)}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from datasets.limits import Limits
-from jobs.parts.cluster import connect
-from jobs.parts.coloring import color_chapters
+from jobs.parts.cluster import actor_count, connect
+from jobs.parts.coloring import color
 from jobs.parts.ledger import Ledger
 from jobs.parts.options import command, option, require
 from jobs.parts.outcome import Exit
@@ -48,8 +48,9 @@ class ColorizeConfig:
     keep_format: bool = option("A PDF becomes a PDF, its other contents kept, instead of a CBZ.", group="Output",
                                default=False)  # fmt: skip
     batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
-    num_actors: int = option("Workers that hold the network; 0: one per GPU, or one per 4 CPUs.", group="Cluster",
-                             default=0)  # fmt: skip
+    num_actors: str = option("Workers that hold the network; auto: one per GPU, those that join later included, or one "
+                             "per 4 CPUs.", group="Cluster", default="auto", metavar="N|auto")  # fmt: skip
+    gpus_per_actor: float = option("GPUs of each of them; below 1 several share one.", group="Cluster", default=1.0)
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too.", group="Cluster",
         default="auto")  # fmt: skip
@@ -59,7 +60,9 @@ class ColorizeConfig:
         for name in ("max_unpacked_mb", "max_member_mb", "max_ratio", "max_members", "max_pixels"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "it is 0.1 s to a day")
-        require(self.num_actors >= 0, "num_actors", self.num_actors, "give 0 for automatic, or a count")
+        actor_count(self.num_actors)
+        fits = 0 < self.gpus_per_actor < 1 or self.gpus_per_actor in range(1, 65)
+        require(fits, "gpus_per_actor", self.gpus_per_actor, "give a part of a GPU below 1, or whole GPUs")
 
 
 def main(config: ColorizeConfig) -> Exit:
@@ -67,8 +70,7 @@ def main(config: ColorizeConfig) -> Exit:
     ledger = Ledger(config.out, recipe.fingerprint)
     work = plan(config.source, ledger, recipe, replace=config.replace)
     if work.todo:
-        cluster = connect()
-        work.record(color_chapters(work.todo, recipe, cluster))
+        color(work, recipe, connect())
     return conclude(work, ledger, recipe)
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
-from jobs.parts.cluster import connect
+from jobs.parts.cluster import actor_count, connect
 from jobs.parts.evaluating import find_candidates, measure_pages, publish, require_holdout
-from jobs.parts.options import command, option, require
+from jobs.parts.options import command, option
 from jobs.parts.outcome import Exit
 
 
@@ -26,8 +26,11 @@ class EvaluateConfig:
     )
     data: str = option("Shards that ingest.py wrote, with held-out chapters.", group="Data", metavar="URI")
     out: str = option("Folder of metrics.json, report.html and the pictures.", group="Output", metavar="URI")
-    num_actors: int = option(
-        "Workers that hold the network; 0: one per GPU, or one per 4 CPUs.", group="Cluster", default=0
+    num_actors: str = option(
+        "Workers that hold the network; auto: one per GPU, or one per 4 CPUs.",
+        group="Cluster",
+        default="auto",
+        metavar="N|auto",
     )
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too.",
@@ -36,7 +39,7 @@ class EvaluateConfig:
     )
 
     def __post_init__(self) -> None:
-        require(self.num_actors >= 0, "num_actors", self.num_actors, "give 0 for automatic, or a count")
+        actor_count(self.num_actors)
 
 
 def main(config: EvaluateConfig) -> Exit:

@@ -215,7 +215,7 @@ class Variant(ABC):
         """Colour a batch: ink (B, 1, S, S) -> target (B, C, S, S), on the device of the generator."""
         network = self.generator().eval()
         parameter = next(network.parameters())
-        out: Tensor = network(ink.to(parameter.device, parameter.dtype))
+        out: Tensor = network(ink.to(parameter.device, parameter.dtype, non_blocking=True))
         return out
 
     # What a subclass gives.

@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,7 @@ class RayCluster:
             "PYTHONUNBUFFERED": "1",
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._nodes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         command = ["ray", "start", "--head", "--block", "--disable-usage-stats", f"--num-cpus={self._cpus}"]
@@ -60,12 +62,50 @@ class RayCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        for process in [*self._nodes, self._process]:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                kill_group(process)
+
+    def add_node(self, cpus: int = 1) -> "subprocess.Popen[bytes]":
+        """One more node, on this machine too; it ends with the cluster, or when its process group is killed."""
+        command = ["ray", "start", f"--address=127.0.0.1:{self._gcs}", "--block", f"--num-cpus={cpus}"]
+        command += ["--object-store-memory=200000000", f"--dashboard-agent-listen-port={_free_port()}"]
+        command += [f"--dashboard-agent-grpc-port={_free_port()}", f"--metrics-export-port={_free_port()}"]
+        environment = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}
+        with Path(self._folder, f"node-{len(self._nodes)}.log").open("wb") as log:
+            node = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._nodes.append(node)
+        return node
+
+    @property
+    def pid(self) -> int:
+        """Of the head's process group."""
+        assert self._process is not None
+        return self._process.pid
+
+    def nodes_alive(self) -> int:
+        """Added nodes whose processes still run."""
+        return sum(node.poll() is None for node in self._nodes)
+
+    def await_nodes(self, count: int) -> None:
+        """Block until the cluster has so many nodes, the head among them."""
+        deadline = time.monotonic() + START_SECONDS
+        command = ["ray", "list", "nodes", "--filter", "state=ALIVE", "--format", "json"]
+        environment = {**self.environment, "RAY_ADDRESS": f"http://127.0.0.1:{self._dashboard}"}
+        while run(command, environment).stdout.count('"node_id"') < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the cluster never had {count} nodes")
+            time.sleep(1)
+
+    def kill_head(self) -> None:
+        """The head, all of its processes, as when its machine goes; the nodes find out by themselves."""
+        assert self._process is not None
+        kill_group(self._process)
 
     def job(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """`python jobs/<name>.py ...`, joined to this cluster."""
@@ -92,6 +132,13 @@ class RayCluster:
                 return True
         except (urllib.error.URLError, OSError):
             return False
+
+
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL for a process that leads its group, and for all of the group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def run(command: list[str], environment: dict[str, str], cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
 from datasets.comicinfo import COMIC_INFO, mark_colored
-from datasets.errors import Code, MangahueError, ObjectExistsError
+from datasets.errors import Code, CodedError, MangahueError, ObjectExistsError
 from datasets.limits import SLOW
 from jobs.parts import handling
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
@@ -159,8 +159,8 @@ def quarantined(todo: Todo, ledger: Ledger, code: str, message: str) -> Manifest
 
 def failed(todo: Todo, ledger: Ledger, error: Exception) -> Manifest:
     """A chapter that could not be finished for want of something; not committed: the next run tries it again."""
-    manifest = _manifest(todo, ledger, [])
-    return replace(manifest, status="failed", output="", code=type(error).__name__, message=str(error))
+    code, message = (error.code, error.message) if isinstance(error, CodedError) else (type(error).__name__, str(error))
+    return replace(_manifest(todo, ledger, []), status="failed", output="", code=code, message=message)
 
 
 def changed(todo: Todo, ledger: Ledger) -> Manifest | None:

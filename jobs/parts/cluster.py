@@ -40,9 +40,9 @@ class Cluster:
         """Whether networks run on GPUs. device: "cpu", "cuda" (wait for an autoscaler's), or "auto" (those there)."""
         return device == "cuda" or (device == "auto" and self.gpus > 0)
 
-    def actors(self, on_gpu: bool) -> int:
-        """How many workers hold the network where the user does not say: one per GPU, or one per 4 CPUs."""
-        return max(1, int(self.gpus) if on_gpu else int(self.cpus) // 4)
+    def actors(self, on_gpu: bool, gpus_each: float = 1.0) -> int:
+        """How many workers hold the network where the user does not say: as the GPUs go, or one per 4 CPUs."""
+        return max(1, int(self.gpus / gpus_each) if on_gpu else int(self.cpus) // 4)
 
 
 def connect(*, state_api: bool = False) -> Cluster:
@@ -89,6 +89,15 @@ def _quiet_data() -> None:
     context.enable_progress_bars = False  # each job tells its own: chapters, pages, rate, time left
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def actor_count(text: str) -> int:
+    """--num-actors: "3" -> 3, "auto" -> 0. Raises BadUsageError where it is neither."""
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or not int(text):
+        raise BadUsageError(f"--num-actors is {text!r}; give a count, or auto")
+    return int(text)
 
 
 def worker_range(text: str) -> tuple[int, int]:

@@ -8,24 +8,66 @@ the archive from them, one in memory at a time. So a volume of any length is wor
 memory, and a killed job keeps the stretches it has finished.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
 import ray.data
+import ray.exceptions
+from ray.data.exceptions import ExecutionTimeoutError, SystemException
 
+from datasets.errors import Code, CodedError
 from jobs.parts import binding, stages
+from jobs.parts.attempts import RemoteAttempts
 from jobs.parts.cluster import Cluster
-from jobs.parts.ledger import Ledger, Manifest
+from jobs.parts.ledger import HOME, Ledger, Manifest, place_of
 from jobs.parts.painter import Painter
+from jobs.parts.planning import Work
 from jobs.parts.progress import Meter
 from jobs.parts.recipe import Recipe
+from jobs.parts.stopping import Stopped, stoppable
 from jobs.parts.stretches import Stretch, Todo, from_row, to_row
 
+log = logging.getLogger("mangahue")
+_MOST_BLOCKS = 1000  # of chapters to open: each costs the driver memory and time
+_PAINTER_STARTS = 5  # painters in a row that may die before they have loaded the network
 
-def color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster) -> Iterator[Manifest]:
-    """Colour and publish the chapters; yields the manifest of each as it is finished, in no order."""
+
+def color(work: Work, recipe: Recipe, cluster: Cluster) -> None:
+    """Colour and publish what is to do; `work` takes up what becomes of each chapter.
+
+    A job that is told to stop, or that Ray can't go on with, leaves what is not done to the next run: those chapters
+    have failed.
+    """
     ledger = Ledger(recipe.out, recipe.fingerprint)
+    try:
+        with stoppable():
+            for manifest in _color_chapters(work.todo, recipe, cluster, ledger):
+                work.record(manifest)
+        return
+    except Stopped as stopped:
+        work.stopped = f"the job was stopped by {stopped}"
+    except (ray.exceptions.RayError, SystemException, ExecutionTimeoutError) as error:
+        work.stopped = f"Ray could not go on: {type(error).__name__}: {error}"
+    log.error("%s; what is not done is left to the next run", work.stopped)
+    ray.shutdown()  # the workers end: what they have published by now is all
+    _look_what_is_done(work, ledger)
+
+
+def _look_what_is_done(work: Work, ledger: Ledger) -> None:
+    for manifest in ledger.recover(work.results):
+        work.record(manifest)
+    committed = {entry.key for entry in ledger.storage.list(f"{HOME}/chapters/")}
+    for todo in work.todo:
+        if todo.ref.rel in work.results:
+            continue
+        done = binding.done_already(todo, ledger) if place_of(todo.ref.rel) in committed else None
+        work.record(done or binding.failed(todo, ledger, CodedError(Code.STOPPED, work.stopped)))
+
+
+def _color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Ledger) -> Iterator[Manifest]:
+    """The manifest of each chapter as it is finished, in no order."""
     assemble = ray.remote(num_cpus=cluster.cpu_share())(binding.assemble)
     missing: dict[str, set[int]] = {}
     told: set[str] = set()  # of a chapter that fails, the first stretch that does tells
@@ -41,9 +83,13 @@ def color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster) -> It
                 yield _tell(meter, stretch.outcome)
             elif not left and rel not in told:
                 assembling.append(assemble.remote(stretch.todo, stretch.of, ledger))
+            if not left:
+                del missing[rel]
             finished, assembling = ray.wait(assembling, timeout=0) if assembling else ([], [])
             yield from (_tell(meter, manifest) for manifest in ray.get(finished))
-        yield from (_tell(meter, manifest) for manifest in ray.get(assembling))
+        while assembling:
+            finished, assembling = ray.wait(assembling)
+            yield from (_tell(meter, manifest) for manifest in ray.get(finished))
 
 
 def _tell(meter: Meter, manifest: Manifest) -> Manifest:
@@ -52,13 +98,15 @@ def _tell(meter: Meter, manifest: Manifest) -> Manifest:
 
 
 def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Ledger) -> "ray.data.Dataset":
-    # Every stretch is a block of its own, and goes on as soon as it is made.
-    ray.data.DataContext.get_current().target_max_block_size = 1
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = 1  # every stretch is a block of its own, and goes on as soon as it is made
+    context.max_consecutive_actor_init_deaths = _PAINTER_STARTS
     on_gpu = cluster.on_gpu(recipe.device)
-    actors = recipe.num_actors or cluster.actors(on_gpu)
+    actors = recipe.num_actors or cluster.actors(on_gpu, recipe.gpus_per_actor)
+    most = None if on_gpu and not recipe.num_actors else actors  # GPUs may join: then as many as there are
     share = cluster.cpu_share()
     cut = {"ledger": ledger, "image_format": recipe.image_format}
-    rows = ray.data.from_items([to_row(item) for item in todo], override_num_blocks=len(todo))
+    rows = ray.data.from_items([to_row(item) for item in todo], override_num_blocks=min(len(todo), _MOST_BLOCKS))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
     # asks for a little more or less than its neighbours.
     return (
@@ -66,10 +114,10 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Le
         .map(stages.prepare_row, fn_kwargs={"ledger": ledger, "image_size": recipe.image_size}, num_cpus=share)
         .map(
             Painter,
-            fn_constructor_kwargs={"recipe": recipe, "actors": actors},
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, max_tasks_in_flight_per_actor=2),
+            fn_constructor_kwargs={"recipe": recipe, "actors": actors, "attempts": RemoteAttempts()},
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=2),
             num_cpus=share * 0.9,
-            num_gpus=1 if on_gpu else 0,
+            num_gpus=recipe.gpus_per_actor if on_gpu else 0,
         )
         .map(stages.finish_row, fn_kwargs=cut, num_cpus=share)
     )

@@ -17,7 +17,7 @@ from datasets.shards import ShardSet
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, join_chroma
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
-from jobs.parts.cluster import Cluster
+from jobs.parts.cluster import Cluster, actor_count
 from jobs.parts.gauging import gauged
 from jobs.parts.options import as_settings
 from jobs.parts.outcome import Exit, as_json
@@ -108,7 +108,7 @@ def measure_pages(
 ) -> list[dict[str, Any]]:
     """Every held-out page that has its true colours, coloured and measured; pictures go to OUT/pages/."""
     on_gpu = cluster.on_gpu(config.device)
-    actors = config.num_actors or cluster.actors(on_gpu)
+    actors = actor_count(config.num_actors) or cluster.actors(on_gpu)
     share = cluster.cpu_share()
     rows = shards.rows("holdout", num_cpus=share).flat_map(
         Colorist,

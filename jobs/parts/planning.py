@@ -1,7 +1,7 @@
 """What a colouring job has to do: inputs less what its output folder says is done."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -17,17 +17,21 @@ log = logging.getLogger("mangahue")
 
 @dataclass
 class Work:
-    """The job's chapters, what is to do, and what came of each; `results` holds earlier runs' as well."""
+    """The job's chapters, what is to do, and what came of each; `results` holds earlier runs' as well.
+
+    stopped: why the job ended before all was done, "" where it did not.
+    """
 
     inputs: list[ChapterRef]
     todo: list[Todo]
     results: dict[str, Manifest]
     computed: set[str] = field(default_factory=set)
+    stopped: str = ""
 
-    def record(self, manifests: Iterable[Manifest]) -> None:
-        """Take up the outcome of each chapter as it comes."""
-        for manifest in manifests:
-            self.results[manifest.rel] = manifest.brief()
+    def record(self, manifest: Manifest) -> None:
+        """Take up the outcome of a chapter."""
+        self.results[manifest.rel] = manifest.brief()
+        if manifest.status != "failed":
             self.computed.add(manifest.rel)
 
 

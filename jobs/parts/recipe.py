@@ -9,6 +9,7 @@ import models
 from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.page import ImageFormat
 from datasets.storage import open_storage
+from jobs.parts.cluster import actor_count
 from jobs.parts.handling import Policy
 from jobs.parts.options import as_settings
 from models.checkpoint import CheckpointError, parse_card
@@ -20,7 +21,10 @@ _PIXELS = 1  # raised whenever the same weights and settings would give other pi
 
 @dataclass(frozen=True)
 class Recipe:
-    """A colouring job's choices. settings: those that change what is published; the others only how fast."""
+    """A colouring job's choices. settings: those that change what is published; the others only how fast.
+
+    num_actors: 0 for as many as the cluster suits.
+    """
 
     model: str
     card: dict[str, Any]
@@ -28,6 +32,7 @@ class Recipe:
     image_format: ImageFormat
     batch_size: int
     num_actors: int
+    gpus_per_actor: float
     device: str
     policy: Policy
     config: dict[str, Any]
@@ -41,7 +46,8 @@ class Recipe:
             out=config.out,
             image_format=config.format,
             batch_size=config.batch_size,
-            num_actors=config.num_actors,
+            num_actors=actor_count(config.num_actors),
+            gpus_per_actor=config.gpus_per_actor,
             device=config.device,
             policy=Policy.of(config),
             config=as_settings(config),

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 
-from datasets.errors import MangahueError
+from datasets.errors import Code, MangahueError
 from jobs.parts.job_report import ChapterLine, render_job_report
 from jobs.parts.ledger import HOME, REPORT, SUCCESS, Ledger, Manifest, read_json
 from jobs.parts.outcome import Exit, as_json
@@ -25,7 +25,7 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
         raise MangahueError(f"chapters without an outcome: {lost}; this is a bug: please report it, and run again")
     counts = Counter(manifest.status for manifest in work.results.values())
     for manifest in work.results.values():
-        for name, code, message in _complaints(manifest):
+        for name, code, message in _complaints(manifest) if manifest.code != Code.STOPPED else ():
             log.warning("%s: %s: %s %s", manifest.status, name, code, message)
         for warning in manifest.warnings:
             log.warning("%s: %s", manifest.rel, warning)
@@ -36,7 +36,7 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
         _write(work, ledger, recipe, {status: counts[status] for status in _STATUSES}, state)
     if counts["done"] == len(inputs):
         return Exit.DONE
-    return Exit.PARTLY if counts["done"] or counts["partial"] else Exit.FAILED
+    return Exit.PARTLY if work.stopped or counts["done"] or counts["partial"] else Exit.FAILED
 
 
 def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.fs import FileSelector
 
-from datasets import storage_s3
+from datasets import s3_calls, storage_s3
 from datasets.errors import (
     AccessDeniedError,
     BadUsageError,
@@ -61,7 +61,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 @pytest.fixture
 def bucket(s3: str) -> S3Storage:
     """An empty storage on S3 with a client of its own, which a test may meddle with."""
-    return S3Storage(s3.removeprefix("s3://"), storage_s3._make_client())
+    return S3Storage(s3.removeprefix("s3://"), s3_calls.make_client())
 
 
 @pytest.fixture
@@ -281,12 +281,12 @@ def test_a_conflict_is_tried_again(bucket: S3Storage) -> None:
 
 
 def test_conflicts_end_in_an_error(bucket: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_s3, "_back_off", lambda attempt: None)
+    monkeypatch.setattr(storage_s3, "back_off", lambda attempt: None)
     conflict = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
     seen = on_send(bucket, "PutObject", lambda request: fake(request, 409, conflict))
     with pytest.raises(StorageError, match="ConditionalRequestConflict"):
         bucket.put("a", b"x", if_absent=True)
-    assert len(seen) == storage_s3.ATTEMPTS
+    assert len(seen) == s3_calls.ATTEMPTS
 
 
 # Whole or not at all
@@ -692,6 +692,7 @@ def test_an_endpoint_that_is_down(s3: str, monkeypatch: pytest.MonkeyPatch) -> N
         closed.bind(("127.0.0.1", 0))
         endpoint = f"http://user:{SECRET_KEY}@127.0.0.1:{closed.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        monkeypatch.setattr(s3_calls, "PATIENCE", 0)
         for message in messages(open_storage(s3), StorageError):
             assert f"no answer from http://127.0.0.1:{closed.getsockname()[1]}" in message
 

@@ -1,0 +1,189 @@
+"""Calls to S3: the client, patience, deadlines, and errors told in our own terms.
+
+Endpoint, credentials and region come from the usual AWS variables and files; AWS_ENDPOINT_URL_S3 names another server.
+
+A call is tried six times at most (AWS_MAX_ATTEMPTS changes that) by botocore's standard mode: exponential backoff with
+full jitter, which rides out a second or two of lost connections and 5xx, half a minute of throttling. A server that is
+away for longer is asked again for two minutes (not with AWS_MAX_ATTEMPTS set). Conflicts between writers and answers
+that break off in the middle or hardly flow, which botocore leaves to its caller, are tried again here likewise.
+"""
+
+import itertools
+import logging
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import boto3
+from botocore import exceptions as aws
+from botocore.config import Config
+
+from datasets.errors import AccessDeniedError, BadUsageError, ObjectNotFoundError, StorageError, UnreachableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+
+ATTEMPTS = 6
+CONNECT_SECONDS = 10
+READ_SECONDS = 30  # without a byte
+PATIENCE = 120.0  # seconds for which a server that is away is asked again
+STALL_SECONDS = 20.0  # an answer may take so long, and longer by its size
+STALL_RATE = 100_000  # bytes a second
+STALLS = 3  # answers that hardly flow, before the read fails
+
+_CLIENTS: "dict[object, S3Client]" = {}  # by the environment's AWS variables: making one takes 0.2 s
+_CLIENT_LOCK = threading.Lock()  # making one is not safe between threads; using it is
+CONDITION_CODES = {"PreconditionFailed", "412"}
+_DENIED_CODES = {
+    "AccessDenied", "AllAccessDisabled", "AccountProblem", "ExpiredToken", "Forbidden", "InvalidAccessKeyId",
+    "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired", "401", "403",
+}  # fmt: skip
+_REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
+_CREDENTIAL_ERRORS = (
+    aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError, aws.TokenRetrievalError,
+    aws.SSOError, aws.ProfileNotFound,
+)  # fmt: skip
+_BUSY_CODES = {
+    "InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "500", "502", "503", "504",
+}  # fmt: skip
+BODY_ERRORS = (aws.ReadTimeoutError, aws.ResponseStreamingError, aws.IncompleteReadError, aws.FlexibleChecksumError)
+
+log = logging.getLogger("mangahue")
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def patient(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Ask again, for PATIENCE, while the server is away or too busy; pauses grow to 10 s and are drawn by chance."""
+
+    @wraps(method)
+    def ask(self: S, /, *arguments: P.args, **options: P.kwargs) -> T:
+        deadline = time.monotonic() + (0 if "AWS_MAX_ATTEMPTS" in os.environ else PATIENCE)
+        for attempt in itertools.count():
+            try:
+                return method(self, *arguments, **options)
+            except UnreachableError as error:
+                pause = random.uniform(0.5, min(10.0, 2.0**attempt))
+                if time.monotonic() + pause > deadline:
+                    raise
+                log.warning("%s; asking again", error)
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    return ask
+
+
+class Bucket(Protocol):
+    """Who asks: for messages. endpoint: as far as it is known."""
+
+    bucket: str
+
+    @property
+    def endpoint(self) -> str: ...
+
+
+def shared_client() -> "S3Client":
+    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    with _CLIENT_LOCK:
+        if environment not in _CLIENTS:
+            _CLIENTS[environment] = make_client()
+        return _CLIENTS[environment]
+
+
+def make_client() -> "S3Client":
+    retries: dict[str, Any] = {"mode": "standard"}
+    if "AWS_MAX_ATTEMPTS" not in os.environ:  # botocore reads it by itself, if we leave the place empty
+        retries["total_max_attempts"] = ATTEMPTS
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries=retries,  # type: ignore[arg-type]
+        max_pool_connections=32,
+    )
+    region = os.environ.get("AWS_REGION")  # as all other AWS kits do; boto3 reads AWS_DEFAULT_REGION alone
+    try:
+        return boto3.session.Session(region_name=region).client("s3", config=config)
+    except ValueError as error:  # botocore's answer to an endpoint that is no URL
+        raise BadUsageError("AWS_ENDPOINT_URL_S3 is no URL: write it as http://host:port") from error
+
+
+def read_in_time(answer: "GetObjectOutputTypeDef") -> bytes:
+    """The whole body; one that hardly flows, which no timeout between two bytes ends, is cut off."""
+    raw: Any = answer["Body"]._raw_stream  # type: ignore[attr-defined]  # urllib3's, whose shutdown() another thread may call
+    timer = threading.Timer(STALL_SECONDS + answer["ContentLength"] / STALL_RATE, raw.shutdown)
+    timer.daemon = True
+    timer.start()
+    try:
+        return answer["Body"].read()
+    finally:
+        timer.cancel()
+
+
+def back_off(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(20.0, 0.1 * 2**attempt)))
+
+
+def code_of(error: aws.ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def clean(message: object) -> str:
+    return re.sub(r"//[^/\s]*@", "//", str(message))  # an endpoint may be written with a password
+
+
+@contextmanager
+def s3_errors(storage: Bucket, uri: str) -> Iterator[None]:
+    """Turn botocore's errors into ours. No credential is ever part of a message."""
+    try:
+        yield
+    except aws.ClientError as error:
+        raise _explained(error, storage, uri) from error
+    except _CREDENTIAL_ERRORS as error:
+        raise AccessDeniedError(
+            f"{uri}: no usable credentials ({type(error).__name__}); "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        ) from error
+    except (aws.ParamValidationError, aws.InvalidRegionError) as error:
+        raise BadUsageError(f"{uri}: {error}") from error
+    except (aws.ConnectionError, aws.HTTPClientError) as error:
+        raise UnreachableError(
+            f"{uri}: no answer from {storage.endpoint} ({type(error).__name__}); "
+            "see that it is up, and that AWS_ENDPOINT_URL_S3 is right"
+        ) from error
+    except aws.BotoCoreError as error:
+        raise StorageError(f"{uri}: {type(error).__name__}: {clean(error)}") from error
+
+
+def no_bucket(storage: Bucket, uri: str) -> StorageError:
+    return ObjectNotFoundError(
+        f"{uri}: {storage.endpoint} has no bucket {storage.bucket!r}; create it, or correct the address or "
+        "AWS_ENDPOINT_URL_S3"
+    )
+
+
+def _explained(error: aws.ClientError, storage: Bucket, uri: str) -> StorageError:
+    code = code_of(error)
+    if code == "NoSuchBucket":
+        return no_bucket(storage, uri)
+    if code in ("NoSuchKey", "NotFound", "404"):
+        return ObjectNotFoundError(f"{uri}: no such object; check the address")
+    if code in _DENIED_CODES:
+        return AccessDeniedError(
+            f"{uri}: {storage.endpoint} refused the credentials ({code}); check AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and what they may do (without s3:ListBucket a missing object is refused too)"
+        )
+    if code in _REGION_CODES:
+        return StorageError(f"{uri}: the bucket is in another region ({code}); set AWS_REGION to that one")
+    if code in CONDITION_CODES:
+        return StorageError(f"{uri}: the object was replaced while it was read; read it again")
+    message = error.response.get("Error", {}).get("Message", "")
+    kind = UnreachableError if code in _BUSY_CODES else StorageError
+    return kind(f"{uri}: {error.operation_name} failed at {storage.endpoint}: {code} {clean(message)}")

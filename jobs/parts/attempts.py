@@ -1,0 +1,76 @@
+"""What painting was begun and never ended: the memory of painters that die.
+
+A painter may be killed for the memory it takes, hang in a driver, or just vanish; Ray starts another and gives it
+the same stretch, for ever. So each painter tells what it begins and ends to an actor that outlives it, and the next one
+goes more carefully: pages one by one, and a page that two painters died at alone is left as it is.
+"""
+
+import faulthandler
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import ray
+
+
+class Attempts(Protocol):
+    """Counts by key what was begun. Painting without Ray needs no other than `NoAttempts`."""
+
+    def begin(self, key: str) -> int:
+        """Note it, and return how often it was begun before without an end."""
+        ...
+
+    def end(self, key: str) -> None: ...
+
+
+class NoAttempts:
+    """Nobody dies."""
+
+    def begin(self, key: str) -> int:
+        return 0
+
+    def end(self, key: str) -> None:
+        pass
+
+
+class AttemptBook:
+    """The actor: one for a job, on the driver's side."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[str] = Counter()
+
+    def begin(self, key: str) -> int:
+        self._begun[key] += 1
+        return self._begun[key] - 1
+
+    def end(self, key: str) -> None:
+        self._begun.pop(key, None)
+
+
+class RemoteAttempts:
+    """The book as a painter sees it. Picklable."""
+
+    def __init__(self) -> None:
+        # On the node of a painter it may die too: another starts, with an empty book.
+        book = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(AttemptBook)
+        self._book: Any = book.remote()
+
+    def begin(self, key: str) -> int:
+        return int(ray.get(self._book.begin.remote(key)))
+
+    def end(self, key: str) -> None:
+        ray.get(self._book.end.remote(key))
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """End this process, hard, if what is done inside takes longer: no exception gets through to a driver that hangs.
+
+    The place where it hung is printed.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,99 @@
+"""A cluster whose jobs can be killed at named points, a library for them, and what must hold after all."""
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets.storage import Storage, open_storage
+from tests.ray_cluster import RayCluster
+
+HOOKS = Path(__file__).parent / "hooks"
+
+
+@dataclass
+class Faults:
+    """The folder through which the processes of a cluster are told where to die. See hooks/sitecustomize.py."""
+
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mangahue-faults-")))
+
+    def __post_init__(self) -> None:
+        (self.folder / "taken").mkdir(parents=True, exist_ok=True)
+
+    def environment(self) -> dict[str, str]:
+        path = os.pathsep.join(filter(None, [str(HOOKS), os.environ.get("PYTHONPATH")]))
+        return {"MANGAHUE_FAULTS": str(self.folder), "PYTHONPATH": path}
+
+    def plan(self, point: str, action: str, times: int = 1) -> None:
+        for number in range(times):
+            (self.folder / f"{point}@{action}@{number}").touch()
+
+    @property
+    def waiting(self) -> list[str]:
+        return sorted(file.name for file in self.folder.glob("*@*"))
+
+    def reset(self) -> None:
+        for file in [*self.folder.glob("*@*"), *self.folder.glob("painter-*"), self.folder / "log"]:
+            file.unlink(missing_ok=True)
+
+    def counted(self, what: str) -> Counter[str]:
+        """How often it happened to each chapter. "publish": it was computed; "put": its archive was written."""
+        log = self.folder / "log"
+        lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
+        return Counter(rel for kind, rel, _ in lines if kind == what)
+
+
+def write_library(folder: Path, chapters: int, pages: int = 2, seed: int = 0) -> list[str]:
+    """Small chapters, no two of them equal. Returns their names."""
+    rng = np.random.default_rng(seed)
+    names = [f"volume {number % 3}/chapter {number:03d}.cbz" for number in range(chapters)]
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as chapter:
+            for page in range(pages):
+                out = io.BytesIO()
+                levels = np.kron(rng.integers(0, 256, (12, 8), np.uint8), np.ones((8, 8), np.uint8))
+                Image.fromarray(levels).save(out, "PNG")
+                chapter.writestr(f"{page + 1:03d}.png", out.getvalue())
+    return names
+
+
+def check_whole(out: Storage, names: list[str], pages: int = 2) -> None:
+    """All is done, each chapter is there once and whole, and nothing else is left lying about."""
+    report = json.loads(out.read("_mangahue/report.json"))
+    assert report["chapters"] == {"done": len(names), "partial": 0, "quarantined": 0, "failed": 0}
+    assert report["inputs"] == len(names)
+    keys = [entry.key for entry in out.list()]
+    assert sorted(key for key in keys if key.endswith(".cbz")) == sorted(names)
+    assert not [key for key in keys if key.startswith(("_mangahue/staged/", "_mangahue/pieces/"))]
+    for name in names:
+        manifest = json.loads(out.read(f"_mangahue/chapters/{name}.json"))
+        with zipfile.ZipFile(io.BytesIO(out.read(name))) as chapter:
+            assert chapter.testzip() is None
+            assert chapter.namelist() == [f"{page + 1:03d}.jpg" for page in range(pages)]
+        assert [page["action"] for page in manifest["pages"]] == ["coloured"] * pages
+
+
+def unfinished(out: Storage) -> list[str]:
+    """Uploads that nobody will end: on S3 parts that are billed, on disk temporary files."""
+    from datasets.storage_s3 import S3Storage
+
+    if isinstance(out, S3Storage):
+        found = out.client.list_multipart_uploads(Bucket=out.bucket)
+        return [upload["Key"] for upload in found.get("Uploads", []) if upload["Key"].startswith(out._root)]
+    return [str(path) for path in Path(out.uri).rglob(".mangahue-tmp-*")]
+
+
+def colorize(model: Path, source: Path, out: str, *more: str) -> tuple[str, ...]:
+    return ("--model", str(model), "--source", str(source), "--out", out, *more)
+
+
+__all__ = ["Faults", "RayCluster", "check_whole", "colorize", "open_storage", "unfinished", "write_library"]

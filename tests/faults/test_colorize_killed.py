@@ -1,0 +1,155 @@
+"""Jobs killed at named points of publishing: nothing is lost, nothing comes twice. `make faults` is the long form."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from datasets.storage import open_storage
+from tests.faults.harness import Faults, check_whole, colorize, unfinished, write_library
+from tests.ray_cluster import RayCluster
+
+POINTS = ("before put", "after put", "after manifest")
+
+
+def ended(driver: "subprocess.Popen[str]") -> str:
+    told, _ = driver.communicate(timeout=200)
+    return told
+
+
+@pytest.mark.parametrize("victim", ["self", "painter"])
+def test_a_worker_dies_at_each_point(
+    deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, victim: str
+) -> None:
+    names = write_library(tmp_path / "in", 12)
+    for point in POINTS:
+        faults.plan(point, victim)
+    out = open_storage(str(tmp_path / "out"))
+    made = deadly.job("colorize", *colorize(tiny_model, tmp_path / "in", out.uri))
+    assert made.returncode == 0, made.stdout
+    assert faults.waiting == []
+    check_whole(out, names)
+    assert set(faults.counted("put").values()) == {1}
+    assert sum(faults.counted("publish").values()) <= len(names) + len(POINTS)
+    assert unfinished(out) == []
+
+
+def test_the_driver_dies_at_each_point(deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
+    names = write_library(tmp_path / "in", 10)
+    out = open_storage(str(tmp_path / "out"))
+    command = colorize(tiny_model, tmp_path / "in", out.uri)
+    for point in POINTS:
+        faults.plan(point, "driver")
+        killed = deadly.job("colorize", *command)
+        assert killed.returncode == -signal.SIGKILL, killed.stdout
+    assert faults.waiting == []
+    last = deadly.job("colorize", *command)
+    assert last.returncode == 0, last.stdout
+    check_whole(out, names)
+    assert set(faults.counted("put").values()) == {1}
+    assert unfinished(out) == []
+
+
+def test_a_node_dies_and_the_head_after_it(faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
+    names = write_library(tmp_path / "in", 12)
+    out = open_storage(str(tmp_path / "out"))
+    command = colorize(tiny_model, tmp_path / "in", out.uri)
+    with RayCluster(faults.environment(), cpus=0) as cluster:
+        (faults.folder / "head.pid").write_text(str(cluster.pid))
+        for _ in range(2):
+            cluster.add_node()
+        cluster.await_nodes(3)
+        for point in ("before put", "after put"):
+            faults.plan(point, "raylet")
+        driver = cluster.start("colorize", *command)
+        deadline = time.monotonic() + 150
+        while faults.waiting and time.monotonic() < deadline and driver.poll() is None:
+            time.sleep(0.2)
+            while cluster.nodes_alive() < 2:
+                cluster.add_node()
+        assert faults.waiting == [], ended(driver)
+        faults.plan("after put", "head")
+        told = ended(driver)
+        assert driver.returncode != 0 or not faults.waiting, told
+    with RayCluster(faults.environment()) as another:
+        last = another.job("colorize", *command)
+        assert last.returncode == 0, last.stdout
+    check_whole(out, names)
+    assert set(faults.counted("put").values()) == {1}
+
+
+def test_a_job_that_is_told_to_stop(deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
+    names = write_library(tmp_path / "in", 150)
+    out = open_storage(str(tmp_path / "out"))
+    command = colorize(tiny_model, tmp_path / "in", out.uri)
+    driver = deadly.start("colorize", *command)
+    deadline = time.monotonic() + 120
+    while len(faults.counted("put")) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    told_at = time.monotonic()
+    driver.send_signal(signal.SIGTERM)
+    told = ended(driver)
+    assert time.monotonic() - told_at < 30
+    assert driver.returncode == 3, told
+    assert "stopped by SIGTERM" in told
+    report = json.loads(out.read("_mangahue/report.json"))
+    published = [entry.key for entry in out.list() if entry.key.endswith(".cbz")]
+    assert report["chapters"] == {"done": len(published), "partial": 0, "quarantined": 0,
+                                  "failed": len(names) - len(published)}  # fmt: skip
+    assert 5 <= len(published) < len(names)
+    assert {line["code"] for line in report["lines"]} == {"", "STOPPED"}
+    assert out.stat("_SUCCESS") is None
+
+    last = deadly.job("colorize", *command)
+    assert last.returncode == 0, last.stdout
+    assert f"{len(published)} done already" in last.stdout
+    check_whole(out, names)
+    assert set(faults.counted("put").values()) == {1}
+
+
+def test_two_jobs_at_once(deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
+    names = write_library(tmp_path / "in", 40, pages=1) + write_volume(tmp_path / "in")
+    out = open_storage(str(tmp_path / "out"))
+    command = colorize(tiny_model, tmp_path / "in", out.uri)
+    jobs = [deadly.start("colorize", *command) for _ in range(2)]
+    for job in jobs:
+        told = ended(job)
+        assert job.returncode == 0, told
+    assert sorted(entry.key for entry in out.list() if entry.key.endswith(".cbz")) == sorted(names)
+    assert set(faults.counted("put").values()) == {1}
+    verified = deadly.job("verify", "--out", out.uri)
+    assert verified.returncode == 0, verified.stdout
+
+
+def write_volume(folder: Path) -> list[str]:
+    write_library(folder / "long", 1, pages=70, seed=1)
+    return ["long/volume 0/chapter 000.cbz"]
+
+
+def test_another_model_takes_over_chapter_by_chapter(
+    deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path
+) -> None:
+    names = write_library(tmp_path / "in", 10)
+    out = open_storage(str(tmp_path / "out"))
+    first = colorize(tiny_model, tmp_path / "in", out.uri)
+    assert deadly.job("colorize", *first).returncode == 0
+    old = {name: out.read(name) for name in names}
+    other = (*first, "--format", "png")
+    refused = deadly.job("colorize", *other)
+    assert refused.returncode == 2, refused.stdout
+    faults.reset()
+    faults.plan("after put", "driver")
+    killed = deadly.job("colorize", *other, "--replace")
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    time.sleep(3)  # what still ran has ended
+    changed = [name for name in names if out.read(name) != old[name]]
+    assert 0 < len(changed) < len(names)
+    last = deadly.job("colorize", *other)  # the folder is this job's by now
+    assert last.returncode == 0, last.stdout
+    verified = deadly.job("verify", "--out", out.uri)
+    assert verified.returncode == 0, verified.stdout
+    assert all(out.read(name) != old[name] for name in names)
+    assert set(faults.counted("put").values()) == {1}
