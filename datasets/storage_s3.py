@@ -200,7 +200,11 @@ class S3Storage(Storage):
         own_server = not re.search(r"\.amazonaws\.com(\.cn)?$", endpoint.hostname or "")
         where = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if own_server else {}
         files = pyarrow.fs.S3FileSystem(
-            region=meta.region_name, connect_timeout=CONNECT_SECONDS, request_timeout=2 * READ_SECONDS, **where
+            region=meta.region_name,
+            connect_timeout=CONNECT_SECONDS,
+            request_timeout=2 * READ_SECONDS,
+            retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=2 * ATTEMPTS),
+            **where,
         )
         return files, self.uri.removeprefix("s3://")
 

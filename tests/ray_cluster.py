@@ -25,8 +25,9 @@ JOB_SECONDS = 280.0
 class RayCluster:
     """Runs for as long as the `with` block lasts, in the checkout's folder. environment: added to that of all jobs."""
 
-    def __init__(self, environment: dict[str, str], cpus: int = 2) -> None:
+    def __init__(self, environment: dict[str, str], cpus: int = 2, store_bytes: int = 500_000_000) -> None:
         self._cpus = cpus
+        self._store_bytes = store_bytes
         self._folder = tempfile.mkdtemp(prefix="mh-ray-")
         self._gcs, self._dashboard = _free_port(), _free_port()
         self.environment = {
@@ -44,7 +45,11 @@ class RayCluster:
 
     def __enter__(self) -> Self:
         command = ["ray", "start", "--head", "--block", "--disable-usage-stats", f"--num-cpus={self._cpus}"]
-        command += [f"--port={self._gcs}", f"--dashboard-port={self._dashboard}", "--object-store-memory=500000000"]
+        command += [
+            f"--port={self._gcs}",
+            f"--dashboard-port={self._dashboard}",
+            f"--object-store-memory={self._store_bytes}",
+        ]
         command += [f"--dashboard-agent-listen-port={_free_port()}", f"--temp-dir={self._folder}"]
         with Path(self._folder, "ray-start.log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -88,9 +93,9 @@ class RayCluster:
         assert self._process is not None
         return self._process.pid
 
-    def nodes_alive(self) -> int:
+    def running_nodes(self) -> "list[subprocess.Popen[bytes]]":
         """Added nodes whose processes still run."""
-        return sum(node.poll() is None for node in self._nodes)
+        return [node for node in self._nodes if node.poll() is None]
 
     def await_nodes(self, count: int) -> None:
         """Block until the cluster has so many nodes, the head among them."""

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.storage import Storage, open_storage
-from tests.ray_cluster import RayCluster
+from datasets.storage import Storage
+from datasets.storage_s3 import S3Storage
+from imaging.color import U8
 
 HOOKS = Path(__file__).parent / "hooks"
 
@@ -59,11 +60,16 @@ def write_library(folder: Path, chapters: int, pages: int = 2, seed: int = 0) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(path, "w") as chapter:
             for page in range(pages):
-                out = io.BytesIO()
                 levels = np.kron(rng.integers(0, 256, (12, 8), np.uint8), np.ones((8, 8), np.uint8))
-                Image.fromarray(levels).save(out, "PNG")
-                chapter.writestr(f"{page + 1:03d}.png", out.getvalue())
+                chapter.writestr(f"{page + 1:03d}.png", saved(levels))
     return names
+
+
+def saved(levels: U8) -> bytes:
+    """A gray page as PNG."""
+    out = io.BytesIO()
+    Image.fromarray(levels).save(out, "PNG")
+    return out.getvalue()
 
 
 def check_whole(out: Storage, names: list[str], pages: int = 2) -> None:
@@ -84,8 +90,6 @@ def check_whole(out: Storage, names: list[str], pages: int = 2) -> None:
 
 def unfinished(out: Storage) -> list[str]:
     """Uploads that nobody will end: on S3 parts that are billed, on disk temporary files."""
-    from datasets.storage_s3 import S3Storage
-
     if isinstance(out, S3Storage):
         found = out.client.list_multipart_uploads(Bucket=out.bucket)
         return [upload["Key"] for upload in found.get("Uploads", []) if upload["Key"].startswith(out._root)]
@@ -94,6 +98,3 @@ def unfinished(out: Storage) -> list[str]:
 
 def colorize(model: Path, source: Path, out: str, *more: str) -> tuple[str, ...]:
     return ("--model", str(model), "--source", str(source), "--out", out, *more)
-
-
-__all__ = ["Faults", "RayCluster", "check_whole", "colorize", "open_storage", "unfinished", "write_library"]

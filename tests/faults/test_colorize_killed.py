@@ -68,7 +68,7 @@ def test_a_node_dies_and_the_head_after_it(faults: Faults, tiny_model: Path, tmp
         deadline = time.monotonic() + 150
         while faults.waiting and time.monotonic() < deadline and driver.poll() is None:
             time.sleep(0.2)
-            while cluster.nodes_alive() < 2:
+            while len(cluster.running_nodes()) < 2:
                 cluster.add_node()
         assert faults.waiting == [], ended(driver)
         faults.plan("after put", "head")

@@ -1,0 +1,132 @@
+"""How painting goes on where memory does not suffice, or where painters before this one died."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from datasets.archive import ChapterRef
+from datasets.chapters import Member
+from jobs.parts import painter
+from jobs.parts.attempts import AttemptBook
+from jobs.parts.painter import paint
+from jobs.parts.stretches import Stretch, Todo, Work
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def variant() -> models.Variant:
+    torch.manual_seed(0)
+    return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
+
+
+def stretch_of(pages: int, *, passing: tuple[int, ...] = ()) -> Stretch:
+    """passing: places of pages that are not to be coloured."""
+    ref = ChapterRef("/in", "ep.cbz", "ep.cbz", "archive", 1, "v1")
+    rng = np.random.default_rng(0)
+    works = []
+    for place in range(pages):
+        work = Work(Member(f"{place}.png", 10, place, place, f"{place}.png"), f"{place}.png", f"{place}.jpg", b"x")
+        if place not in passing:
+            work.gray, work.action = rng.integers(0, 256, (SIZE, SIZE), np.uint8), "coloured"
+        works.append(work)
+    return Stretch(Todo(ref, "ep.cbz", replace=False), works=works)
+
+
+def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
+    """Sizes of the batches that were tried; larger ones than `most` raise the error."""
+    sizes: list[int] = []
+    real = painter.predict_chroma
+
+    def predict(variant: models.Variant, grays: np.ndarray) -> np.ndarray:
+        sizes.append(len(grays))
+        if len(grays) > most:
+            raise error
+        return real(variant, grays)
+
+    monkeypatch.setattr(painter, "predict_chroma", predict)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_a_batch_too_large_for_memory_is_halved(
+    variant: models.Variant, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    whole = paint(stretch_of(6), variant, 6)
+    sizes = tracing(monkeypatch, 2, error)
+    halved = paint(stretch_of(6), variant, 6)
+    assert sizes == [6, 3, 1, 2, 3, 1, 2]
+    assert [work.action for work in halved.works] == ["coloured"] * 6
+    for one, other in zip(whole.works, halved.works, strict=True):
+        assert one.chroma is not None
+        assert other.chroma is not None
+        np.testing.assert_allclose(one.chroma, other.chroma, atol=0.1)
+
+
+def test_a_page_too_large_for_memory_is_flagged(variant: models.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracing(monkeypatch, 0, MemoryError())
+    stretch = paint(stretch_of(3, passing=(1,)), variant, 4)
+    assert [(work.action, work.code) for work in stretch.works] == [
+        ("flagged", "MEMORY"), ("kept", ""), ("flagged", "MEMORY")
+    ]  # fmt: skip
+    assert all(work.gray is None for work in stretch.works)
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(
+    variant: models.Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracing(monkeypatch, 0, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        paint(stretch_of(1), variant, 4)
+
+
+class Died(BaseException):
+    """The painter's process is gone."""
+
+
+def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third of five pages ends whoever paints it."""
+    book = AttemptBook()
+    real = painter.predict_chroma
+    poison = stretch_of(5).works[2].gray
+    assert poison is not None
+    seen: list[int] = []
+
+    def predict(variant: models.Variant, grays: np.ndarray) -> np.ndarray:
+        seen.append(len(grays))
+        if any(np.array_equal(gray, poison) for gray in grays):
+            raise Died
+        return real(variant, grays)
+
+    monkeypatch.setattr(painter, "predict_chroma", predict)
+    deaths = 0
+    while True:
+        try:
+            stretch = paint(stretch_of(5), variant, 8, book)
+            break
+        except Died:
+            deaths += 1
+            assert deaths < 10, "painters die for ever"
+    assert deaths == 3
+    assert [work.code for work in stretch.works] == ["", "", "CRASHED", "", ""]
+    assert Counter(seen) == {5: 1, 1: 3 + 3 + 4}
+    assert book.begin("ep.cbz:0") == 0  # what has ended is forgotten
+
+
+def test_a_painter_that_died_of_something_else_costs_no_page(
+    variant: models.Variant,
+) -> None:
+    book = AttemptBook()
+    book.begin("ep.cbz:0")
+    stretch = paint(stretch_of(3), variant, 8, book)
+    assert [work.action for work in stretch.works] == ["coloured"] * 3
