@@ -42,6 +42,7 @@ class RayCluster:
 
     def __enter__(self) -> Self:
         command = ["ray", "start", "--head", "--block", "--disable-usage-stats", f"--num-cpus={self._cpus}"]
+        command += ['--resources={"on_demand": 1}']  # as the head of cluster.yaml
         command += [f"--port={self._gcs}", f"--dashboard-port={self._dashboard}", "--object-store-memory=500000000"]
         command += [f"--dashboard-agent-listen-port={_free_port()}", f"--temp-dir={self._folder}"]
         with Path(self._folder, "ray-start.log").open("wb") as log:
