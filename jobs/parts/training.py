@@ -52,7 +52,7 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
     least, most = worker_range(config.num_workers)
     if not most:
         least = most = max(1, int(cluster.gpus)) if on_gpu else 1
-    share = round(min(1.0, cluster.cpus / (2 * most)), 2) if not on_gpu else 1.0
+    share = 1.0 if on_gpu else cluster.cpu_share(2 * most)
     steps = config.max_steps
     if not steps and not config.max_minutes:
         pages_a_step = config.batch_size * config.accumulate * most
