@@ -215,7 +215,10 @@ class Ledger:
         for key in staged:
             if not key.endswith(".json"):
                 continue
-            manifest = Manifest.from_json(self.storage.read(key))
+            try:
+                manifest = Manifest.from_json(self.storage.read(key))
+            except ObjectNotFoundError:  # its writer has finished since it was listed
+                continue
             if self.storage.stat(manifest.output) is None:
                 continue
             there = self.storage.metadata(manifest.output).get("sha256") or self._sha256(manifest.output)
