@@ -27,7 +27,6 @@ from datasets.s3_calls import (
     back_off,
     clean,
     code_of,
-    no_bucket,
     patient,
     read_in_time,
     s3_errors,
@@ -233,13 +232,8 @@ class S3Storage(Storage):
     def _require_bucket(self) -> None:
         if self._bucket_seen:
             return
-        with self._errors():
-            try:
-                self.client.head_bucket(Bucket=self.bucket)
-            except aws.ClientError as error:
-                if code_of(error) == "404":
-                    raise no_bucket(self, self.uri) from error
-                raise
+        with self._errors():  # a listing: rights that end at a prefix do not reach a HEAD of the bucket
+            self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._root, MaxKeys=1)
         self._bucket_seen = True
 
     @patient

@@ -45,6 +45,7 @@ class RayCluster:
 
     def __enter__(self) -> Self:
         command = ["ray", "start", "--head", "--block", "--disable-usage-stats", f"--num-cpus={self._cpus}"]
+        command += ['--resources={"on_demand": 1}']  # as the head of cluster.yaml
         command += [
             f"--port={self._gcs}",
             f"--dashboard-port={self._dashboard}",
@@ -75,16 +76,25 @@ class RayCluster:
                 kill_group(process)
 
     def add_node(self, cpus: int = 1) -> "subprocess.Popen[bytes]":
-        """One more node, on this machine too; it ends with the cluster, or when its process group is killed."""
+        """One more node, on this machine too; it ends with the cluster, or when its process group is killed.
+
+        Returns when it has joined: nodes that start at the same time take one another's sockets.
+        """
         command = ["ray", "start", f"--address=127.0.0.1:{self._gcs}", "--block", f"--num-cpus={cpus}"]
         command += ["--object-store-memory=200000000", f"--dashboard-agent-listen-port={_free_port()}"]
         command += [f"--dashboard-agent-grpc-port={_free_port()}", f"--metrics-export-port={_free_port()}"]
         environment = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}
-        with Path(self._folder, f"node-{len(self._nodes)}.log").open("wb") as log:
+        path = Path(self._folder, f"node-{len(self._nodes)}.log")
+        with path.open("wb") as log:
             node = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         self._nodes.append(node)
+        deadline = time.monotonic() + START_SECONDS
+        while "Ray runtime started" not in path.read_text():
+            if node.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the node did not start: {path.read_text()[-2000:]}")
+            time.sleep(0.1)
         return node
 
     @property
@@ -96,16 +106,6 @@ class RayCluster:
     def running_nodes(self) -> "list[subprocess.Popen[bytes]]":
         """Added nodes whose processes still run."""
         return [node for node in self._nodes if node.poll() is None]
-
-    def await_nodes(self, count: int) -> None:
-        """Block until the cluster has so many nodes, the head among them."""
-        deadline = time.monotonic() + START_SECONDS
-        command = ["ray", "list", "nodes", "--filter", "state=ALIVE", "--format", "json"]
-        environment = {**self.environment, "RAY_ADDRESS": f"http://127.0.0.1:{self._dashboard}"}
-        while run(command, environment).stdout.count('"node_id"') < count:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the cluster never had {count} nodes")
-            time.sleep(1)
 
     def kill_head(self) -> None:
         """The head, all of its processes, as when its machine goes; the nodes find out by themselves."""

@@ -15,9 +15,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import boto3
 import click
@@ -32,16 +34,47 @@ GRPC_OFFSET = 10_000  # SeaweedFS opens each port's gRPC twin this far above it
 START_SECONDS = 60.0
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Someone who may do something here.
+
+    actions: SeaweedFS's own: "Read", "Write", "List", "Admin", each alone for all buckets, or for a part of one:
+    "Read:bucket/prefix/*". policy: an IAM policy document, which the server enforces as S3 does.
+    """
+
+    name: str
+    access_key: str
+    secret_key: str
+    actions: tuple[str, ...] = ()
+    policy: dict[str, Any] | None = None
+
+    def as_config(self) -> dict[str, Any]:
+        credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
+        policies = {"policyNames": [self.name]} if self.policy is not None else {}
+        return {"name": self.name, "credentials": credentials, "actions": list(self.actions), **policies}
+
+
+LAB = Identity("lab", ACCESS_KEY, SECRET_KEY, ("Admin", "Read", "Write", "List", "Tagging"))
+
+
 class SeaweedFS:
     """One SeaweedFS server and one bucket, for as long as the `with` block lasts.
 
     folder: where the objects are kept; a temporary folder, removed at the end, if none is given. port: of the S3
-    endpoint, the four ports above it serving its parts; free ones if none is given. RuntimeError with the end of the
-    server's log if it does not come up.
+    endpoint, the four ports above it serving its parts; free ones if none is given. identities: beside LAB, who may do
+    all. RuntimeError with the end of the server's log if it does not come up.
     """
 
-    def __init__(self, *, folder: Path | None = None, port: int | None = None, bucket: str = "pages") -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path | None = None,
+        port: int | None = None,
+        bucket: str = "pages",
+        identities: Sequence[Identity] = (),
+    ) -> None:
         self.bucket = bucket
+        self._identities = (LAB, *identities)
         self.port = port
         self._folder = folder
         self._scratch: Path | None = None
@@ -55,12 +88,12 @@ class SeaweedFS:
     def uri(self) -> str:
         return f"s3://{self.bucket}"
 
-    def environment(self) -> dict[str, str]:
-        """The variables with which boto3, PyArrow, Ray and our jobs find this server."""
+    def environment(self, identity: Identity = LAB) -> dict[str, str]:
+        """The variables with which boto3, PyArrow, Ray and our jobs find this server, and are that identity there."""
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ACCESS_KEY_ID": identity.access_key,
+            "AWS_SECRET_ACCESS_KEY": identity.secret_key,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -103,13 +136,13 @@ class SeaweedFS:
         assert self._scratch is not None
         folder = self._folder or self._scratch / "data"
         folder.mkdir(parents=True, exist_ok=True)
-        identity = {
-            "name": "lab",
-            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        policies = {who.name: json.dumps(who.policy) for who in self._identities if who.policy is not None}
+        rights = {
+            "identities": [who.as_config() for who in self._identities],
+            "policies": [{"name": name, "content": content} for name, content in policies.items()],
         }
         config = self._scratch / "s3.json"
-        config.write_text(json.dumps({"identities": [identity]}))
+        config.write_text(json.dumps(rights))
         names = ("master", "volume", "filer", "admin")
         if self.port:  # a kept folder remembers its master's address: the same ports every time
             services = {name: self.port + 1 + place for place, name in enumerate(names)}
@@ -148,8 +181,8 @@ class SeaweedFS:
         client = boto3.session.Session().client(
             "s3",
             endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
+            aws_access_key_id=LAB.access_key,
+            aws_secret_access_key=LAB.secret_key,
             region_name=REGION,
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5),
         )

@@ -19,6 +19,8 @@ from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from jobs.parts.training import worker_resources
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("jobs", "models", "datasets", "imaging")
 MOST_LINES = 430  # about 400; tests may list more cases
@@ -84,7 +86,8 @@ def test_cluster_with_an_unknown_node_setting_is_refused(cluster):
 
 def test_cluster_scales_from_a_head_that_runs_no_work(cluster):
     node_types = cluster["available_node_types"]
-    assert node_types[cluster["head_node_type"]]["resources"] == {"CPU": 0}
+    assert node_types[cluster["head_node_type"]]["resources"] == {"CPU": 0, "on_demand": 1}
+    assert cluster["idle_timeout_minutes"] > 0
     for name, node_type in node_types.items():
         assert "CPU" in node_type["resources"], f"{name}: state its resources"
         assert node_type.get("min_workers", 0) == 0, f"{name}: the cluster scales from zero"
@@ -104,7 +107,8 @@ def test_cluster_names_no_key_and_demands_the_token(cluster):
         ({"CPU": 1}, "pages"),
         ({"GPU": 1}, "colour"),
         ({"CPU": 1, "GPU": 1}, "colour"),
-        ({"CPU": 1, "GPU": 1, "on_demand": 0.01}, "train"),
+        (worker_resources(1.0, on_gpu=True, offered={"CPU": 0, "on_demand": 1}), "train"),
+        (worker_resources(1.0, on_gpu=False, offered={"CPU": 0, "on_demand": 1}), "pages"),
     ],
 )
 def test_each_kind_of_work_gets_its_kind_of_node(cluster, demand, node_type):
@@ -113,6 +117,39 @@ def test_each_kind_of_work_gets_its_kind_of_node(cluster, demand, node_type):
     head = prepared["head_node_type"]
     added, unmet = get_nodes_for(prepared["available_node_types"], {head: 1}, head, 4, [demand], scorer)
     assert (added, unmet) == ({node_type: 1}, [])
+
+
+def test_cluster_keeps_its_dashboard_to_itself_and_serves_metrics(cluster):
+    (head,) = [line for line in cluster["head_start_ray_commands"] if "ray start" in line]
+    (worker,) = [line for line in cluster["worker_start_ray_commands"] if "ray start" in line]
+    assert "--dashboard-host=127.0.0.1" in head
+    assert all("--metrics-export-port=8080" in line for line in (head, worker))
+
+
+def test_only_colouring_is_on_spot_nodes(cluster):
+    node_types = cluster["available_node_types"]
+    spot = {
+        name: node_type["node_config"].get("InstanceMarketOptions", {}).get("MarketType") == "spot"
+        for name, node_type in node_types.items()
+    }
+    assert spot == {"head": False, "train": False, "colour": True, "pages": False}
+    assert spot == {name: "on_demand" not in node_type["resources"] for name, node_type in node_types.items()}
+
+
+def test_training_asks_for_on_demand_nodes_where_there_are_any():
+    assert worker_resources(0.5, on_gpu=False, offered={"CPU": 4.0}) == {"CPU": 0.5}
+    assert worker_resources(0.5, on_gpu=False, offered={"on_demand": 0.0}) == {"CPU": 0.5}
+    assert worker_resources(1.0, on_gpu=True, offered={"on_demand": 2.0}) == {"CPU": 1.0, "GPU": 1, "on_demand": 0.001}
+
+
+# --- the image ---
+
+
+def test_every_package_is_in_the_image(cluster):
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert {f"COPY {name} {name}" for name in PACKAGES} <= set(dockerfile.splitlines())
+    assert "PYTHONPATH=/app" in dockerfile
+    assert "--env PYTHONPATH=/app" in cluster["docker"]["run_options"]
 
 
 # --- what `ray job submit --working-dir .` ships ---

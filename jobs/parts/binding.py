@@ -17,7 +17,7 @@ from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
 from datasets.comicinfo import COMIC_INFO, mark_colored
 from datasets.errors import Code, CodedError, MangahueError, ObjectExistsError
 from datasets.limits import SLOW
-from jobs.parts import handling
+from jobs.parts import handling, telemetry
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
 from jobs.parts.sandbox import sandbox
 from jobs.parts.stretches import Stretch, Todo, Work
@@ -209,7 +209,8 @@ def assemble(todo: Todo, of: int, ledger: Ledger) -> Manifest:
     """
     keys = [f"{_pieces(todo, ledger)}/{number:06d}.zip" for number in range(of)]
     try:
-        manifest = done_already(todo, ledger) or _assemble(todo, ledger, keys)
+        with telemetry.timed("assemble"):
+            manifest = done_already(todo, ledger) or _assemble(todo, ledger, keys)
         for key in keys:
             ledger.storage.delete(key)
         return manifest

@@ -64,8 +64,8 @@ def connect(*, state_api: bool = False) -> Cluster:
         _start_local(state_api)
         where = "local cluster"
     _quiet_data()
-    resources = ray.cluster_resources()
-    cluster = Cluster(resources.get("CPU", 1.0), resources.get("GPU", 0.0))
+    resources = ray.cluster_resources()  # what no node has is not in it
+    cluster = Cluster(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
     log.info("%s: %g CPUs, %g GPUs, %d nodes", where, cluster.cpus, cluster.gpus, len(ray.nodes()))
     return cluster
 

@@ -10,7 +10,7 @@ memory, and a killed job keeps the stretches it has finished.
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import ray
 import ray.data
@@ -18,7 +18,7 @@ import ray.exceptions
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 
 from datasets.errors import Code, CodedError
-from jobs.parts import binding, stages
+from jobs.parts import binding, stages, telemetry
 from jobs.parts.attempts import RemoteAttempts
 from jobs.parts.cluster import Cluster
 from jobs.parts.ledger import HOME, Ledger, Manifest, place_of
@@ -94,6 +94,12 @@ def _color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledg
 
 def _tell(meter: Meter, manifest: Manifest) -> Manifest:
     meter.advance(1, sum(page.index is not None for page in manifest.pages))
+    telemetry.count_chapter(manifest.status)
+    for action in get_args(telemetry.Action):
+        telemetry.count_pages(action, manifest.count(action))
+    telemetry.count_bytes("written", manifest.size or sum(page.size for page in manifest.pages))
+    if manifest.status == "quarantined":
+        telemetry.count_quarantine(manifest.code)
     return manifest
 
 

@@ -14,6 +14,7 @@ A manifest ends with a digest of itself: one that was altered is no manifest.
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +25,19 @@ from pathlib import Path
 from typing import Any
 
 from datasets.archive import OUTPUT_HOME, ChapterRef
-from datasets.errors import BadUsageError, Code, MangahueError, ObjectExistsError, ObjectNotFoundError
+from datasets.errors import (
+    AccessDeniedError,
+    BadUsageError,
+    Code,
+    MangahueError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+)
 from datasets.names import short
 from datasets.storage import Storage, open_storage
 from jobs.parts.outcome import as_json
 
+log = logging.getLogger("mangahue")
 HOME = OUTPUT_HOME
 SUCCESS = "_SUCCESS"
 JOB = f"{HOME}/job.json"
@@ -248,7 +257,10 @@ class Ledger:
                 rel = entry.key.removeprefix(home).rpartition("/")[0]
                 if rel in rels or rel.rpartition("/")[0] in rels:  # pieces lie one folder deeper
                     self.storage.delete(entry.key)
-        self.storage.abort_stale_uploads(_STALE, {manifest.output for manifest in ended if manifest.output})
+        try:
+            self.storage.abort_stale_uploads(_STALE, {manifest.output for manifest in ended if manifest.output})
+        except AccessDeniedError as error:
+            log.warning("%s; uploads that killed writers left are not looked for", error)
 
     def _check_owner(self) -> None:
         owner = read_json(self.storage, JOB)

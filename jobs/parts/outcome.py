@@ -1,8 +1,10 @@
-"""How a job ends: exit codes, and errors told in a line."""
+"""How a job ends: exit codes, and errors told in a line; how its log is written."""
 
 import json
 import logging
+import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from enum import IntEnum
@@ -12,6 +14,7 @@ from datasets.errors import BadUsageError, MangahueError
 
 log = logging.getLogger("mangahue")
 Config = TypeVar("Config")
+LOG_FORMAT = "MANGAHUE_LOG_FORMAT"  # a variable, not an option: whoever runs the cluster sets it, for all jobs
 
 
 class Exit(IntEnum):
@@ -23,11 +26,47 @@ class Exit(IntEnum):
     PARTLY = 3
 
 
-class _OneLine(logging.Formatter):
-    """A message is one line of what can be seen: names from archives may hold escapes for terminals, and worse."""
+class _Plain(logging.Formatter):
+    """Nothing but what can be seen: names from archives may hold escapes for terminals, and worse."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's own name
+        return "\n".join(map(plain_text, super().formatException(ei).split("\n")))
+
+
+class _OneLine(_Plain):
+    """A message is one line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
         return plain_text(super().formatMessage(record))
+
+
+class _JsonLine(_Plain):
+    """A message is one line of JSON, for programs that collect logs.
+
+    Fields: time (UTC, RFC 3339, milliseconds), level, message; chapter and page where the call gave them as `extra`;
+    traceback where there is one. What can't be seen is escaped in each, as it is for people.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{seconds}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "message": plain_text(record.getMessage()),
+        }
+        line |= {name: plain_text(str(vars(record)[name])) for name in ("chapter", "page") if name in vars(record)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def log_formatter(name: str) -> logging.Formatter:
+    """How lines of the log are written. name: text, or "" for the same; or json. BadUsageError for any other."""
+    if name in ("", "text"):
+        return _OneLine("%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S")
+    if name == "json":
+        return _JsonLine()
+    raise BadUsageError(f"{LOG_FORMAT} is {name!r}; it is text or json")
 
 
 def plain_text(text: str) -> str:
@@ -38,7 +77,11 @@ def plain_text(text: str) -> str:
 def run_job(config: Config, main: Callable[[Config], int]) -> NoReturn:
     """Log the resolved config, run the job and exit with its code; an error of ours is one line, not a traceback."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S"))
+    try:
+        handler.setFormatter(log_formatter(os.environ.get(LOG_FORMAT, "")))
+    except BadUsageError as error:
+        print(error, file=sys.stderr)  # there is no log yet
+        sys.exit(int(Exit.BAD_USAGE))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)
     log.info("config %s", json.dumps(asdict(config), sort_keys=True))  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ import models
 from datasets.errors import Code
 from datasets.limits import SLOW
 from imaging.color import F32
+from jobs.parts import telemetry
 from jobs.parts.attempts import Attempts, NoAttempts, deadline
 from jobs.parts.predicting import predict_chroma
 from jobs.parts.recipe import Recipe, load_model
@@ -23,13 +24,14 @@ class Painter:
     """Loads the model once, then paints stretch after stretch. actors: how many of them share the cluster's CPUs."""
 
     def __init__(self, *, recipe: Recipe, actors: int, attempts: Attempts) -> None:
-        self._variant = load_model(recipe.model)
+        self._variant = load_model(recipe.model, recipe.card)
         self._batch_size = recipe.batch_size
         self._attempts = attempts
         to_device(self._variant, actors)
 
     def __call__(self, row: Row) -> Row:
-        return to_row(paint(from_row(row), self._variant, self._batch_size, self._attempts))
+        with telemetry.timed("paint"):
+            return to_row(paint(from_row(row), self._variant, self._batch_size, self._attempts))
 
 
 def to_device(variant: models.Variant, workers: int) -> None:
@@ -53,6 +55,8 @@ def paint(stretch: Stretch, variant: models.Variant, batch_size: int, attempts: 
     name = f"{stretch.todo.ref.rel}:{stretch.number}"
     waiting = [work for work in stretch.works if work.gray is not None]
     careful = attempts.begin(name) > 0
+    if careful:
+        telemetry.count_retry("paint")
     size = 1 if careful else batch_size
     for start in range(0, len(waiting), size):
         batch = waiting[start : start + size]

@@ -48,7 +48,8 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     ledger.claim(recipe.as_job(), replace=replace)
     known = ledger.manifests(ref.rel for ref in inputs)
     for manifest in ledger.recover(known):
-        log.info("recovered %s: it was published before its manifest was written", manifest.rel)
+        named = {"chapter": manifest.rel}
+        log.info("recovered %s: it was published before its manifest was written", manifest.rel, extra=named)
         known[manifest.rel] = manifest
     policy = recipe.policy
     outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}

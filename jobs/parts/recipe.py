@@ -82,9 +82,11 @@ def read_card(uri: str, option: str = "--model") -> dict[str, Any]:
         raise _no_model(uri, error, option) from error
 
 
-def load_model(uri: str) -> models.Variant:
-    """The model published at `uri`. Raises BadUsageError where it is not there or not whole."""
+def load_model(uri: str, card: dict[str, Any] | None = None) -> models.Variant:
+    """The model published at `uri`. Raises BadUsageError where it is not there, not whole, or not that of `card`."""
     storage = open_storage(uri)
+    if card is not None and read_card(uri) != card:
+        raise BadUsageError(f"--model {uri}: another model was published there since the job began; run again")
     try:
         return models.load(storage.read(CARD), storage.read(WEIGHTS))[0]
     except (ObjectNotFoundError, CheckpointError) as error:

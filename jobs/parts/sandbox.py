@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from datasets.errors import Code, CodedError, MangahueError
+from jobs.parts import telemetry
 
 T = TypeVar("T")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,7 @@ class Sandbox:
         except SandboxError as error:
             if error.code == Code.TIMEOUT:
                 raise
+            telemetry.count_retry("sandbox")
             return self._call(function, arguments, seconds)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datasets.errors import ChapterUnreadableError, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
 from datasets.page import ImageFormat
-from jobs.parts import handling
+from jobs.parts import handling, telemetry
 from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.sandbox import SandboxError, sandbox
@@ -76,6 +76,7 @@ def _fetch(work: Work, todo: Todo) -> None:
         work.flag(error.code, f"{error.message}; nothing of it could be read")
         return
     work.data = fetched.data
+    telemetry.count_bytes("read", len(fetched.data))
     if fetched.error is not None:
         work.flag(fetched.error.code, fetched.error.message)
 
@@ -137,12 +138,20 @@ def _slow(todo: Todo) -> float:
 
 
 def open_row(row: Row, *, ledger: Ledger, image_format: ImageFormat) -> Iterator[Row]:
-    yield from map(to_row, open_stretches(from_row(row), ledger, image_format))
+    stretches = open_stretches(from_row(row), ledger, image_format)
+    while True:
+        with telemetry.timed("open"):  # not while the caller has what was yielded
+            stretch = next(stretches, None)
+        if stretch is None:
+            return
+        yield to_row(stretch)
 
 
 def prepare_row(row: Row, *, ledger: Ledger, image_size: int) -> Row:
-    return to_row(prepare(from_row(row), ledger, image_size))
+    with telemetry.timed("prepare"):
+        return to_row(prepare(from_row(row), ledger, image_size))
 
 
 def finish_row(row: Row, *, ledger: Ledger, image_format: ImageFormat) -> Row:
-    return to_row(finish(from_row(row), ledger, image_format))
+    with telemetry.timed("finish"):
+        return to_row(finish(from_row(row), ledger, image_format))

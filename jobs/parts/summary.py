@@ -26,9 +26,10 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
     counts = Counter(manifest.status for manifest in work.results.values())
     for manifest in work.results.values():
         for name, code, message in _complaints(manifest) if manifest.code != Code.STOPPED else ():
-            log.warning("%s: %s: %s %s", manifest.status, name, code, message)
+            named = {"chapter": manifest.rel, "page": name.removeprefix(manifest.rel).removeprefix("/")}
+            log.warning("%s: %s: %s %s", manifest.status, name, code, message, extra=named)
         for warning in manifest.warnings:
-            log.warning("%s: %s", manifest.rel, warning)
+            log.warning("%s: %s", manifest.rel, warning, extra={"chapter": manifest.rel})
     told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
     log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(work.computed), ledger.storage.uri)
     state = _state(work)

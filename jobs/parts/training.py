@@ -9,9 +9,11 @@ import math
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -34,6 +36,7 @@ PROGRESS = "progress.json"
 HELDOUT = "ciede2000"  # the metric that early stop and the choice of the best go by
 _PUBLISHED_PASSES = 200  # Isola et al. 2017: 100 epochs at a constant rate, 100 falling
 _WORKER_FAILURES = 3
+_ON_DEMAND = "on_demand"  # the resource that marks nodes which are not taken back
 
 
 def settings_of(config: Any) -> dict[str, Any]:
@@ -49,12 +52,13 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
     least, most = worker_range(config.num_workers)
     if not most:
         least = most = max(1, int(cluster.gpus)) if on_gpu else 1
-    share = round(min(1.0, cluster.cpus / (2 * most)), 2) if not on_gpu else 1.0
+    share = 1.0 if on_gpu else cluster.cpu_share(2 * most)
     steps = config.max_steps
     if not steps and not config.max_minutes:
         pages_a_step = config.batch_size * config.accumulate * most
         steps = math.ceil(_PUBLISHED_PASSES * shards.pages("train") / pages_a_step)
     paired = models.VARIANTS[config.variant].paired
+    resources = worker_resources(share, on_gpu=on_gpu, offered=ray.cluster_resources())
     filesystem, root = open_storage(config.run).arrow()
     trainer = ray.train.torch.TorchTrainer(
         _train_worker,
@@ -64,7 +68,7 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
         scaling_config=ScalingConfig(
             num_workers=most if least == most else (least, most),
             use_gpu=on_gpu,
-            resources_per_worker={"CPU": share, "GPU": 1} if on_gpu else {"CPU": share},
+            resources_per_worker=resources,
         ),
         run_config=RunConfig(
             name="checkpoints",
@@ -76,11 +80,22 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    log.info("training on %s %s worker(s)", config.num_workers if most > least else most, "GPU" if on_gpu else "CPU")
+    count, kind = config.num_workers if most > least else most, "GPU" if on_gpu else "CPU"
+    log.info("training on %s %s worker(s)%s", count, kind, ", on demand" if _ON_DEMAND in resources else "")
     result = trainer.fit()
     checkpoint = result.get_best_checkpoint(HELDOUT, "min") if config.early_stop else result.checkpoint
     assert checkpoint is not None  # the loop ends with one
     return checkpoint
+
+
+def worker_resources(share: float, *, on_gpu: bool, offered: Mapping[str, float]) -> dict[str, float]:
+    """What a training worker asks Ray for. share: CPUs. offered: resources of the cluster's nodes, all together.
+
+    A trace of `on_demand` where a node has it, so that no worker is placed on a spot node, or a spot node started for
+    it. A cluster whose workers come and go says so by its head.
+    """
+    asked = {"CPU": share, **({"GPU": 1} if on_gpu else {})}
+    return {**asked, _ON_DEMAND: 0.001} if offered.get(_ON_DEMAND) else asked
 
 
 def _kept(config: Any) -> CheckpointConfig:

@@ -38,6 +38,7 @@ def test_from_chapters_in_a_bucket_to_coloured_chapters(cluster: RayCluster, ser
         "--max-steps", "12", "--eval-every", "6",
     )  # fmt: skip
     assert train.returncode == 0, train.stdout
+    assert "training on 2 CPU worker(s), on demand" in train.stdout  # as this cluster has such nodes
     run = open_storage(f"{s3}/run")
     keys = {entry.key for entry in run.list()}
     assert {"model/model.json", "model/model.safetensors", "samples/step-0000012.png", "metrics.jsonl"} <= keys

@@ -102,7 +102,6 @@ class Campaign:
         if self.kind == "node":
             for _ in range(2):
                 cluster.add_node()
-            cluster.await_nodes(3)
         return cluster
 
     def one_run(self, cluster: RayCluster, faults: Faults, command: tuple[str, ...]) -> int | None:
@@ -149,7 +148,6 @@ class Campaign:
     def kill_node(self, cluster: RayCluster) -> bool:
         kill_group(self.rng.choice(cluster.running_nodes()))
         cluster.add_node()
-        cluster.await_nodes(3)
         return True
 
     def take_stock(self, out: str, names: list[str], faults: Faults) -> None:

@@ -61,7 +61,6 @@ def test_a_node_dies_and_the_head_after_it(faults: Faults, tiny_model: Path, tmp
         (faults.folder / "head.pid").write_text(str(cluster.pid))
         for _ in range(2):
             cluster.add_node()
-        cluster.await_nodes(3)
         for point in ("before put", "after put"):
             faults.plan(point, "raylet")
         driver = cluster.start("colorize", *command)
