@@ -41,10 +41,10 @@ class Count:
     computed: int = 0
 
 
-def write_pages(folder: Path, seed: int) -> list[str]:
+def write_pages(folder: Path, seed: int, chapters: int = CHAPTERS) -> list[str]:
     """Pages large enough that a job takes its time."""
     rng = np.random.default_rng(seed)
-    names = [f"volume {number % 3}/chapter {number:03d}.cbz" for number in range(CHAPTERS)]
+    names = [f"volume {number % 3}/chapter {number:03d}.cbz" for number in range(chapters)]
     for name in names:
         levels = [np.kron(rng.integers(0, 256, (70, 50), np.uint8), np.ones((16, 16), np.uint8)) for _ in range(PAGES)]
         path = folder / name

@@ -1,0 +1,200 @@
+"""A cluster that grows when there is work and shrinks when there is none, seen on one machine.
+
+    python -m benchmarks.autoscaling [--out build/autoscaling] [--kill-a-node]
+
+Ray's own fake node provider starts nodes as processes of this machine, with GPUs that are none, for Ray's autoscaler.
+A library is coloured by `--device cuda`: the job asks for GPUs that are not there yet, and nodes come. Nodes, work and
+chapters over time are sampled, written as JSON and drawn as an SVG plot. Port 6379 must be free. On a machine with real
+GPUs the painters use them; elsewhere they find none and paint on the CPU, on nodes that claim to have one.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from datasets.storage import open_storage
+from jobs.parts.report_chart import HEIGHT, WIDTH, Chart, draw_curve
+from tests.faults.harness import check_whole
+from tests.faults.kills import write_pages
+from tests.untrained import publish_untrained
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAD = "f" * 51 + "00000"  # the fake provider's name for the head
+HEAD_TYPE = "ray.head.default"  # the provider knows no other
+SETTLE = 60.0  # seconds to watch after the job's end
+CONFIG: dict[str, Any] = {
+    "cluster_name": "fake",
+    "max_workers": 3,
+    "upscaling_speed": 100.0,
+    "idle_timeout_minutes": 0.1,
+    "provider": {
+        "type": "external",
+        "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+        "use_node_id_as_ip": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+        "head_node_id": HEAD,
+        "launch_multiple": True,
+    },
+    "available_node_types": {
+        HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "colour": {
+            "resources": {"CPU": 1, "GPU": 1, "object_store_memory": 200_000_000},
+            "node_config": {},
+            "min_workers": 0,
+            "max_workers": 2,
+        },
+        "pages": {
+            "resources": {"CPU": 2, "object_store_memory": 200_000_000},
+            "node_config": {},
+            "min_workers": 0,
+            "max_workers": 1,
+        },
+    },
+    "head_node_type": HEAD_TYPE,
+    **{f"{who}setup_commands": [] for who in ("", "head_", "worker_")},
+    **{f"{who}_start_ray_commands": [] for who in ("head", "worker")},
+    "cluster_synced_files": [],
+    "file_mounts": {},
+    "file_mounts_sync_continuously": False,
+    "initialization_commands": [],
+    "rsync_exclude": [],
+    "rsync_filter": [],
+    "auth": {},
+}
+
+
+@contextlib.contextmanager
+def fake_cluster(scratch: Path) -> Iterator[dict[str, str]]:
+    """A head that takes no work, and Ray's autoscaler. Yields the environment of its jobs."""
+    config = scratch / "autoscaler.json"
+    config.write_text(json.dumps(CONFIG))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_FAKE_CLUSTER": "1",
+        "RAY_enable_autoscaler_v2": "1",
+        "RAY_CLOUD_INSTANCE_ID": HEAD,
+        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    }
+    command = ["ray", "start", "--head", "--block", "--port=6379", "--num-cpus=0", "--object-store-memory=300000000"]
+    command += [f"--autoscaling-config={config}", f"--temp-dir={scratch / 'ray'}"]
+    with (scratch / "ray.log").open("wb") as log:
+        head = subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    jobs = {n: v for n, v in environment.items() if n not in ("RAY_OVERRIDE_NODE_ID_FOR_TESTING",)}
+    try:
+        time.sleep(15)
+        yield {**jobs, "RAY_ADDRESS": "127.0.0.1:6379"}
+    finally:
+        mine = psutil.Process(head.pid).children(recursive=True)
+        os.killpg(head.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs([*mine, psutil.Process(head.pid)], timeout=10)
+        for process in alive:
+            process.kill()
+        for process in _raylets(scratch):
+            process.kill()
+
+
+def _raylets(scratch: Path) -> list[psutil.Process]:
+    """The raylets of this cluster, and of no other."""
+    found = psutil.process_iter(["cmdline"])
+    return [p for p in found if "raylet/raylet" in (c := " ".join(p.info["cmdline"] or [])) and str(scratch) in c]
+
+
+def _painters(scratch: Path) -> int:
+    ours = {process.pid for process in _raylets(scratch)}
+    found = psutil.process_iter(["cmdline", "ppid"])
+    return sum(p.info["ppid"] in ours and "MapWorker" in " ".join(p.info["cmdline"] or []) for p in found)
+
+
+def watch(
+    environment: dict[str, str], scratch: Path, out: Path, chapters: int, kill: bool
+) -> tuple[list[dict[str, float]], int]:
+    """Run the job; sample until the cluster is small again. Returns samples and the job's exit code."""
+    model = scratch / "model"
+    publish_untrained(model, base_channels=8, image_size=128)
+    names = write_pages(scratch / "in", 0, chapters)
+    command = [sys.executable, "jobs/colorize.py", "--model", str(model), "--source", str(scratch / "in")]
+    command += ["--out", str(scratch / "coloured"), "--device", "cuda", "--gpus-per-actor", "1"]
+    samples: list[dict[str, float]] = []
+    begun, ended, killed = time.monotonic(), 0.0, not kill
+    with (out / "job.log").open("wb") as log:
+        job = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        while not ended or time.monotonic() < ended + SETTLE:
+            raylets = _raylets(scratch)
+            done = len(list((scratch / "coloured/_mangahue/chapters").rglob("*.json")))
+            now = {"seconds": time.monotonic() - begun, "nodes": len(raylets), "painters": _painters(scratch)}
+            samples.append({**now, "chapters": done})
+            if not killed and 5 < done < len(names) // 2:
+                max(raylets, key=lambda process: process.create_time()).kill()
+                killed = True
+                click.echo(f"{now['seconds']:.0f} s: a node killed", err=True)
+            if not ended and job.poll() is not None:
+                ended = time.monotonic()
+            if ended and len(raylets) == 1 and time.monotonic() > ended + 5:
+                break
+            time.sleep(1)
+    if job.returncode == 0:
+        check_whole(open_storage(str(scratch / "coloured")), names)
+    return samples, int(job.returncode)
+
+
+def plot(charts: list[Chart]) -> str:
+    """Charts one below the other, x in seconds, as one SVG."""
+    parts = []
+    for number, chart in enumerate(charts):
+        marks = [
+            f'<text x="{tick.at:.1f}" y="{chart.bottom + 16}" text-anchor="middle">{tick.label}</text>'
+            for tick in chart.x_ticks
+        ] + [
+            f'<text x="{chart.left - 6}" y="{tick.at + 4:.1f}" text-anchor="end">{tick.label}</text>'
+            f'<path d="M{chart.left},{tick.at:.1f}H{chart.right}" stroke="#ddd"/>'
+            for tick in chart.y_ticks
+        ]
+        name = f'<text x="{chart.left + 6}" y="{chart.top + 12}" font-weight="bold">{chart.name}</text>'
+        curve = f'<path d="{chart.path}" fill="none" stroke="#0a66c2" stroke-width="1.5"/>'
+        parts.append(f'<g transform="translate(0,{number * HEIGHT})">{"".join(marks)}{curve}{name}</g>')
+    size = f'width="{WIDTH * 2}" height="{HEIGHT * 2 * len(charts)}" viewBox="0 0 {WIDTH} {HEIGHT * len(charts)}"'
+    style = 'font-family="sans-serif" font-size="11" fill="#333"'
+    paper = '<rect width="100%" height="100%" fill="#fff"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{paper}{"".join(parts)}</svg>\n'
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--out", default="build/autoscaling", type=click.Path(path_type=Path), help="Folder of the outcome.")
+@click.option("--chapters", default=200, help="Of two pages each.")
+@click.option("--kill-a-node", is_flag=True, help="Kill the youngest node in the middle of the job.")
+def main(out: Path, chapters: int, kill_a_node: bool) -> None:
+    """Nodes and chapters over time."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="mh-") as folder, fake_cluster(Path(folder)) as environment:
+        samples, code = watch(environment, Path(folder), out, chapters, kill_a_node)
+    (out / "samples.json").write_text(json.dumps(samples))
+    whole = (0.0, samples[-1]["seconds"])
+    curves = {name: [(s["seconds"], s[name]) for s in samples] for name in ("nodes", "painters", "chapters")}
+    (out / "plot.svg").write_text(plot([draw_curve(name, points, whole) for name, points in curves.items()]))
+    most = {name: max(sample[name] for sample in samples) for name in ("nodes", "painters", "chapters")}
+    click.echo(f"exit {code}; most at once: {most}; at the end: {samples[-1]}; {out / 'plot.svg'}")
+
+
+if __name__ == "__main__":
+    main()
