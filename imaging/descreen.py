@@ -15,7 +15,7 @@ from imaging.color import F32, U8
 
 _WINDOW, _STEP = 32, 16  # pixels
 _LEAST_RADIUS = 3.0  # cycles to a window: a screen of more than 10 pixels is found on the page at half its size
-_BATCH = 128  # windows whose spectra stay in the cache
+_BATCH = 64  # windows whose spectra stay in the cache
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
 _FLAT = 3.0  # mean distance from the local mean, levels, below which nothing is looked for
 _CONTRAST = 8.0  # amplitude of a screen's wave, levels
@@ -117,10 +117,8 @@ def _cells(gray: U8) -> F32:
     # Every other window, as on a chessboard, then those whose neighbours do not agree: most lie well inside or outside.
     white = np.add.outer(np.arange(rows - 1), np.arange(columns - 1)) % 2 == 0
     _look(windows, busy & white, sure, maybe)
-    most, least = cv2.dilate(maybe, _CROSS), cv2.erode(sure, _CROSS, borderValue=0)
-    inside = ~white & (least > 0)
-    _look(windows, busy & ~white & (most > 0) & ~inside, sure, maybe)
-    sure[inside] = least[inside]
+    some, all_four = cv2.dilate(maybe, _CROSS) > 0, cv2.erode(sure, _CROSS, borderValue=0) > 0
+    _look(windows, busy & ~white & some & ~all_four, sure, maybe)
     near = cv2.dilate(sure, np.ones((3, 3), np.uint8))  # a window that is partly screen is told by its neighbours
     pitch = np.zeros((rows + 1, columns + 1), np.float32)  # of windows, with a rim: each cell lies in four
     pitch[1:-1, 1:-1] = np.where(np.abs(maybe - near) < 0.2 * near, maybe, sure)
@@ -146,8 +144,7 @@ def _spectrum(windows: U8) -> _Spectrum:
     level = windows.astype(np.float32)
     level -= np.einsum("nij,ij->n", level, taper / taper.sum())[:, None, None]
     level *= taper
-    wave = np.fft.rfft2(level)
-    energy = (wave.real**2 + wave.imag**2).astype(np.float32)
+    energy = _energy(level)
     # A wave is as wide as the taper makes it: three bins each way. Rows wrap; the last column, of pitch 2, is left out.
     tall = energy + np.roll(energy, 1, axis=1) + np.roll(energy, -1, axis=1)
     lobe = tall.copy()
@@ -166,6 +163,28 @@ def _spectrum(windows: U8) -> _Spectrum:
         share=peak / waves,
         broad=1 - waves / total,
     )
+
+
+def _energy(level: F32) -> F32:
+    """(N, 32, 17) squares of |np.fft.rfft2(level)|, which takes several times as long for so many small pictures."""
+    down, across = _waves()
+    columns = _WINDOW // 2 + 1
+    wave = np.matmul(down, (level.reshape(-1, _WINDOW) @ across).reshape(-1, _WINDOW, 2 * columns))
+    by_cosine, by_sine = wave[:, :_WINDOW], wave[:, _WINDOW:]
+    real = by_cosine[:, :, :columns] - by_sine[:, :, columns:]
+    imaginary = by_cosine[:, :, columns:] + by_sine[:, :, :columns]
+    real *= real
+    imaginary *= imaginary
+    return real + imaginary
+
+
+@cache
+def _waves() -> tuple[F32, F32]:
+    """Cosines over sines (64, 32) down a window; cosines beside sines (32, 34) across it."""
+    turn = 2 * np.pi / _WINDOW * np.outer(np.arange(_WINDOW), np.arange(_WINDOW))
+    wave, half = np.exp(-1j * turn), np.exp(-1j * turn)[:, : _WINDOW // 2 + 1]
+    down = np.concatenate([wave.real, wave.imag], axis=0).astype(np.float32)
+    return down, np.concatenate([half.real, half.imag], axis=1).astype(np.float32)
 
 
 @cache

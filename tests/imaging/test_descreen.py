@@ -78,6 +78,20 @@ def test_thin_lines_across_a_screen_are_kept(pitch: float) -> None:
     assert np.abs(smooth[16:-16, 16:-16][away] - tone).max() < 25
 
 
+@pytest.mark.parametrize("pitch", [4.2, 5.5, 8.0])
+def test_small_areas_between_outlines_are_smoothed_too(pitch: float) -> None:
+    discs = [((90, 100), 60), ((280, 120), 45), ((200, 290), 80)]
+    page, area = np.full((400, 400), 255, np.uint8), np.zeros((400, 400), np.uint8)
+    for centre, radius in discs:
+        cv2.circle(area, centre, radius, 1, -1)
+    np.copyto(page, screen(pitch, 45, "dot", 0.35, (400, 400)), where=area > 0)
+    for centre, radius in discs:
+        cv2.circle(page, centre, radius, 0, 3, cv2.LINE_AA)
+    inside = cv2.erode(area, np.ones((21, 21), np.uint8)) > 0
+    assert page[inside].std() > 90
+    assert descreen(page)[inside].std() < 2
+
+
 def test_solid_black_and_white_keep_their_borders() -> None:
     page = screen(4.0, 45, "dot", 0.35)
     page[60:140, 60:140] = 0

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imaging.descreen import descreen, find_screens
-from imaging.screentone import Screen, to_screentone
+from imaging.screentone import Screen, _tones, to_screentone
 
 WHITE, BLACK, SKY, GRASS, SKIN = (255, 255, 255), (0, 0, 0), (120, 170, 230), (60, 120, 50), (240, 205, 170)
 
@@ -72,6 +72,14 @@ def test_grounds_blacks_outlines_and_text_are_kept(seed: int) -> None:
     letters = np.zeros(page.shape, np.uint8)
     cv2.putText(letters, "Hello there", (300, 260), cv2.FONT_HERSHEY_SIMPLEX, 2, 255, 1)
     assert np.median(page[letters > 0]) < 60
+
+
+def test_blacks_are_solid_and_whites_bare_whatever_the_lines_are() -> None:
+    level = np.repeat(np.float32([[0, 1]]), 40, axis=1).repeat(40, axis=0)
+    tone, label, _ = _tones(level, 0.5, np.random.default_rng(0))
+    assert (tone[:, :30] == 1).all()
+    assert (tone[:, -30:] == 0).all()
+    assert not label[:, :30].any()
 
 
 def test_the_tone_of_an_area_is_its_screens_mean() -> None:
