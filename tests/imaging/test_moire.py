@@ -10,9 +10,9 @@ from imaging.screentone import Screen
 MAP = 128
 
 
-def screened() -> np.ndarray:
-    """(600, 520) a page that is one screen, of 4.7 pixels: squeezed to 128 it beats."""
-    ink = Screen("dot", 4.7, 20.0, (0.0, 0.0)).cover(np.full((600, 520), 0.4, np.float32))
+def screened(pitch: float = 4.7) -> np.ndarray:
+    """(600, 520) a page that is one screen: one of 4.7 pixels, squeezed to 128, beats."""
+    ink = Screen("dot", pitch, 20.0, (0.0, 0.0)).cover(np.full((600, 520), 0.4, np.float32))
     return np.round(255 - 255 * ink).astype(np.uint8)
 
 
@@ -49,6 +49,23 @@ def test_without_screens_there_is_none() -> None:
     chroma = smooth() + 6 * beats(page)[..., None]
     ramp = np.tile(np.linspace(0, 255, 520).astype(np.uint8), (600, 1))
     assert moire(chroma, ramp) == 0
+
+
+def test_windows_with_weaker_beats_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = screened()
+    chroma = smooth() + 6 * beats(page)[..., None]
+    assert moire(chroma, page) > 5
+    monkeypatch.setattr("imaging.moire._LEAST_BEAT", 100.0)
+    assert moire(chroma, page) == 0
+
+
+def test_colours_that_change_at_drawn_borders_are_no_moire() -> None:
+    page = screened()
+    chroma = smooth()
+    for left in range(10, 520, 33):
+        page[:, left : left + 12] = 0
+        chroma[:, left * MAP // 520 : (left + 12) * MAP // 520] += 25
+    assert moire(chroma, page) < 0.5
 
 
 def test_a_map_too_small_to_tell() -> None:
