@@ -4,6 +4,7 @@ H, W pixels. A row keeps the bytes of a page as they came; where a gray edition 
 gray page is derived from the colour page when it is decoded.
 """
 
+import hashlib
 import io
 import math
 from collections.abc import Mapping
@@ -17,13 +18,15 @@ from PIL import Image, ImageCms, ImageOps
 from datasets.errors import Code, PageUnreadableError
 from datasets.limits import Limits
 from imaging.color import U8, gray_of_equal_lightness, luma
+from imaging.screentone import to_screentone
 
-GrayFrom = Literal["lightness", "luma"]
+GrayFrom = Literal["lightness", "luma", "screentone", "mix"]
 ImageFormat = Literal["jpeg", "png", "webp"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 SUFFIX_OF: dict[str, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 _LONGEST = {"jpeg": 65_500, "webp": 16_383}  # pixels of a side: libjpeg's and WebP's own limits
+_DRAWN = 1000  # pixels: a page of this shorter side is large enough to draw screens on
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # Pillow knows stranger ones, EPS too
 
 SCHEMA = pa.schema(
@@ -48,8 +51,9 @@ class Page:
     """A row of a shard.
 
     index: place in its chapter, from 0. gray, color: encoded bytes as they came, or None. gray_from: "source" where
-    `gray` is a page of its own, else how to derive it: "lightness" (equal CIELAB L*) or "luma" (BT.601). width,
-    height: pixels of the colour page, else of the gray one. split: "train" or "holdout". source: where it was read.
+    `gray` is a page of its own, else how to derive it: "lightness" (equal CIELAB L*), "luma" (BT.601), "screentone"
+    (drawn anew, imaging.screentone) or "mix" (half of the pages screentone, half lightness). width, height: pixels of
+    the colour page, else of the gray one. split: "train" or "holdout". source: where it was read.
     """
 
     series: str
@@ -76,13 +80,37 @@ class Page:
         """(H, W, 3) sRGB of the colour page, or None. `hint` as in `decode`."""
         return None if self.color is None else decode(self.color, hint)
 
-    def decode_gray(self, color: U8 | None = None, hint: int | None = None) -> U8:
-        """(H, W) gray page: its own, or derived from `color`, the decoded colour page."""
+    def decode_gray(self, color: U8 | None = None, hint: int | None = None, draw: int = 0) -> U8:
+        """(H, W) gray page: its own, or derived from `color`, the decoded colour page.
+
+        draw: number of the drawing where it is drawn by chance; a page's drawing of one number is always the same.
+        """
         if self.gray is not None:
             return gray_of(decode(self.gray, hint))
         color = self.decode_color(hint) if color is None else color
         assert color is not None  # ingest writes no row without a picture
-        return luma(color) if self.gray_from == "luma" else gray_of_equal_lightness(color)
+        form = self.form(draw)
+        if form == "screentone":
+            return to_screentone(color, self._seed("drawing", draw))
+        return luma(color) if form == "luma" else gray_of_equal_lightness(color)
+
+    def form(self, draw: int = 0) -> str:
+        """What `gray_from` comes to: "source", "lightness", "luma" or "screentone"; a mix, either by the drawing."""
+        if self.gray_from != "mix":
+            return self.gray_from
+        return ("lightness", "screentone")[self._seed("form", draw) % 2]
+
+    def hint(self, size: int, draw: int = 0) -> int | None:
+        """The hint that the gray page may be decoded with, or the colour page that it is derived from, for a network
+        of `size`: not so small that screens would be lost, or drawn otherwise than on a page to be coloured."""
+        form = self.form(draw)
+        if form == "source":
+            return None
+        return max(size, _DRAWN) if form == "screentone" else size
+
+    def _seed(self, use: str, draw: int) -> int:
+        named = "\0".join((use, self.series, self.chapter, str(self.index), self.name, str(draw)))
+        return int.from_bytes(hashlib.sha256(named.encode()).digest()[:8], "big")
 
 
 def frames(data: bytes) -> int:

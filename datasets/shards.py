@@ -21,6 +21,7 @@ from datasets.errors import BadUsageError
 from datasets.page import SCHEMA, Page
 from datasets.storage import Storage, open_storage
 from imaging.color import U8
+from imaging.descreen import network_view
 from imaging.target import CHANNELS, quantized_target
 
 CARD = "shards.json"
@@ -155,11 +156,12 @@ class ShardSet:
     ) -> "ray.data.Dataset":
         """A stream of training examples: `passes` times over the split, in a new order of its blocks each time.
 
-        Each row: ink (1, size, size) uint8 and target (C, size, size) int8 or uint8 (imaging.target), the page
-        squeezed to a square as pix2pix does. kind: "pairs" has both, "ink" and "color" one of them, for training
-        without pairs. Pages without colour give ink only. num_cpus: CPUs that a task asks for.
+        Each row: ink (1, size, size) uint8, as colouring sees it (imaging.descreen.network_view), and target
+        (C, size, size) int8 or uint8 (imaging.target), the page squeezed to a square as pix2pix does. kind: "pairs" has
+        both, "ink" and "color" one of them, for training without pairs. Pages without colour give ink only. num_cpus:
+        CPUs that a task asks for.
         A split whose examples fit in `cache` bytes is decoded once and kept in Ray's object store; a larger one is
-        decoded on each pass.
+        decoded on each pass, and pages whose ink is drawn by chance are drawn anew.
         """
         keys = self.keys(split)
         if not keys:
@@ -193,21 +195,27 @@ def read_examples(
         with storage.open(key) as file, pq.ParquetFile(file) as shard:
             for group in np.random.default_rng(seed).permutation(shard.num_row_groups):
                 for page in shard.read_row_group(int(group)).to_pylist():
-                    yield from training_example(page, kind=kind, size=size, target=target)
+                    yield from training_example(page, kind=kind, size=size, target=target, draw=seed)
 
 
-def training_example(row: dict[str, Any], *, kind: str, size: int, target: str) -> list[dict[str, np.ndarray]]:
-    """One row of a shard as a training example (see `ShardSet.stream`); none where the page has not what it takes."""
+def training_example(
+    row: dict[str, Any], *, kind: str, size: int, target: str, draw: int = 0
+) -> list[dict[str, np.ndarray]]:
+    """One row of a shard as a training example (see `ShardSet.stream`); none where the page has not what it takes.
+
+    draw: of the gray page, where it is drawn by chance (`Page.decode_gray`).
+    """
     page = Page.from_row(row)
+    hint = page.hint(size, draw)
     if kind == "ink" and page.gray:
-        return [{"ink": _squeeze(page.decode_gray(hint=size), size)[None]}]
-    color = page.decode_color(hint=size)
+        return [{"ink": network_view(page.decode_gray(hint=hint), size)[None]}]
+    color = page.decode_color(size if page.gray or kind == "color" else hint)
     if color is None:
         return []
     example = {}
     if kind != "color":
-        gray = page.decode_gray(None if page.gray else color, hint=size)
-        example["ink"] = _squeeze(gray, size)[None]
+        gray = page.decode_gray(None if page.gray else color, hint, draw)
+        example["ink"] = network_view(gray, size)[None]
     if kind != "ink":
         example["target"] = np.ascontiguousarray(quantized_target(_squeeze(color, size), target))
     return [example]

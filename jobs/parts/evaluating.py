@@ -16,6 +16,7 @@ from datasets.page import Page, encode
 from datasets.shards import ShardSet
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, join_chroma
+from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
 from jobs.parts.cluster import Cluster, actor_count
 from jobs.parts.gauging import gauged
@@ -145,8 +146,7 @@ class Colorist:
         gray = page.decode_gray()
         painted, costs = {}, {}
         for name, variant in self._variants.items():
-            square = (variant.image_size,) * 2
-            small = cv2.resize(gray, square, interpolation=cv2.INTER_AREA)
+            small = network_view(gray, variant.image_size)
             with gauged() as gauge:
                 painted[name] = predict_chroma(variant, small[None])[0].astype(np.float16)
             weights = sum(tensor.nbytes for tensor in variant.generator().state_dict().values())

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from datasets.archive import ChapterRef
@@ -19,6 +18,7 @@ from datasets.limits import Limits
 from datasets.page import ImageFormat, decode, encode, frames, gray_of
 from datasets.storage import open_storage
 from imaging.color import U8, is_color_page, join_chroma
+from imaging.descreen import network_view
 
 _JPEG = b"\xff\xd8"
 
@@ -106,8 +106,7 @@ def see(data: bytes, image_size: int, pixels: int) -> Seen:
     height, width = page.shape[:2]
     if is_color_page(page):
         return Seen(width, height, None, "in colour already")
-    gray = cv2.resize(gray_of(page), (image_size, image_size), interpolation=cv2.INTER_AREA)
-    return Seen(width, height, gray)
+    return Seen(width, height, network_view(gray_of(page), image_size))
 
 
 def color_over(data: bytes, chroma: np.ndarray, image_format: ImageFormat, pixels: int) -> bytes:

@@ -18,6 +18,7 @@ import models
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
 from imaging.color import U8, join_chroma
+from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness
 from jobs.parts.predicting import predict_chroma
 
@@ -52,14 +53,15 @@ class Watcher:
         self._board = SummaryWriter(str(self._folder), purge_step=step or None)
         shards = ShardSet.open(self._settings["data"])
         self._split = "holdout" if shards.pages("holdout") else "train"
-        size = (self._settings["model"]["image_size"],) * 2
+        size = self._settings["model"]["image_size"]
         self._pages: list[tuple[U8, U8]] = []
         for page in shards.sample(self._split, _MOST_PAGES):
-            color = page.decode_color(hint=size[0])
+            hint = page.hint(size)
+            color = page.decode_color(size if page.gray else hint)
             assert color is not None
-            gray = page.decode_gray(None if page.gray else color, hint=size[0])
-            shrunk = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (gray, color)]
-            self._pages.append((shrunk[0], shrunk[1]))
+            gray = page.decode_gray(None if page.gray else color, hint)
+            small = cv2.resize(color, (size, size), interpolation=cv2.INTER_AREA)
+            self._pages.append((network_view(gray, size), small))
 
     def looks_since_best(self) -> int:
         """How many looks in a row found no better CIEDE2000 than one before them."""

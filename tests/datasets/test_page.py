@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from PIL import Image, JpegImagePlugin
 
 from datasets.errors import PageUnreadableError
 from datasets.page import Page, decode, encode
+from imaging.color import gray_of_equal_lightness
+from imaging.screentone import to_screentone
 
 RED, GREEN, BLUE, SAND = (255, 0, 0), (0, 128, 0), (0, 0, 255), (230, 200, 160)
 
@@ -298,3 +301,71 @@ def test_a_page_over_the_limit_given_is_refused() -> None:
     with pytest.raises(PageUnreadableError, match="16 x 10 pixels; see --max-pixels") as caught:
         decode(page, pixels=159)
     assert caught.value.code == "PIXELS"
+
+
+def painted(width: int = 160, height: int = 224) -> np.ndarray:
+    """(H, W, 3) a page of soft colours."""
+    small = Image.fromarray(np.random.default_rng(5).integers(40, 256, (7, 5, 3), np.uint8))
+    return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def numbered(index: int, color: np.ndarray, gray_from: str, image_format: str = "PNG") -> Page:
+    height, width = color.shape[:2]
+    data = saved(Image.fromarray(color), image_format)
+    return Page("s", "c", index, f"{index}.png", None, data, gray_from, width, height, "train", "anywhere")
+
+
+def test_ink_drawn_as_manga_is_the_same_for_a_page_and_a_number() -> None:
+    color = painted()
+    page = numbered(3, color, "screentone")
+    first = page.decode_gray()
+    assert first.shape == color.shape[:2]
+    assert (page.decode_gray(color) == first).all()
+    assert (page.decode_gray(draw=0) == first).all()
+    assert (replace(page, source="elsewhere").decode_gray() == first).all()
+    others = [page.decode_gray(draw=1), numbered(4, color, "screentone").decode_gray()]
+    others.append(replace(page, chapter="d").decode_gray())
+    for other in others:
+        assert np.abs(first.astype(int) - other).mean() > 3
+
+
+def test_the_drawing_is_of_imaging() -> None:
+    color = painted()
+    page = numbered(0, color, "screentone")
+    seeds: list[int] = []
+
+    def spy(rgb: np.ndarray, seed: int) -> np.ndarray:
+        seeds.append(seed)
+        return to_screentone(rgb, seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.page.to_screentone", spy)
+        drawn = page.decode_gray(color)
+    assert (drawn == to_screentone(color, seeds[0])).all()
+
+
+def test_a_mix_is_half_and_half_and_changes_with_the_drawing() -> None:
+    color = painted(64, 64)
+    pages = [numbered(index, color, "mix") for index in range(200)]
+    forms = [page.form() for page in pages]
+    assert set(forms) == {"screentone", "lightness"}
+    assert 70 <= forms.count("screentone") <= 130
+    assert [page.form() for page in pages] == forms
+    assert 60 <= sum(page.form(1) != form for page, form in zip(pages, forms, strict=True)) <= 140
+    plain = next(page for page in pages if page.form() == "lightness")
+    drawn = next(page for page in pages if page.form() == "screentone")
+    assert (plain.decode_gray() == gray_of_equal_lightness(color)).all()
+    assert (drawn.decode_gray() != gray_of_equal_lightness(color)).any()
+
+
+def test_screens_are_drawn_and_smoothed_on_pages_of_full_size() -> None:
+    color = painted(1200, 1600)
+    sizes = {}
+    for gray_from in ("lightness", "screentone"):
+        page = numbered(0, color, gray_from, "JPEG")
+        sizes[gray_from] = page.decode_gray(hint=page.hint(286)).shape
+    assert sizes == {"lightness": (400, 300), "screentone": (1600, 1200)}
+    own = page_of(saved(Image.fromarray(color).convert("L"), "JPEG"), None, "source")
+    assert own.decode_gray(hint=own.hint(286)).shape == (1600, 1200)
+    large = numbered(0, painted(4400, 4800), "screentone", "JPEG")
+    assert large.decode_gray(hint=large.hint(286)).shape == (1200, 1100)

@@ -2,9 +2,11 @@
 
 import io
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,9 +15,11 @@ from PIL import Image
 
 from datasets import shards
 from datasets.errors import BadUsageError
-from datasets.page import Page
-from datasets.shards import CARD, Shard, ShardSet, training_example, write_shards
+from datasets.page import Page, decode
+from datasets.shards import CARD, Shard, ShardSet, read_examples, training_example, write_shards
 from datasets.storage import Storage, open_storage
+from imaging.descreen import network_view
+from imaging.screentone import Screen
 from imaging.target import CHANNELS
 
 
@@ -157,6 +161,52 @@ def test_training_example_derives_the_gray_page() -> None:
     assert (training_example(row, kind="pairs", size=8, target="ab")[0]["ink"] == 127).all()  # L* of sRGB red
     luma = {**row, "gray_from": "luma"}
     assert (training_example(luma, kind="pairs", size=8, target="ab")[0]["ink"] == 76).all()
+
+
+def dotted(size: tuple[int, int] = (520, 700)) -> bytes:
+    """A PNG of a page that is one screen of dots."""
+    ink = Screen("dot", 4.7, 20.0, (0.0, 0.0)).cover(np.full(size[::-1], 0.4, np.float32))
+    out = io.BytesIO()
+    Image.fromarray(np.round(255 - 255 * ink).astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["pairs", "ink"])
+def test_training_sees_pages_as_colouring_does(kind: str) -> None:
+    row = page(0, gray=dotted(), color=png(200, 30, 30)).__dict__
+    (example,) = training_example(row, kind=kind, size=128, target="ab")
+    assert (example["ink"][0] == network_view(decode(dotted())[..., 0], 128)).all()
+    assert example["ink"][0, 8:-8, 8:-8].std() < 1.5
+    plain = cv2.resize(decode(dotted())[..., 0], (128, 128), interpolation=cv2.INTER_AREA)
+    assert plain.std() > 5
+
+
+@pytest.mark.parametrize("kind", ["pairs", "ink"])
+def test_drawn_ink_is_of_the_full_page_and_new_on_each_pass(kind: str) -> None:
+    out = io.BytesIO()
+    soft = Image.fromarray(np.random.default_rng(0).integers(40, 256, (7, 5, 3), np.uint8))
+    soft.resize((600, 840), Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
+    made = replace(page(0, color=out.getvalue()), gray_from="screentone")
+    inks = [
+        training_example(made.__dict__, kind=kind, size=64, target="ab", draw=draw)[0]["ink"][0] for draw in (5, 5, 6)
+    ]
+    assert (inks[0] == network_view(made.decode_gray(draw=5), 64)).all()
+    assert (inks[0] == inks[1]).all()
+    assert np.abs(inks[0].astype(int) - inks[2]).mean() > 3
+
+
+def test_a_pass_draws_by_its_own_number(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path))
+    soft = Image.fromarray(np.random.default_rng(0).integers(40, 256, (7, 5, 3), np.uint8)).resize((60, 80))
+    out = io.BytesIO()
+    soft.save(out, "PNG")
+    made = replace(page(0, color=out.getvalue()), gray_from="screentone")
+    (shard,) = write_shards(storage, [made], "train")
+    options = {"uri": storage.uri, "kind": "ink", "size": 32, "target": "ab"}
+    first, second = read_examples({"reads": json.dumps([(shard.key, 1), (shard.key, 2)])}, **options)
+    (again,) = read_examples({"reads": json.dumps([(shard.key, 1)])}, **options)
+    assert (first["ink"] == again["ink"]).all()
+    assert (first["ink"] != second["ink"]).any()
 
 
 def test_page_without_colour_is_no_example() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from datasets.errors import BadUsageError
 from datasets.page import Page
-from imaging.color import lightness_of_level, to_lab
+from imaging.color import gray_of_equal_lightness, lightness_of_level, to_lab
+from jobs.ingest import IngestConfig, cli
 from jobs.parts.ingesting import Written, plan, read_chapter
 
 
@@ -60,6 +62,33 @@ def test_with_only_colour_the_gray_page_is_derived(tmp_path: Path, gray_from: st
         assert np.abs(gray.astype(int) - by_pillow).max() <= 1
     else:
         assert np.abs(lightness_of_level()[gray] - to_lab(color)[..., 0]).max() < 0.5
+
+
+@pytest.mark.parametrize("gray_from", ["screentone", "mix"])
+def test_gray_pages_drawn_as_manga_are_a_matter_of_the_row(tmp_path: Path, gray_from: str) -> None:
+    archive(tmp_path / "color/ch1.cbz", {f"{i}.png": picture(i, (120, 170)) for i in range(12)})
+    archive(tmp_path / "gray/ch1.cbz", {"0.png": picture(0, (120, 170), "L")})
+    (first, *pages), _ = rows(tmp_path / "color", tmp_path / "gray", gray_from)
+    assert first.gray_from == "source"
+    assert {page.gray_from for page in pages} == {gray_from}
+    assert {page.gray for page in pages} == {None}
+    forms = {page.form() for page in pages}
+    assert forms == ({"screentone"} if gray_from == "screentone" else {"screentone", "lightness"})
+    again, _ = rows(tmp_path / "color", tmp_path / "gray", gray_from)
+    for page, other in zip(pages, again[1:], strict=True):
+        drawn = page.decode_gray()
+        assert (drawn == other.decode_gray()).all()
+        color = page.decode_color()
+        assert color is not None
+        assert (drawn == gray_of_equal_lightness(color)).all() == (page.form() == "lightness")
+
+
+def test_the_option_of_the_gray_page() -> None:
+    assert IngestConfig(color="in", out="out", gray_from="mix").gray_from == "mix"
+    told = CliRunner().invoke(cli, ["--color", "in", "--out", "out", "--gray-from", "halftone"])
+    assert told.exit_code == 2
+    for choice in ("lightness", "luma", "screentone", "mix"):
+        assert choice in told.output
 
 
 def test_editions_are_paired_and_the_unpaired_stay(tmp_path: Path) -> None:

@@ -1,0 +1,196 @@
+"""Screens seen as the grays they stand for: what the network looks at; published ink keeps them.
+
+H, W pixels; gray levels uint8. A page that is squeezed to the network's square with its screens on shows beats between
+the screens and the square's pixels (moire). So screens are found first, by the spectrum of small windows, and
+smoothed over about the distance of their dots; a page without screens passes as it is, but for the odd window.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+
+from imaging.color import F32, U8
+
+_WINDOW, _STEP = 32, 16  # pixels
+_LEAST_RADIUS = 3.0  # cycles to a window: a screen of more than 10 pixels is found on the page at half its size
+_BATCH = 64  # windows whose spectra stay in the cache
+_CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
+_FLAT = 3.0  # mean distance from the local mean, levels, below which nothing is looked for
+_CONTRAST = 8.0  # amplitude of a screen's wave, levels
+_SPREAD = 0.42  # sigma that smooths a screen, of its pitch: leaves 3 % of its wave
+_WIDTHS = (1.3, 1.7, 2.3, 3.1, 4.2, 5.6)  # sigmas in use, pixels
+_STRUCTURE = (16.0, 32.0)  # levels by which lines and borders stand out of a smoothed screen: from none kept to all
+
+
+@dataclass(frozen=True)
+class _Spectrum:
+    """Of N windows. contrast: amplitude of the strongest wave, levels. pitch: its length, pixels. prominence: its
+    energy over that of the wave twice as long, which lines and borders have more of and screens have none. share: of
+    the energy of all waves as short. broad: share of longer waves in all energy."""
+
+    contrast: F32
+    pitch: F32
+    prominence: F32
+    share: F32
+    broad: F32
+
+
+def network_view(gray: U8, size: int) -> U8:
+    """What a network sees of a page: its screens smoothed, squeezed to a square. gray: (H, W). Returns (size, size).
+
+    Training and colouring look through this one function.
+    """
+    times = max(1, min(gray.shape) // 1000)  # the screens of a large scan are found, and cost, as those of a small one
+    if times > 1:
+        gray = cv2.resize(gray, None, fx=1 / times, fy=1 / times, interpolation=cv2.INTER_AREA)
+    return cv2.resize(descreen(gray), (size, size), interpolation=cv2.INTER_AREA)
+
+
+def descreen(gray: U8) -> U8:
+    """The page with its screens smoothed to even gray, 2 to 12 pixels from dot to dot; lines and borders are kept.
+
+    gray: (H, W). Returns (H, W). Hatching as regular as a screen is smoothed with it.
+    """
+    height, width = gray.shape
+    if min(height, width) < 2 * _WINDOW:
+        return gray
+    pitch = find_screens(gray)
+    if not pitch.any():
+        return gray
+    number = np.where(pitch > 0, 1 + np.searchsorted(_WIDTHS[:-1], pitch * _SPREAD), 0).astype(np.uint8)
+    chosen = cv2.resize(number, (width, height), interpolation=cv2.INTER_NEAREST)
+    out = gray.copy()
+    for choice, sigma in enumerate(_WIDTHS, 1):
+        for top, bottom in _bands(number == choice, height):
+            _smooth(gray, out, chosen, choice, sigma, top, bottom)
+    return out
+
+
+def _bands(cells: np.ndarray, height: int) -> list[tuple[int, int]]:
+    """The rows of the page from the first to the last of these cells; none where there are none."""
+    rows = np.flatnonzero(cells.any(axis=1))
+    return [(int(rows[0]) * _STEP, min(height, (int(rows[-1]) + 1) * _STEP))] if rows.size else []
+
+
+def _smooth(gray: U8, out: U8, chosen: U8, choice: int, sigma: float, top: int, bottom: int) -> None:
+    """Smooth the pixels of `chosen` in these rows of `out`. What stands out when the screen is gone stays as it was."""
+    margin = round(6 * sigma)
+    first = max(0, top - margin)
+    source = gray[first : bottom + margin]
+    even = cv2.GaussianBlur(source, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    around = cv2.blur(even, (round(6.8 * sigma),) * 2, borderType=cv2.BORDER_REFLECT)  # 2.2 sigmas, both together
+    kept = cv2.LUT(cv2.absdiff(even, around), _structure())
+    mixed = cv2.add(cv2.multiply(source, kept, scale=1 / 255), cv2.multiply(even, 255 - kept, scale=1 / 255))
+    rows = slice(top - first, bottom - first)
+    cv2.copyTo(mixed[rows], (chosen[top:bottom] == choice).view(np.uint8), out[top:bottom])
+
+
+@cache
+def _structure() -> U8:
+    low, high = _STRUCTURE
+    return np.round(np.clip((np.arange(256) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def find_screens(gray: U8) -> F32:
+    """Pitch of the screen in each cell of 16 x 16 pixels; 0 where there is none. gray: (H, W), 64 pixels and more.
+
+    Returns (ceil(H / 16), ceil(W / 16)) pixels from dot to dot, or from line to line.
+    """
+    height, width = gray.shape
+    fine = _cells(gray)
+    half = cv2.resize(gray, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
+    coarse = 2 * np.repeat(np.repeat(_cells(half), 2, axis=0), 2, axis=1)[: fine.shape[0], : fine.shape[1]]
+    return np.where(fine > 0, fine, coarse)
+
+
+def _cells(gray: U8) -> F32:
+    """`find_screens` for screens of 2 to 6.4 pixels, in cells of 16 pixels of this very page."""
+    rows, columns = (-(-side // _STEP) for side in gray.shape)
+    below, right = rows * _STEP - gray.shape[0], columns * _STEP - gray.shape[1]
+    page = cv2.copyMakeBorder(gray, 0, below, 0, right, cv2.BORDER_REFLECT)
+    windows = np.lib.stride_tricks.sliding_window_view(page, (_WINDOW, _WINDOW))[::_STEP, ::_STEP]
+    rough = cv2.resize(cv2.absdiff(page, cv2.blur(page, (7, 7))), (columns, rows), interpolation=cv2.INTER_AREA)
+    busy = cv2.blur(rough.astype(np.float32), (2, 2), anchor=(0, 0))[:-1, :-1] > _FLAT
+    sure, maybe = np.zeros(busy.shape, np.float32), np.zeros(busy.shape, np.float32)
+    # Every other window, as on a chessboard, then those whose neighbours do not agree: most lie well inside or outside.
+    white = np.add.outer(np.arange(rows - 1), np.arange(columns - 1)) % 2 == 0
+    _look(windows, busy & white, sure, maybe)
+    some, all_four = cv2.dilate(maybe, _CROSS) > 0, cv2.erode(sure, _CROSS, borderValue=0) > 0
+    _look(windows, busy & ~white & some & ~all_four, sure, maybe)
+    near = cv2.dilate(sure, np.ones((3, 3), np.uint8))  # a window that is partly screen is told by its neighbours
+    pitch = np.zeros((rows + 1, columns + 1), np.float32)  # of windows, with a rim: each cell lies in four
+    pitch[1:-1, 1:-1] = np.where(np.abs(maybe - near) < 0.2 * near, maybe, sure)
+    return np.maximum.reduce([pitch[:-1, :-1], pitch[:-1, 1:], pitch[1:, :-1], pitch[1:, 1:]])
+
+
+def _look(windows: U8, chosen: np.ndarray, sure: F32, maybe: F32) -> None:
+    """Write the pitch of the chosen windows' screens to `sure`, and of what may be a part of a screen to `maybe`."""
+    row, column = np.nonzero(chosen)
+    for start in range(0, len(row), _BATCH):
+        at = (row[start : start + _BATCH], column[start : start + _BATCH])
+        spectrum = _spectrum(windows[at])
+        screen = (spectrum.contrast > _CONTRAST) & (spectrum.pitch < _WINDOW / 5)
+        strong = screen & (spectrum.prominence > 15) & (spectrum.share > 0.2) & (spectrum.broad < 0.2)
+        weak = screen & (spectrum.prominence > 4) & (spectrum.share > 0.1)
+        sure[at], maybe[at] = strong * spectrum.pitch, weak * spectrum.pitch
+
+
+def _spectrum(windows: U8) -> _Spectrum:
+    """windows: (N, 32, 32) gray levels."""
+    taper, radius, half = _tables()
+    count = len(windows)
+    level = windows.astype(np.float32)
+    level -= np.einsum("nij,ij->n", level, taper / taper.sum())[:, None, None]
+    level *= taper
+    energy = _energy(level)
+    # A wave is as wide as the taper makes it: three bins each way. Rows wrap; the last column, of pitch 2, is left out.
+    tall = energy + np.roll(energy, 1, axis=1) + np.roll(energy, -1, axis=1)
+    lobe = tall.copy()
+    lobe[:, :, :-1] += tall[:, :, 1:]
+    lobe[:, :, 1:] += tall[:, :, :-1]
+    lobe[:, :, -1] = 0
+    lobe, energy, short = lobe.reshape(count, -1), energy.reshape(count, -1), radius >= _LEAST_RADIUS
+    at = np.where(short, lobe, 0).argmax(axis=1)
+    peak = lobe[np.arange(count), at] + np.float32(1e-3)
+    total = energy.sum(axis=1) + np.float32(1e-3)
+    waves = energy @ (radius >= _LEAST_RADIUS - 0.5).astype(np.float32) + np.float32(1e-3)
+    return _Spectrum(
+        contrast=2 * np.sqrt(peak / (_WINDOW**2 * (taper**2).sum())),
+        pitch=_WINDOW / np.maximum(radius[at], 1),
+        prominence=peak / (lobe[np.arange(count), half[at]] + np.float32(1e-3)),
+        share=peak / waves,
+        broad=1 - waves / total,
+    )
+
+
+def _energy(level: F32) -> F32:
+    """(N, 32, 17) squares of |np.fft.rfft2(level)|, which takes several times as long for so many small pictures."""
+    down, across = _waves()
+    columns = _WINDOW // 2 + 1
+    wave = np.matmul(down, (level.reshape(-1, _WINDOW) @ across).reshape(-1, _WINDOW, 2 * columns))
+    by_cosine, by_sine = wave[:, :_WINDOW], wave[:, _WINDOW:]
+    real = by_cosine[:, :, :columns] - by_sine[:, :, columns:]
+    imaginary = by_cosine[:, :, columns:] + by_sine[:, :, :columns]
+    real *= real
+    imaginary *= imaginary
+    return real + imaginary
+
+
+@cache
+def _waves() -> tuple[F32, F32]:
+    """Cosines over sines (64, 32) down a window; cosines beside sines (32, 34) across it."""
+    turn = 2 * np.pi / _WINDOW * np.outer(np.arange(_WINDOW), np.arange(_WINDOW))
+    wave, half = np.exp(-1j * turn), np.exp(-1j * turn)[:, : _WINDOW // 2 + 1]
+    down = np.concatenate([wave.real, wave.imag], axis=0).astype(np.float32)
+    return down, np.concatenate([half.real, half.imag], axis=1).astype(np.float32)
+
+
+@cache
+def _tables() -> tuple[F32, F32, np.ndarray]:
+    """The window's taper (Hann); of each bin of its spectrum, flat, the radius in cycles and the bin at half of it."""
+    taper = np.hanning(_WINDOW).astype(np.float32)
+    up, right = np.fft.fftfreq(_WINDOW, 1 / _WINDOW)[:, None], np.arange(_WINDOW // 2 + 1)[None]
+    half = (np.round(up / 2).astype(int) % _WINDOW) * right.size + np.round(right / 2).astype(int)
+    return np.outer(taper, taper), np.hypot(up, right).astype(np.float32).ravel(), half.ravel()
