@@ -48,7 +48,8 @@ class Place:
     rect: the part of the page squeezed to the square. ramps: pixels over which its weight rises from nothing at the
     left, top, right and bottom edge of rect; 0 where it counts up to the edge. contour: (x, y) corners of a polygon
     that it counts in, all of rect where there are none; feather: pixels over which it fades there, half of them
-    inside. ground: it lies under all others, and is seen where they leave room.
+    inside. ground: it lies under all others, and is seen where they leave room. Where they lie over it, it pulls their
+    colours towards its own: by the share `pull` of the difference, blurred by `blur` pixels (sigma).
     """
 
     rect: Rect
@@ -56,6 +57,8 @@ class Place:
     contour: tuple[tuple[int, int], ...] = ()
     feather: int = 0
     ground: bool = False
+    pull: float = 0.0
+    blur: int = 0
 
 
 def look(gray: U8, rect: Rect, size: int, *, beyond: int = 0) -> U8:
@@ -90,6 +93,8 @@ def blend(
     ab, 0 where no square counts, and (h, w) the weight that was there before it was made one.
     """
     target = target or map_shape(places, chromas.shape[1], shape)
+    if not places:
+        return np.zeros((*target, 2), np.float32), np.zeros(target, np.float32)
     chroma = np.zeros((*target, 2), np.float32)
     weight = np.zeros(target, np.float32)
     for on_top in (True, False):
@@ -103,7 +108,25 @@ def blend(
             chroma[rows, columns] += laid * window[..., None]
             weight[rows, columns] += window
     chroma /= np.maximum(weight, np.finfo(np.float32).tiny)[..., None]
+    for place, square in zip(places, chromas, strict=True):
+        if place.ground and place.pull:
+            chroma += place.pull * _blurred(_laid(place.rect, square, shape, target) - chroma, place.blur, shape)
     return chroma, weight
+
+
+def _blurred(chroma: F32, sigma: int, shape: tuple[int, int]) -> F32:
+    """A map (h, w, 2) blurred by sigma pixels of the page."""
+    if not sigma:
+        return chroma
+    down, across = (max(sigma * count / side, 0.1) for count, side in zip(chroma.shape, shape, strict=False))
+    small = max(1, int(min(down, across) / 4))  # as blurred as it will be, a fraction of the map holds all of it
+    h, w = (max(1, count // small) for count in chroma.shape[:2])
+    reduced = cv2.resize(chroma, (w, h), interpolation=cv2.INTER_AREA)
+    reduced = cv2.GaussianBlur(
+        reduced, (0, 0), sigmaX=across / small, sigmaY=down / small, borderType=cv2.BORDER_REPLICATE
+    )
+    blurred: F32 = cv2.resize(reduced, chroma.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return blurred
 
 
 def dominant(places: Sequence[Place], shape: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
@@ -127,7 +150,9 @@ def dominant(places: Sequence[Place], shape: tuple[int, int], target: tuple[int,
 
 def weights(place: Place, shape: tuple[int, int], target: tuple[int, int]) -> tuple[F32, tuple[slice, slice]]:
     """How much a place counts at each pixel of a map `target` (h, w), in [0, 1]; and the rows and columns it is for."""
-    on = place.rect.within(shape)
+    more = place.feather  # a contour's colours reach as far as it fades
+    rect = place.rect
+    on = Rect(rect.left - more, rect.top - more, rect.right + more, rect.bottom + more).within(shape)
     rows, y = _centres(on.top, on.bottom, shape[0], target[0])
     columns, x = _centres(on.left, on.right, shape[1], target[1])
     left, top, right, bottom = place.ramps
@@ -167,9 +192,18 @@ def _inside(place: Place, shape: tuple[int, int], target: tuple[int, int]) -> F3
 
 
 def _laid(
-    rect: Rect, square: np.ndarray, shape: tuple[int, int], target: tuple[int, int], rows: slice, columns: slice
+    rect: Rect,
+    square: np.ndarray,
+    shape: tuple[int, int],
+    target: tuple[int, int],
+    rows: slice | None = None,
+    columns: slice | None = None,
 ) -> F32:
-    """A square's chroma at those pixels of the map."""
+    """A square's chroma at those pixels of the map, by themselves all."""
+    rows, columns = rows or slice(0, target[0]), columns or slice(0, target[1])
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    if 0 in size:
+        return np.zeros((size[1], size[0], 2), np.float32)
     step_y, step_x = shape[0] / target[0], shape[1] / target[1]  # pixels of the page to one of the map
     small = [min(square.shape[0], max(1, round(side))) for side in (rect.width / step_x, rect.height / step_y)]
     square = square.astype(np.float32)
@@ -179,9 +213,6 @@ def _laid(
     x = ((columns.start + 0.5) * step_x - rect.left) * scale_x - 0.5
     y = ((rows.start + 0.5) * step_y - rect.top) * scale_y - 0.5
     back = np.array([[step_x * scale_x, 0, x], [0, step_y * scale_y, y]])
-    size = (columns.stop - columns.start, rows.stop - rows.start)
-    if 0 in size:
-        return np.zeros((size[1], size[0], 2), np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid: F32 = cv2.warpAffine(square, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return laid

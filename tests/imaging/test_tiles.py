@@ -71,7 +71,7 @@ def test_every_inked_pixel_is_covered_and_blank_tiles_are_not_computed(height, w
     rng = np.random.default_rng(seed)
     gray = page((height, width), 255)
     for _ in range(3):
-        gray[rng.integers(height), rng.integers(width)] = rng.integers(PAPER)
+        gray[rng.integers(height), rng.integers(width)] = rng.integers(NIGHT + 1, PAPER)
     places = cut_tiles(gray, (side, side))
 
     assert not ((gray < PAPER) & ~covered(places, gray.shape)).any()
