@@ -28,6 +28,7 @@ _SLANTS = np.tan(np.radians(np.arange(-32, 33, 1.0)))
 _SAMPLES, _LIKELY = 24, 3  # places where slanted lines are first looked at; slants that are looked at again
 _INKED = 4096  # ink and all pixels are counted in one sum, which float32 holds up to 4,095 pixels
 _LEAST = 0.015  # share of the page's area under which a panel is dropped
+_ALL = 0.9  # share of it from which one panel alone is the page
 _SLIVER = 0.004  # share of it that a cut must take off at the least
 _FRAMED = 0.7  # share of a panel's edge that is not paper
 _SAME = 0.75  # intersection over union from which two contours are one panel
@@ -63,12 +64,11 @@ def find_panels(gray: U8) -> list[Panel]:
     inks = [small < _PAPER, *([small > _NIGHT] if np.median(rim) <= _NIGHT else [])]
     for ink in (tone.astype(np.uint8) for tone in inks):
         cells = list(_cells(ink, _page(size)))
-        if len(cells) > 1 or (cells and cv2.contourArea(cells[0]) < 0.9 * ink.size):
+        if len(cells) > 1 or (cells and cv2.contourArea(cells[0]) < _ALL * ink.size):
             found = [cell for cell in cells if _covered(ink, cell) >= _FRAMED]
             break
     found += [frame for frame in _frames(small) if all(_overlap(frame, other) < _SAME for other in found)]
-    largest = 0.95 * size[0] * size[1]
-    found = [cell for cell in found if _LEAST * size[0] * size[1] <= cv2.contourArea(cell) <= largest]
+    found = [cell for cell in found if cv2.contourArea(cell) >= _LEAST * size[0] * size[1]]
     found.sort(key=lambda cell: (float(cell[:, 1].min()), float(cell[:, 0].min())))
     return [Panel(_on_page(cell, width / size[0], height / size[1], width, height)) for cell in found]
 
@@ -265,7 +265,7 @@ def _frames(small: U8) -> Iterator[Points]:
         if area < 2 * _LEAST * small.size:
             break
         corners = cv2.approxPolyDP(contour, 0.02 * cv2.arcLength(contour, True), True)
-        if len(corners) != 4 or not cv2.isContourConvex(corners) or area > 0.95 * small.size:
+        if len(corners) != 4 or not cv2.isContourConvex(corners) or area > _ALL * small.size:
             continue
         frame = corners[:, 0].astype(np.float32)
         if cv2.contourArea(corners) > 1.05 * area or any(_overlap(frame, other) >= _SAME for other in found):
