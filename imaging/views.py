@@ -23,6 +23,8 @@ from imaging.tiles import cut_squares, cut_tiles
 Strategy = Literal["page", "tiles", "panels", "auto", "squares"]
 STRATEGIES: tuple[Strategy, ...] = ("page", "tiles", "panels", "auto", "squares")
 
+# Chosen on pages that two networks were trained on (ep06, ep12, ep20): smaller tiles, and tiles or panels without the
+# page's own colours, were further from the truth. Both networks had only ever seen whole pages.
 _TILE = 0.6  # of the page's sides: two by two tiles, at 1.8 times the resolution of the page as a whole
 _TONES = 0.05  # of the shorter side: what is blurred by this the page decides, what is finer its tiles
 _PULL = 0.5  # of the page's own colours on those of its panels
