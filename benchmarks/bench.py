@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import cv2
 import numpy as np
 import torch
 
@@ -28,6 +27,7 @@ from datasets.chapters import open_chapter
 from datasets.page import decode, encode, gray_of
 from datasets.synthetic import Series, write_series
 from imaging.color import is_color_page, join_chroma
+from imaging.descreen import network_view
 from jobs.parts import stages
 from jobs.parts.ledger import Ledger
 from jobs.parts.painter import paint

@@ -54,6 +54,29 @@ def colorfulness(page: U8) -> float:
     return float(spread + 0.3 * centre)
 
 
+def seam_energy(chroma: F32, owner: np.ndarray, *, reach: int = 2) -> float:
+    """How much more chroma changes across the borders between squares than elsewhere; 1 where they can't be told.
+
+    chroma: (h, w, 2) ab. owner: (h, w) which square each pixel is from (`placing.dominant`), below 0 none. The mean
+    distance in ab of pixels `reach` apart, level and upright, that have different owners, over that of pixels with
+    the same. A border in a gutter also crosses the picture's own edges: compare with the truth under the same owners.
+    Not a number where there are no borders.
+    """
+    across, within = [], []
+    for axis in (0, 1):
+        before, after = ([slice(None)] * 2 for _ in range(2))
+        before[axis], after[axis] = slice(None, -reach), slice(reach, None)
+        one, other = owner[tuple(before)], owner[tuple(after)]
+        step = np.hypot(*np.moveaxis(chroma[tuple(after)] - chroma[tuple(before)], -1, 0))
+        owned = (one >= 0) & (other >= 0)
+        across.append(step[owned & (one != other)])
+        within.append(step[owned & (one == other)])
+    crossed, kept = np.concatenate(across), np.concatenate(within)
+    if not len(crossed) or not len(kept):
+        return float("nan")
+    return float(crossed.mean() / max(float(kept.mean()), 1e-6))
+
+
 def psnr(ours: U8, truth: U8) -> float:
     """Peak signal to noise ratio of the RGB levels, dB; infinite for equal pages."""
     return float(peak_signal_noise_ratio(_batch(ours), _batch(truth), data_range=255.0))

@@ -1,0 +1,218 @@
+"""Where on the page the squares of a network belong, and how their colours become one map.
+
+H, W pixels of the page; S side of the square the network sees; h, w size of the chroma map. Rects and contours are in
+pixels of the page. Pixel i of n covers [i, i + 1) / n of a side, in the page, the squares and the map alike.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from imaging.color import F32, U8
+
+# The eye sees chroma at about half the resolution of lightness, and ink keeps the page's own.
+MOST_SHORT = 512  # of the map's shorter side
+MOST_PIXELS = 2**21  # of the map: 16 MB
+
+
+@dataclass(frozen=True)
+class Rect:
+    """Pixels left to right - 1, top to bottom - 1. May reach beyond the page."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    def within(self, shape: tuple[int, int]) -> "Rect":
+        """The part of it that is on a page of this shape (H, W)."""
+        height, width = shape
+        return Rect(max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height))
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a square shows, and where its colours count.
+
+    rect: the part of the page squeezed to the square. ramps: pixels over which its weight rises from nothing at the
+    left, top, right and bottom edge of rect; 0 where it counts up to the edge. contour: (x, y) corners of a polygon
+    that it counts in, all of rect where there are none; feather: pixels over which it fades there, half of them
+    inside. ground: it lies under all others, and is seen where they leave room. Where they lie over it, it pulls their
+    colours towards its own: by the share `pull` of the difference, blurred by `blur` pixels (sigma).
+    """
+
+    rect: Rect
+    ramps: tuple[int, int, int, int] = (0, 0, 0, 0)
+    contour: tuple[tuple[int, int], ...] = ()
+    feather: int = 0
+    ground: bool = False
+    pull: float = 0.0
+    blur: int = 0
+
+
+def look(gray: U8, rect: Rect, size: int, *, beyond: int = 0) -> U8:
+    """(size, size) of what rect shows, gray level `beyond` outside of the page. gray: (H, W)."""
+    on = rect.within(gray.shape)
+    part = gray[on.top : on.bottom, on.left : on.right]
+    if on != rect:
+        sides = (on.top - rect.top, rect.bottom - on.bottom, on.left - rect.left, rect.right - on.right)
+        part = cv2.copyMakeBorder(part, *sides, cv2.BORDER_CONSTANT, value=beyond)
+    # INTER_AREA magnifies into blocks; the page as a whole keeps to it, as networks are trained on it.
+    larger = max(rect.width, rect.height) < size and (rect.height, rect.width) != gray.shape
+    seen: U8 = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR if larger else cv2.INTER_AREA)
+    return seen
+
+
+def map_shape(places: Sequence[Place], size: int, shape: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) of the map: the resolution of the finest square, not above the page's (H, W), and bounded."""
+    height, width = shape
+    h = min(height, max(math.ceil(height * size / place.rect.height) for place in places))
+    w = min(width, max(math.ceil(width * size / place.rect.width) for place in places))
+    scale = min(1.0, MOST_SHORT / min(h, w), math.sqrt(MOST_PIXELS / (h * w)))
+    h, w = max(1, int(h * scale)), max(1, int(w * scale))
+    return min(h, MOST_PIXELS // w), min(w, MOST_PIXELS // h)
+
+
+def blend(
+    places: Sequence[Place], chromas: np.ndarray, shape: tuple[int, int], target: tuple[int, int] | None = None
+) -> tuple[F32, F32]:
+    """The squares' chroma on one map, weighted so that the weights add up to one.
+
+    chromas: (N, S, S, 2) ab. shape: (H, W). target: (h, w), by itself that of `map_shape`. Returns (h, w, 2) float32
+    ab, 0 where no square counts, and (h, w) the weight that was there before it was made one.
+    """
+    target = target or map_shape(places, chromas.shape[1], shape)
+    if not places:
+        return np.zeros((*target, 2), np.float32), np.zeros(target, np.float32)
+    chroma = np.zeros((*target, 2), np.float32)
+    weight = np.zeros(target, np.float32)
+    for on_top in (True, False):
+        for place, square in zip(places, chromas, strict=True):
+            if place.ground == on_top:
+                continue
+            window, (rows, columns) = weights(place, shape, target)
+            if place.ground:
+                window = window * np.maximum(1 - weight[rows, columns], 0)
+            laid = _laid(place.rect, square, shape, target, rows, columns)
+            chroma[rows, columns] += laid * window[..., None]
+            weight[rows, columns] += window
+    chroma /= np.maximum(weight, np.finfo(np.float32).tiny)[..., None]
+    for place, square in zip(places, chromas, strict=True):
+        if place.ground and place.pull:
+            chroma += place.pull * _blurred(_laid(place.rect, square, shape, target) - chroma, place.blur, shape)
+    return chroma, weight
+
+
+def _blurred(chroma: F32, sigma: int, shape: tuple[int, int]) -> F32:
+    """A map (h, w, 2) blurred by sigma pixels of the page."""
+    if not sigma:
+        return chroma
+    down, across = (max(sigma * count / side, 0.1) for count, side in zip(chroma.shape, shape, strict=False))
+    small = max(1, int(min(down, across) / 4))  # as blurred as it will be, a fraction of the map holds all of it
+    h, w = (max(1, count // small) for count in chroma.shape[:2])
+    reduced = cv2.resize(chroma, (w, h), interpolation=cv2.INTER_AREA)
+    reduced = cv2.GaussianBlur(
+        reduced, (0, 0), sigmaX=across / small, sigmaY=down / small, borderType=cv2.BORDER_REPLICATE
+    )
+    blurred: F32 = cv2.resize(reduced, chroma.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return blurred
+
+
+def dominant(places: Sequence[Place], shape: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
+    """(h, w) int32: which of the places weighs most at each pixel of the map, -1 where none does."""
+    most = np.zeros(target, np.float32)
+    label = np.full(target, -1, np.int32)
+    covered = np.zeros(target, np.float32)
+    for on_top in (True, False):
+        for index, place in enumerate(places):
+            if place.ground == on_top:
+                continue
+            window, region = weights(place, shape, target)
+            if place.ground:
+                window = window * np.maximum(1 - covered[region], 0)
+            better = window > most[region]
+            label[region][better] = index
+            most[region][better] = window[better]
+            covered[region] += window
+    return label
+
+
+def weights(place: Place, shape: tuple[int, int], target: tuple[int, int]) -> tuple[F32, tuple[slice, slice]]:
+    """How much a place counts at each pixel of a map `target` (h, w), in [0, 1]; and the rows and columns it is for."""
+    more = place.feather  # a contour's colours reach as far as it fades
+    rect = place.rect
+    on = Rect(rect.left - more, rect.top - more, rect.right + more, rect.bottom + more).within(shape)
+    rows, y = _centres(on.top, on.bottom, shape[0], target[0])
+    columns, x = _centres(on.left, on.right, shape[1], target[1])
+    left, top, right, bottom = place.ramps
+    across = _rise(x - place.rect.left, left) * _rise(place.rect.right - x, right)
+    down = _rise(y - place.rect.top, top) * _rise(place.rect.bottom - y, bottom)
+    window = down[:, None] * across[None]
+    if place.contour and window.size:
+        window = window * _inside(place, shape, target)[rows, columns]
+    return window, (rows, columns)
+
+
+def _centres(low: int, high: int, side: int, count: int) -> tuple[slice, F32]:
+    """The pixels of a side of the map whose centres lie in [low, high) of the page's side, and those centres."""
+    first, last = (math.ceil(edge * count / side - 0.5) for edge in (low, high))
+    return slice(first, last), ((np.arange(first, last) + 0.5) * (side / count)).astype(np.float32)
+
+
+def _rise(distance: F32, ramp: int) -> F32:
+    """From 0 at the edge to 1 at `ramp`, smoothly at both; two that face each other add up to 1."""
+    if not ramp:
+        return np.ones_like(distance)
+    return np.sin(np.clip(distance / ramp, 0, 1) * np.float32(np.pi / 2)) ** 2
+
+
+def _inside(place: Place, shape: tuple[int, int], target: tuple[int, int]) -> F32:
+    """(h, w) in [0, 1]: 1 inside of the contour, faded over the feather."""
+    fixed = 16  # fillPoly's sixteenths of a pixel
+    scale = np.array([target[1] / shape[1], target[0] / shape[0]])
+    corners = np.round((np.array(place.contour) * scale - 0.5) * fixed).astype(np.int32)
+    mask = np.zeros(target, np.float32)
+    cv2.fillPoly(mask, [corners], 1.0, shift=4)
+    across, down = (2 * round(place.feather * side / 2) + 1 for side in scale)
+    # Twice half the width: the sum of two boxes fades without a kink.
+    for _ in range(2):
+        mask = cv2.blur(mask, (across // 4 * 2 + 1, down // 4 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
+    return mask
+
+
+def _laid(
+    rect: Rect,
+    square: np.ndarray,
+    shape: tuple[int, int],
+    target: tuple[int, int],
+    rows: slice | None = None,
+    columns: slice | None = None,
+) -> F32:
+    """A square's chroma at those pixels of the map, by themselves all."""
+    rows, columns = rows or slice(0, target[0]), columns or slice(0, target[1])
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    if 0 in size:
+        return np.zeros((size[1], size[0], 2), np.float32)
+    step_y, step_x = shape[0] / target[0], shape[1] / target[1]  # pixels of the page to one of the map
+    small = [min(square.shape[0], max(1, round(side))) for side in (rect.width / step_x, rect.height / step_y)]
+    square = square.astype(np.float32)
+    if tuple(small) != square.shape[1::-1]:
+        square = cv2.resize(square, small, interpolation=cv2.INTER_AREA)  # else warpAffine would skip pixels
+    scale_y, scale_x = square.shape[0] / rect.height, square.shape[1] / rect.width
+    x = ((columns.start + 0.5) * step_x - rect.left) * scale_x - 0.5
+    y = ((rows.start + 0.5) * step_y - rect.top) * scale_y - 0.5
+    back = np.array([[step_x * scale_x, 0, x], [0, step_y * scale_y, y]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid: F32 = cv2.warpAffine(square, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return laid

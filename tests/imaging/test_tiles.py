@@ -1,0 +1,186 @@
+"""Tiles: every inked pixel is covered, what is blank is not computed, and blending shows no seam."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from imaging.metrics import seam_energy
+from imaging.placing import MOST_PIXELS, MOST_SHORT, Place, Rect, blend, dominant, look, map_shape
+from imaging.tiles import MOST_TILES, NIGHT, PAPER, cut_squares, cut_tiles
+
+sides = st.integers(1, 700)
+shapes = st.one_of(
+    st.tuples(sides, sides),
+    st.tuples(st.just(1), sides),
+    st.tuples(sides, st.just(1)),
+    st.tuples(st.just(20_000), sides),
+)
+tiles = st.tuples(st.floats(1, 400), st.floats(1, 400))
+overlaps = st.floats(0, 0.5)
+
+
+def page(shape: tuple[int, int], level: int = 128) -> np.ndarray:
+    return np.full(shape, level, np.uint8)
+
+
+def covered(places: list[Place], shape: tuple[int, int]) -> np.ndarray:
+    seen = np.zeros(shape, bool)
+    for place in places:
+        rect = place.rect.within(shape)
+        seen[rect.top : rect.bottom, rect.left : rect.right] = True
+    return seen
+
+
+@given(shapes, tiles, overlaps)
+@example((1, 1), (256.0, 256.0), 0.25)
+@example((20_000, 1), (1.0, 1.0), 0.5)
+@example((1, 4_000_000), (256.0, 256.0), 0.25)
+@settings(deadline=None, max_examples=60)
+def test_tiles_of_any_page_cover_it_and_are_few(shape, tile, overlap) -> None:
+    places = cut_tiles(page(shape), tile, overlap)
+
+    assert 1 <= len(places) <= MOST_TILES
+    assert covered(places, shape).all()
+    assert all(place.rect == place.rect.within(shape) for place in places)
+
+
+@given(shapes, tiles, overlaps)
+@settings(deadline=None, max_examples=60)
+def test_weights_add_up_to_one_everywhere(shape, tile, overlap) -> None:
+    places = cut_tiles(page(shape), tile, overlap)
+
+    chroma, _ = blend(places, np.full((len(places), 16, 16, 2), (7.0, -60.0)), shape)
+
+    assert np.abs(chroma - (7, -60)).max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(1401, 992), (700, 1000), (513, 511)])
+def test_windows_add_up_before_they_are_made_to(shape) -> None:
+    """Tiles share as much of each other as their windows take to rise: what one loses the other gains."""
+    places = cut_tiles(page(shape), (300, 300))
+
+    _, weight = blend(places, np.ones((len(places), 16, 16, 2)), shape)
+
+    assert np.abs(weight - 1).max() < 1e-3
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.floats(2, 100), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=60)
+def test_every_inked_pixel_is_covered_and_blank_tiles_are_not_computed(height, width, side, seed) -> None:
+    rng = np.random.default_rng(seed)
+    gray = page((height, width), 255)
+    for _ in range(3):
+        gray[rng.integers(height), rng.integers(width)] = rng.integers(NIGHT + 1, PAPER)
+    places = cut_tiles(gray, (side, side))
+
+    assert not ((gray < PAPER) & ~covered(places, gray.shape)).any()
+    shown = [gray[p.rect.top : p.rect.bottom, p.rect.left : p.rect.right] for p in places]
+    assert all(part.min() < PAPER for part in shown)
+
+
+@pytest.mark.parametrize("level", [255, PAPER, NIGHT, 0])
+def test_a_blank_page_has_no_tiles(level) -> None:
+    assert cut_tiles(page((300, 200), level), (64, 64)) == []
+
+
+@pytest.mark.parametrize("level", [PAPER - 1, NIGHT + 1])
+def test_a_page_that_can_take_colour_has_tiles(level) -> None:
+    assert cut_tiles(page((300, 200), level), (64, 64))
+
+
+def test_smooth_chroma_comes_back_as_it_was() -> None:
+    """Each tile is given its part of one smooth picture: the map is that picture, at its place."""
+    shape = (1000, 700)
+    places = cut_tiles(page(shape), (300, 260))
+    y, x = np.mgrid[0:1000, 0:700].astype(np.float32) + 0.5
+    truth = np.stack([40 * np.sin(x / 90), 40 * np.cos(y / 120)], -1)
+    squares = [np.stack([look(truth[..., c], place.rect, 64) for c in range(2)], -1) for place in places]
+
+    chroma, _ = blend(places, np.stack(squares), shape)
+
+    h, w = chroma.shape[:2]
+    y, x = (np.mgrid[0:h, 0:w] + 0.5) * np.array([1000 / h, 700 / w])[:, None, None]
+    assert np.abs(chroma - np.stack([40 * np.sin(x / 90), 40 * np.cos(y / 120)], -1)).max() < 1.0
+
+
+def test_tiles_that_disagree_show_no_seam_and_squares_without_overlap_do() -> None:
+    shape = (900, 600)
+    rng = np.random.default_rng(0)
+    texture = rng.normal(0, 2, (64, 64, 2))
+
+    def seams(places: list[Place]) -> float:
+        chromas = np.stack([texture + rng.normal(0, 20, 2) for _ in places])
+        chroma, _ = blend(places, chromas, shape)
+        return seam_energy(chroma, dominant(places, shape, chroma.shape[:2]))
+
+    assert seams(cut_tiles(page(shape), (300, 300), 0.4)) < 1.5
+    assert seams(cut_squares(page(shape))) > 4
+
+
+def test_the_preset_cuts_a_page_of_its_canvas_into_36_squares_of_224() -> None:
+    places = cut_squares(page((1344, 1344)))
+
+    assert len(places) == 36
+    assert {(place.rect.width, place.rect.height) for place in places} == {(224, 224)}
+    assert covered(places, (1344, 1344)).all()
+
+
+def test_the_preset_centres_a_page_on_black_and_drops_what_is_all_black() -> None:
+    gray = page((448, 224), 200)
+    gray[:112] = 0
+    places = cut_squares(gray)
+
+    # The page lies over the middle two of six columns, half of each; its upper quarter is in the square above.
+    assert {(place.rect.left, place.rect.top) for place in places} == {(-112, 0), (112, 0), (-112, 224), (112, 224)}
+    seen = look(gray, places[0].rect, 224)
+    assert seen[:, :112].max() == 0
+    np.testing.assert_array_equal(seen[112:, 112:], 200)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+@settings(deadline=None, max_examples=40)
+def test_the_preset_covers_pages_of_any_size(height, width) -> None:
+    places = cut_squares(page((height, width)))
+
+    assert len(places) <= 36
+    assert covered(places, (height, width)).all()
+
+
+@given(shapes, tiles, st.integers(1, 300))
+@settings(deadline=None, max_examples=60)
+def test_the_map_is_bounded_and_no_larger_than_the_page(shape, tile, size) -> None:
+    h, w = map_shape(cut_tiles(page(shape), tile), size, shape)
+
+    assert 1 <= h <= shape[0]
+    assert 1 <= w <= shape[1]
+    assert min(h, w) <= MOST_SHORT
+    assert h * w <= MOST_PIXELS
+
+
+def test_the_map_of_a_large_page_is_bounded() -> None:
+    shape = (9000, 7000)
+    places = cut_tiles(page(shape), (700, 700))
+
+    assert map_shape(places, 256, shape) == (676, 512)  # 15 rows and 13 columns of 256 pixels, made to fit
+
+
+def test_a_square_shows_its_part_of_the_page() -> None:
+    gray = page((100, 80), 10)
+    gray[20:60, 30:50] = 90
+
+    np.testing.assert_array_equal(look(gray, Rect(30, 20, 50, 60), 20), 90)
+
+
+def test_seams_are_measured_against_the_rest() -> None:
+    owner = np.zeros((20, 20), int)
+    owner[:, 10:] = 1
+    ramp = np.repeat(np.arange(20.0)[None, :, None], 20, 0).repeat(2, 2)
+    step = ramp.copy()
+    step[:, 10:] += 8
+
+    assert seam_energy(ramp.astype(np.float32), owner) == pytest.approx(np.sqrt(8) / (np.sqrt(8) * 16 / 34), rel=1e-3)
+    assert seam_energy(step.astype(np.float32), owner) == pytest.approx(5 * 34 / 16, rel=1e-3)
+    assert np.isnan(seam_energy(ramp.astype(np.float32), np.zeros((20, 20), int)))
+    owner[:, 10:] = -1
+    assert np.isnan(seam_energy(step.astype(np.float32), owner))
