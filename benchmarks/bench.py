@@ -79,7 +79,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 if not watch("is it in colour", lambda p=page: is_color_page(p)):  # type: ignore[misc]
                     work.action = "coloured"
                     gray = watch("prepare", lambda p=page: gray_of(p))  # type: ignore[misc]
-                    work.gray = watch("prepare", lambda g=gray: network_view(g, size))  # type: ignore[misc]
+                    work.gray = watch("prepare", lambda g=gray: network_view(g, variant.image_size))  # type: ignore[misc]
             watch("predict", lambda s=stretch: paint(s, variant, BATCH))  # type: ignore[misc]
             for work in stretch.works:
                 if work.chroma is None:
