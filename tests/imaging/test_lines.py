@@ -116,6 +116,23 @@ def test_thin_ink_leaves_no_trace_in_the_chroma_of_one_that_does_not_change_ther
     np.testing.assert_allclose(settle_chroma(gray, chroma), bilinear(chroma), atol=1.5)
 
 
+def test_thin_ink_beside_an_edge_is_not_taken_for_the_edge_s_darker_side() -> None:
+    dark = np.arange(SIZE[1]) < 242
+    gray = np.tile(np.where(dark, 130, 230).astype(np.uint8), (SIZE[0], 1))
+    chroma = seen(np.dstack([np.tile(np.where(dark, -50, 50).astype(np.float32), (SIZE[0], 1))] * 2), 0.3)
+    inked = gray.copy()
+    inked[:, 247:249] -= 60
+
+    np.testing.assert_allclose(upsample_chroma(inked, chroma), upsample_chroma(gray, chroma), atol=0.5)
+
+
+def test_a_wide_opening_is_meant() -> None:
+    gray, truth = two_sides(gap=60)
+    chroma = seen(truth)
+
+    np.testing.assert_allclose(settle_chroma(gray, chroma)[345:355], bilinear(chroma)[345:355], atol=1.5)
+
+
 # What is soft stays soft.
 
 
@@ -167,6 +184,19 @@ def test_blotches_in_an_enclosed_area_are_drawn_together() -> None:
     assert off(drawn, left)[20:60, 20:60].max() < 0.01  # nothing encloses the ground of the page
 
 
+def test_an_area_of_many_grays_is_left_alone() -> None:
+    gray, truth, inside = ring()
+    gray[inside & (gray > 200)] -= (np.indices(SIZE)[1] // 8 % 12 * 4).astype(np.uint8)[inside & (gray > 200)]
+    blotchy = seen(truth) + cv2.GaussianBlur(
+        np.random.default_rng(1).normal(0, 12, (*CELLS, 2)).astype(np.float32), (0, 0), 1.5
+    )
+    well_in = cv2.erode(inside.astype(np.uint8), np.ones((41, 41), np.uint8)).astype(bool)
+
+    left, drawn = (settle_chroma(gray, blotchy, areas=areas) for areas in (0.0, 1.0))
+
+    assert off(drawn, left)[well_in].mean() < 0.1
+
+
 def test_an_area_with_nothing_sure_in_it_stays() -> None:
     chroma = np.full((20, 20, 2), 40, np.float32)
     labels = np.ones((20, 20), np.int32)
@@ -205,6 +235,20 @@ def test_any_page_gets_chroma_of_its_size_within_what_was_predicted(
         assert settled[..., channel].max() <= chroma[..., channel].max()
     np.testing.assert_array_equal(gray, given_gray)
     np.testing.assert_array_equal(chroma, given_chroma)
+
+
+def test_a_large_page_of_noise_stays_within_what_was_predicted() -> None:
+    rng = np.random.default_rng(5)
+    gray = cv2.resize(rng.integers(0, 256, (300, 200), dtype=np.uint8), (800, 1200), interpolation=cv2.INTER_NEAREST)
+    chroma = rng.choice([-60.0, 60.0], (128, 128, 2)).astype(np.float32)
+
+    assert np.abs(settle_chroma(gray, chroma)).max() <= 60
+
+
+def test_chroma_of_the_page_s_own_size_is_not_handed_back_itself() -> None:
+    chroma = np.zeros((20, 30, 2), np.float32)
+
+    assert not np.shares_memory(settle_chroma(np.full((20, 30), 255, np.uint8), chroma, sides=0), chroma)
 
 
 @pytest.mark.parametrize("shape", [(1401, 993), (333, 2001), (2400, 801)])
