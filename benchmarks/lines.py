@@ -1,0 +1,126 @@
+"""What keeping colour to the lines is worth, step by step, on pages whose truth is known.
+
+python -m benchmarks.lines --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
+
+Two predictions are measured: the model's, and "oracle", the true chroma squeezed to the model's size, which is the
+most that a network of that size can say. Rows: the truth itself under the page's levels; bilinear stretching; then step
+after step. CIEDE2000 of the whole page and within 3 pixels of ink lines, bleed and false steps (imaging.metrics.Bleed),
+colourfulness, milliseconds of processor time a page on one core.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import torch
+
+from datasets.archive import find_chapters
+from datasets.chapters import open_chapter
+from datasets.page import decode
+from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
+from imaging.lines import settle_chroma, upsample_chroma
+from imaging.metrics import Strokes, bleed, ciede2000_map, colorfulness, find_strokes, near_strokes
+from jobs.parts.predicting import predict_chroma
+from jobs.parts.recipe import load_model
+
+STEPS: dict[str, Callable[[U8, F32], F32]] = {
+    "bilinear": lambda gray, chroma: cv2.resize(chroma, gray.shape[::-1], interpolation=cv2.INTER_LINEAR),
+    "guided": upsample_chroma,
+    "guided, sides": lambda gray, chroma: settle_chroma(gray, chroma),
+    "guided, sides, areas": lambda gray, chroma: settle_chroma(gray, chroma, areas=0.5),
+}
+_FIGURES = ("CIEDE2000", "near lines", "bleed", "false step", "colourfulness", "ms")
+_CROP = 300  # pixels
+
+
+def pages(root: str, chapters: tuple[str, ...]) -> Iterator[tuple[str, U8]]:
+    """Every page of the named chapters below a folder; of all where none is named."""
+    for ref in find_chapters(root):
+        if not chapters or Path(ref.rel).stem in chapters:
+            chapter = open_chapter(ref)
+            for page in chapter.pages:
+                yield f"{ref.rel}/{page.name}", decode(chapter.read(page))
+
+
+class Tally:
+    """Figures of one row, summed over pages."""
+
+    def __init__(self) -> None:
+        self.means: list[tuple[float, ...]] = []
+        self.sums = np.zeros(5)
+
+    def add(self, ours: U8, truth: F32, strokes: Strokes, near: np.ndarray, seconds: float) -> None:
+        """ours: (H, W, 3) sRGB; truth: (H, W, 3) CIELAB; near: (H, W) bool."""
+        lab = to_lab(ours)
+        away = ciede2000_map(lab, truth)
+        close = away[near].mean() if near.any() else np.nan
+        self.means.append((away.mean(), close, colorfulness(ours), 1000 * seconds))
+        self.sums += bleed(np.ascontiguousarray(lab[..., 1:]), np.ascontiguousarray(truth[..., 1:]), strokes)
+
+    def figures(self) -> tuple[float, ...]:
+        full, near, colourful, took = np.nanmean(self.means, axis=0)
+        off, across, _, false, plain = self.sums
+        return full, near, off / max(across, 1e-9), false / max(plain, 1), colourful, took
+
+
+def save_crops(folder: Path, name: str, shown: dict[str, U8], strokes: Strokes, truth: F32) -> None:
+    """The square where bilinear stretching is most wrong at lines, every row's side by side, twice its size."""
+    height, width = truth.shape[:2]
+    wrong = ciede2000_map(to_lab(shown["bilinear"]), truth) * near_strokes(strokes, (height, width))
+    dense = cv2.boxFilter(wrong, -1, (_CROP, _CROP))
+    half = _CROP // 2
+    inner = dense[half : max(half + 1, height - half), half : max(half + 1, width - half)]
+    top, left = np.unravel_index(inner.argmax(), inner.shape)
+    crops = [page[top : top + _CROP, left : left + _CROP] for page in shown.values()]
+    sheet = cv2.resize(np.hstack(crops), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / f"{name.replace('/', '_')}.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--model", required=True, help="A model, as URI of RUN/model.")
+@click.option("--color", required=True, help="Folder of colour chapters.")
+@click.option("--chapters", default="", help="Their names, comma-separated; all where empty.")
+@click.option("--pictures", default=None, type=click.Path(path_type=Path), help="Folder for crops, side by side.")
+def main(model: str, color: str, chapters: str, pictures: Path | None) -> None:
+    """Print a table: each step, for the model's prediction and for the oracle's."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    variant = load_model(model)
+    square = (variant.image_size,) * 2
+    tallies: dict[tuple[str, str], Tally] = defaultdict(Tally)
+    for name, rgb in pages(color, tuple(filter(None, chapters.split(",")))):
+        gray, truth = gray_of_equal_lightness(rgb), to_lab(rgb)
+        strokes = find_strokes(gray)
+        near = near_strokes(strokes, gray.shape)
+        true_chroma = np.ascontiguousarray(truth[..., 1:])
+        best = join_chroma(gray, true_chroma)
+        tallies["", "truth"].add(best, truth, strokes, near, 0)
+        small = cv2.resize(gray, square, interpolation=cv2.INTER_AREA)
+        predictions = {
+            "model": predict_chroma(variant, small[None])[0],
+            "oracle": cv2.resize(true_chroma, square, interpolation=cv2.INTER_AREA),
+        }
+        for source, chroma in predictions.items():
+            shown = {"truth": best}
+            for step, work in STEPS.items():
+                begun = time.process_time()
+                full = work(gray, chroma)
+                seconds = time.process_time() - begun
+                shown[step] = join_chroma(gray, full)
+                tallies[source, step].add(shown[step], truth, strokes, near, seconds)
+            if pictures:
+                save_crops(pictures, f"{name}-{source}", shown, strokes, truth)
+    count = len(tallies["", "truth"].means)
+    click.echo(f"{count} pages; {int(tallies['', 'truth'].sums[2])} boundary pixels of lines")
+    click.echo("| | |" + "|".join(f" {figure} " for figure in _FIGURES) + "|\n|" + " --- |" * (2 + len(_FIGURES)))
+    for (source, step), tally in tallies.items():
+        click.echo(f"| {source} | {step} |" + "|".join(f" {value:.3f} " for value in tally.figures()) + "|")
+
+
+if __name__ == "__main__":
+    main()
