@@ -1,0 +1,164 @@
+"""How a colouring job grows: runs of many small pages measured, and what they say of large ones.
+
+    python -m benchmarks.scale [--run 5x20 --run 50x20 --run 500x20 --run 2000x1 --run 1x5000]
+
+CHAPTERSxPAGES. Each library is generated (small pages, an untrained network of the smallest size) and coloured on a
+local cluster from a real S3 server into it; then the job is run again, which has nothing to do. Printed as a table for
+docs/scale.md: wall time, planning, memory of the driver and of the largest worker, requests to the bucket.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import psutil
+
+from datasets.storage import open_storage
+from tests.archives import zipped
+from tests.fault_proxy import Fault, FaultProxy, Request
+from tests.faults.harness import saved
+from tests.s3_server import SeaweedFS
+from tests.untrained import publish_untrained
+
+ROOT = Path(__file__).resolve().parents[1]
+MIB = 2**20
+
+
+@dataclass
+class Run:
+    """Of one library. start: s until the first chapter; seconds: from then to the end of the job. plan, replan: s of
+    planning at first and with all done. driver, worker: most memory of the driver and of another process, MiB.
+    requests: to the bucket, by method."""
+
+    chapters: int
+    pages: int
+    start: float
+    seconds: float
+    plan: float
+    replan: float
+    driver: float
+    worker: float
+    requests: Counter[str]
+
+    @property
+    def all_pages(self) -> int:
+        return self.chapters * self.pages
+
+
+def write_library(out: str, chapters: int, pages: int) -> None:
+    """Pages of 96 x 64, all of a chapter equal: their content is not what is measured."""
+    storage = open_storage(out)
+    rng = np.random.default_rng(0)
+    for number in range(chapters):
+        page = saved(np.kron(rng.integers(0, 256, (12, 8), np.uint8), np.ones((8, 8), np.uint8)))
+        members = {f"{place:05d}.png": page for place in range(pages)}
+        storage.put(f"series {number % 20:02d}/chapter {number:05d}.cbz", zipped(members))
+
+
+def run_job(command: list[str], log: Path) -> tuple[float, float, float, dict[str, float]]:
+    """Run to the end. Returns wall seconds, most MiB of the driver and of the largest other process, and moments of the
+    log, in seconds from the start."""
+    environment = {**os.environ, "RAY_ADDRESS": "local", "RAY_enable_metrics_collection": "0"}
+    environment |= {"MANGAHUE_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
+    begun, most = time.time(), [0.0, 0.0]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+        driver = psutil.Process(process.pid)
+        while process.poll() is None:
+            try:
+                most[0] = max(most[0], driver.memory_full_info().uss)
+                for child in driver.children(recursive=True):
+                    most[1] = max(most[1], child.memory_full_info().uss)
+            except psutil.Error:
+                pass
+            time.sleep(1)
+    seconds = time.time() - begun
+    if process.returncode:
+        raise RuntimeError(log.read_text()[-3000:])
+    return seconds, most[0] / MIB, most[1] / MIB, _moments(log.read_text(), begun)
+
+
+def _moments(text: str, begun: float) -> dict[str, float]:
+    """When the job told its config, and what it had planned."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("{"):
+            entry = json.loads(line)
+            at = time.mktime(time.strptime(entry["time"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone - begun
+            at += float(f"0.{entry['time'][20:23]}")
+            for name, mark in (("config", "config "), ("planned", "done already"), ("first", "colorize: ")):
+                if mark in entry["message"]:
+                    found.setdefault(name, at)
+    return found
+
+
+def measure(chapters: int, pages: int, server: SeaweedFS, scratch: Path) -> Run:
+    name = f"{chapters}x{pages}"
+    source, out = f"{server.uri}/{name}/in", f"{server.uri}/{name}/out"
+    write_library(source, chapters, pages)
+    model = scratch / "model"
+    if not model.exists():
+        publish_untrained(model, base_channels=4, image_size=32)
+    seen: Counter[str] = Counter()
+
+    def note(request: Request) -> Fault:
+        listing = request.method == "GET" and "list-type=" in request.path
+        seen["LIST" if listing else request.method] += 1
+        return "none"
+
+    assert server.port is not None
+    command = [sys.executable, "jobs/colorize.py", "--model", str(model), "--source", source, "--out", out]
+    with FaultProxy(server.port, note) as proxy:
+        os.environ["AWS_ENDPOINT_URL_S3"] = proxy.endpoint
+        seconds, driver, worker, moments = run_job(command, scratch / "log")
+        requests = Counter(seen)
+        _, _, _, again = run_job(command, scratch / "log")
+    os.environ["AWS_ENDPOINT_URL_S3"] = server.endpoint
+    manifests = [entry.key for entry in open_storage(out).list("_mangahue/chapters/")]
+    assert len(manifests) == chapters
+    start = min(moments.get("first", seconds), seconds) - moments["planned"]
+    plans = [moment["planned"] - moment["config"] for moment in (moments, again)]
+    return Run(
+        chapters, pages, start, seconds - moments["planned"] - start, plans[0], plans[1], driver, worker, requests
+    )
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--run", "runs", multiple=True, default=("5x20", "50x20", "500x20", "2000x1", "1x5000"))
+@click.option("--out", default="build/scale.json", type=click.Path(path_type=Path))
+def main(runs: tuple[str, ...], out: Path) -> None:
+    """Measure libraries of these sizes."""
+    wanted = []
+    for text in runs:
+        if not (match := re.fullmatch(r"(\d+)x(\d+)", text)):
+            raise click.BadParameter(f"{text!r} is no CHAPTERSxPAGES", param_hint="--run")
+        wanted.append((int(match[1]), int(match[2])))
+    done = []
+    click.echo("| chapters x pages | plan, s | nothing to do, s | start, s | then, s | driver, MiB | worker, MiB | "
+               "requests a chapter |")  # fmt: skip
+    click.echo("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory(prefix="mh-scale-") as scratch, SeaweedFS() as server:
+        os.environ.update(server.environment())
+        for chapters, pages in wanted:
+            run = measure(chapters, pages, server, Path(scratch))
+            done.append(run)
+            asked = ", ".join(f"{count / chapters:.1f} {name}" for name, count in sorted(run.requests.items()))
+            click.echo(
+                f"| {chapters} x {pages} | {run.plan:.1f} | {run.replan:.1f} | {run.start:.0f} | {run.seconds:.0f} | "
+                f"{run.driver:.0f} | {run.worker:.0f} | {asked} |"
+            )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps([vars(run) for run in done], indent=1))
+
+
+if __name__ == "__main__":
+    main()
