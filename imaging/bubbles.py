@@ -27,10 +27,8 @@ from imaging.lettering import (
 
 _LOOKED_AT = 1500.0  # a page of a larger scale is looked at in this one: its letters are large enough there
 _SURE, _LIKELY = 1.0, 0.0  # likeness of words on open paper, and of words in a closed bubble
-_ROOMY = 4.0  # a bubble's area to that of its words, at most
-_FEW = 2  # a mark and its dot: what is told as lettering by the bubble around it
-_ROOMY_FOR_FEW = 12.0  # the same where they are a letter or two, to the box around them
-_LARGEST = 0.35  # of the page, the box around a bubble, or around several that are joined; a margin's is larger
+_ROOMY = 6.0  # a bubble's area to that of its words, at most
+_LARGEST = 0.35  # of the page, the box around a bubble or several that are joined; a margin's is larger
 _LARGEST_HOLE = 0.004  # of the page's scale squared: a larger hole in a bubble is art behind it
 _PAD = 2  # pixels around a bubble's inside: what the rim's smoothing left darker than paper
 
@@ -39,7 +37,8 @@ def find_words(gray: U8) -> Mask:
     """What must stay neutral: lettering, and the inside of its bubble or caption.
 
     gray: (H, W) levels of a black-and-white page, or the gray form of a colour page. Dark words on paper are found, in
-    any script; sound effects drawn over art, and light words on dark ground, are not looked for. Returns (H, W).
+    any script. Not looked for: sound effects drawn over art, light words on dark ground, and less than three letters,
+    which look as much like an eye or a button. Returns (H, W).
     """
     height, width = gray.shape
     shrink = _LOOKED_AT / page_scale(height, width)
@@ -70,23 +69,19 @@ def neutral(chroma: F32, words: Mask, *, edge: float = 1.5) -> F32:
 def _find(gray: U8) -> Mask:
     page = look(gray)
     letters = find_letters(page)
-    blocks = find_blocks(page, letters)
+    blocks = [block for block in find_blocks(page, letters) if block.likeness > _LIKELY]
     if not blocks:
         return np.zeros(gray.shape, dtype=bool)
     room = standing_room(page, letters)
     _, regions, stats, _ = cv2.connectedComponentsWithStats(room.view(np.uint8), connectivity=4)
     homes = _homes(letters, blocks, regions)
-    words = np.bincount(homes, weights=[b.area * (b.likeness > _LIKELY) for b in blocks], minlength=len(stats))
-    closed = (stats[:, 4] <= _ROOMY * words) & (stats[:, 2] * stats[:, 3] < _LARGEST * gray.size)
-    alone = np.bincount(homes, minlength=len(stats)) == 1
-    whole = np.zeros(len(stats), np.uint8)
+    words = np.bincount(homes, weights=[block.area for block in blocks], minlength=len(stats))
+    wide, high = stats[:, 2], stats[:, 3]
+    closed = (stats[:, 4] <= _ROOMY * words) & (wide * high < _LARGEST * gray.size)
+    closed &= (wide < gray.shape[1]) & (high < gray.shape[0])  # what goes from edge to edge is a gutter
+    found = closed.astype(np.uint8)[regions]
     for block, home in zip(blocks, homes, strict=True):
-        likely = closed[home] and block.likeness > _LIKELY
-        if likely or (alone[home] and _is_bubble(regions, stats[home], int(home), letters, block)):
-            whole[home] = 1
-    found = whole[regions]
-    for block, home in zip(blocks, homes, strict=True):
-        if not whole[home] and block.likeness > _LIKELY:
+        if not closed[home]:
             _grow(found, room, block)
     return _finish(found, page.scale)
 
@@ -98,44 +93,10 @@ def _homes(letters: Letters, blocks: list[Block], regions: I32) -> NDArray[np.in
     return np.array([np.bincount(home[block.letters]).argmax() for block in blocks])
 
 
-def _is_bubble(regions: I32, stats: I32, home: int, letters: Letters, block: Block) -> bool:
-    """Whether a region with a mark and its dot in it ("!", "?") is a bubble: full, the mark small and in its middle.
-
-    An eye is full too, but its pupil is not small. A cheek with a mark on it is not full.
-    """
-    left, top, width, height, area = (int(n) for n in stats)
-    box = letters.box[block.letters]
-    low, high = box[:, :2].min(axis=0), box[:, 2:].max(axis=0)
-    sides = high - low
-    if len(box) != _FEW or not block.lined or area > _ROOMY_FOR_FEW * int(sides.prod()):
-        return False
-    if min(width, height) < 1.5 * int(sides.min()):
-        return False
-    outlines, _ = cv2.findContours(
-        (regions[top : top + height, left : left + width] == home).astype(np.uint8),
-        cv2.RETR_EXTERNAL,
-        cv2.CHAIN_APPROX_SIMPLE,
-    )
-    inside = np.zeros((height + 2, width + 2), np.uint8)
-    cv2.drawContours(inside, [max(outlines, key=cv2.contourArea)], -1, 1, cv2.FILLED, offset=(1, 1))
-    full = int(inside.sum())
-    ink = float(letters.ink[block.letters].sum())
-    if area < 0.95 * full or not 0.01 * full < ink < 0.25 * full:  # something else is in it, or the letters are none
-        return False
-    core = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    body = _dilated((core > 0.4 * core.max()).view(np.uint8), 0.4 * float(core.max()))  # without tail and spikes
-    rows, columns = np.nonzero(body)
-    outlines, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    hull = cv2.contourArea(cv2.convexHull(np.concatenate(outlines)))
-    middle = np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2 - 1 + (left, top)
-    off = np.abs((low + high) / 2 - middle) / (np.ptp(columns) + 1, np.ptp(rows) + 1)
-    return bool(body.sum() > 0.7 * full and body.sum() > 0.93 * hull and off.max() < 0.15)
-
-
 def _grow(found: U8, room: Mask, block: Block) -> None:
     """Add words on open paper, and as much of the paper as is theirs."""
     size, shape = block.size, found.shape
-    margin = round(4 * size)
+    margin = round(6 * size)
     left, top = (max(n * GRID - margin, 0) for n in block.corner)
     high, wide = (n * GRID for n in block.cells.shape)
     right = min(block.corner[0] * GRID + wide + margin, shape[1])

@@ -73,7 +73,7 @@ class Block:
 
     letters: indices. cells: (h, w) bool on the grid, where its letters and the paper between them are, cut to `corner`
     (left, top in cells). size: of a letter, pixels. likeness: log odds that it is words; -inf for less than three
-    letters, which look like anything. lined: whether each of its larger letters is beside another, in one line.
+    letters, which look like anything.
     """
 
     letters: I64
@@ -81,7 +81,6 @@ class Block:
     corner: tuple[int, int]
     size: float
     likeness: float
-    lined: bool
 
     @property
     def area(self) -> int:
@@ -171,7 +170,7 @@ def _measure(page: Page, labels: I32, stats: I32) -> tuple[Letters, I32]:
     np.maximum.at(deepest, owner, depth)
     ink = np.bincount(owner, weights=dark, minlength=count).astype(np.float64)
     sides = stats[:, 2:4]
-    size = np.minimum(sides.max(axis=1), 3 * sides.min(axis=1)).astype(np.float64)  # an i is as high as its word
+    size = np.minimum(sides[:, 1], 3 * sides[:, 0]).astype(np.float64)  # letters that touch are as high as one
     box = np.concatenate([stats[:, :2], stats[:, :2] + sides], axis=1)
     return Letters(pixels, owner, box, ink, 2 * deepest, size), stats[:, 4]
 
@@ -214,7 +213,7 @@ def _block(letters: Letters, own: I64, clear: F64, cells: Mask, corner: tuple[in
         density = float(letters.ink[own].sum()) / (int(cells.sum()) * GRID**2)
         filled = float(np.median(letters.ink[large[:_MOST_COMPARED]] / (box[:, 2:] - box[:, :2]).prod(axis=1)))
         likeness = _likeness(around, aligned, astray, heights, filled, density)
-    return Block(own, cells, corner, size, likeness, len(large) == 1 or aligned == 1)
+    return Block(own, cells, corner, size, likeness)
 
 
 def _likeness(clear: float, aligned: float, astray: float, size: F64, filled: float, density: float) -> float:
