@@ -212,25 +212,24 @@ def _block(letters: Letters, own: I64, clear: F64, cells: Mask, corner: tuple[in
         around = float(np.average(clear, weights=letters.ink[own] + 1))
         density = float(letters.ink[own].sum()) / (int(cells.sum()) * GRID**2)
         filled = float(np.median(letters.ink[large[:_MOST_COMPARED]] / (box[:, 2:] - box[:, :2]).prod(axis=1)))
-        likeness = _likeness(around, aligned, astray, heights, filled, density)
+        likeness = _likeness(around, aligned, astray, filled, density)
     return Block(own, cells, corner, size, likeness)
 
 
-def _likeness(clear: float, aligned: float, astray: float, size: F64, filled: float, density: float) -> float:
+def _likeness(clear: float, aligned: float, astray: float, filled: float, density: float) -> float:
     """Log odds that letters are words.
 
     Weights of a logistic regression on blocks of real lettering, of the same series' art turned to line art and
     screentone, and of the generated series. clear: paper around the letters, 0 to 1. aligned, astray: of `_in_lines`.
-    size: (n,). filled: of its box, by a letter's ink. density: ink to the block's area.
+    filled: of its box, by a letter's ink. density: ink to the block's area.
     """
     return (
-        18.6 * clear
-        + 8.8 * aligned
-        - 24.0 * astray
-        + 7.5 * float(np.std(np.log(size)))  # letters differ in size, as the dots of a screen do not
-        - 12.3 * abs(filled - 0.42)  # a stray line fills less, and a dash more
-        + 26.7 * min(density, 0.2)
-        - 26.8
+        24.6 * clear
+        + 8.7 * aligned
+        - 7.3 * astray
+        - 11.4 * abs(filled - 0.42)  # a stray line fills less, and a dash more
+        + 26.5 * min(density, 0.2)
+        - 30.7
     )
 
 
