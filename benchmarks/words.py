@@ -1,0 +1,159 @@
+"""How well bubbles, captions and lettering are found, on pages that exist with them and without.
+
+python -m benchmarks.words --lettered ../shared/data/series/peppercarrot \\
+    --art ../shared/data/series/peppercarrot-art --chapters ep10,ep19
+
+The lettered page's gray form is asked. The truth is where the two editions differ (by more than 24 levels in a
+channel), closed with a disc of 41 pixels, of which is kept what differs or is as bright as paper: so the part of a
+bubble that lies over white art or a gutter is its inside too. Specks are opened away. A region of the truth that is
+mostly darker than paper is lettering painted over the art (a sound effect, a sign, a dimmed bubble): it is counted
+neither way.
+
+precision: of what was found, how much is true; recall: of the truth, how much was found, both in pixels. harmless: how
+much of what was found wrongly is as bright as paper and colourless in the art as well: gutters and margins, mostly.
+letters: how many of the dark pixels within the truth were found. The time is the processor's, of one thread.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasets.archive import find_chapters
+from datasets.chapters import open_chapter
+from datasets.page import decode
+from imaging.bubbles import find_words
+from imaging.color import U8, gray_of_equal_lightness, to_lab
+
+Mask = NDArray[np.bool_]
+
+_DIFFERENT = 24  # levels; the editions' JPEGs differ by less
+_PAPER = 225  # gray level
+_COLORLESS = 5.0  # chroma, CIELAB
+_BRIDGED = 41  # pixels; a gutter is 26 wide
+_LEAST = 300  # pixels of a region
+
+
+@dataclass(frozen=True)
+class Count:
+    """Pixels: found and true, found and false, harmless of these, true and missed; dark ones in the truth, found of
+    these. Seconds. Pages."""
+
+    right: int = 0
+    wrong: int = 0
+    harmless: int = 0
+    missed: int = 0
+    letters: int = 0
+    covered: int = 0
+    seconds: float = 0.0
+    pages: int = 0
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __str__(self) -> str:
+        def share(part: int, whole: int) -> str:
+            return f"{part / whole:.3f}" if whole else "  -  "
+
+        return (
+            f"precision {share(self.right, self.right + self.wrong)} "
+            f"(harmless {share(self.harmless, self.wrong)} of the wrong)  "
+            f"recall {share(self.right, self.right + self.missed)}  letters {share(self.covered, self.letters)}  "
+            f"{self.seconds / max(self.pages, 1) * 1000:.0f} ms a page, {self.pages} pages"
+        )
+
+
+def pages(root: str, chapters: set[str]) -> Iterator[tuple[str, str, U8]]:
+    """Chapter, name without its suffix, and page, of the chapters asked for; of all if none is named."""
+    for ref in find_chapters(root):
+        if chapters and ref.rel not in chapters:
+            continue
+        chapter = open_chapter(ref)
+        for page in chapter.pages:
+            yield ref.rel, Path(page.name).stem, decode(chapter.read(page))
+
+
+def truth(lettered: U8, art: U8) -> tuple[Mask, Mask]:
+    """(H, W) each: words, and what is counted neither way. lettered, art: (H, W, 3) sRGB."""
+    differs = (cv2.absdiff(lettered, art).max(axis=2) > _DIFFERENT).astype(np.uint8)
+    paper = (gray_of_equal_lightness(lettered) >= _PAPER).astype(np.uint8)
+    ample = cv2.copyMakeBorder(differs, *[_BRIDGED] * 4, cv2.BORDER_CONSTANT, value=0)
+    ample = cv2.morphologyEx(ample, cv2.MORPH_CLOSE, _disc(_BRIDGED))
+    near = ample[_BRIDGED:-_BRIDGED, _BRIDGED:-_BRIDGED]
+    inside = near & (paper | cv2.dilate(differs, np.ones((3, 3), np.uint8)))
+    inside = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, _disc(5))
+    inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, _disc(5))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
+    area = np.maximum(stats[:, 4], 1)
+    bright = np.bincount(labels.ravel(), weights=paper.ravel(), minlength=count) / area
+    words = (bright > 0.5) & (area > _LEAST)
+    words[0] = False
+    return words[labels], ~words[labels] & (labels > 0)
+
+
+def compare(found: Mask, lettered: U8, art: U8) -> Count:
+    """One page."""
+    words, either = truth(lettered, art)
+    wrong = found & ~words & ~either
+    lab = to_lab(art)
+    plain = (gray_of_equal_lightness(art) >= _PAPER) & (np.hypot(lab[..., 1], lab[..., 2]) < _COLORLESS)
+    # The edge of a bubble is smoothed into what is around it: the dark there is no letter.
+    inner = cv2.erode(words.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    letters = inner & (gray_of_equal_lightness(lettered) < 128)
+    masks = (found & words, wrong, wrong & plain, words & ~found, letters, letters & found)
+    return Count(*(int(mask.sum()) for mask in masks), pages=1)
+
+
+def overlay(found: Mask, lettered: U8, art: U8) -> U8:
+    """The gray page; green: found and true, red: found and false, blue: missed, yellow: found, counted neither way."""
+    words, either = truth(lettered, art)
+    picture = np.repeat(gray_of_equal_lightness(lettered)[..., None], 3, axis=2)
+    kinds = ((found & words, (0, 160, 0)), (found & ~words & ~either, (220, 0, 0)))
+    for mask, tint in (*kinds, (words & ~found, (0, 0, 220)), (found & either, (200, 200, 0))):
+        picture[mask] = picture[mask] // 2 + np.array(tint, np.uint8) // 2
+    return picture
+
+
+def _disc(size: int) -> U8:
+    disc: U8 = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return disc
+
+
+@click.command()
+@click.option("--lettered", required=True, help="Folder of the lettered pages.")
+@click.option("--art", required=True, help="Folder of the same pages without bubbles and words.")
+@click.option("--chapters", default="", help="Names, parted by commas; all of them if not given.")
+@click.option("--overlays", type=click.Path(path_type=Path), help="Folder for pictures of what was found.")
+def main(lettered: str, art: str, chapters: str, overlays: Path | None) -> None:
+    """Print precision and recall, over all pages and for each chapter."""
+    cv2.setNumThreads(1)
+    chosen = {name.strip() for name in chapters.split(",") if name.strip()}
+    bare = {(chapter, name): page for chapter, name, page in pages(art, chosen)}
+    counts: dict[str, Count] = {}
+    for chapter, name, page in pages(lettered, chosen):
+        twin = bare.get((chapter, name))
+        if twin is None or twin.shape != page.shape:
+            size = "not there" if twin is None else f"{twin.shape[1]} x {twin.shape[0]}"
+            click.echo(f"{chapter}/{name}: left out; {page.shape[1]} x {page.shape[0]}, its art {size}")
+            continue
+        gray = gray_of_equal_lightness(page)
+        start = time.process_time()
+        found = find_words(gray)
+        seconds = time.process_time() - start
+        counts[chapter] = counts.get(chapter, Count()) + compare(found, page, twin) + Count(seconds=seconds)
+        if overlays is not None:
+            overlays.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(overlay(found, page, twin)).save(overlays / f"{chapter.replace('/', '_')}_{name}.png")
+    for chapter, count in counts.items():
+        click.echo(f"{chapter}: {count}")
+    click.echo(f"all: {sum(counts.values(), Count())}")
+
+
+if __name__ == "__main__":
+    main()

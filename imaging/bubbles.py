@@ -1,0 +1,174 @@
+"""Speech bubbles, captions and lettering: what colouring leaves neutral.
+
+Lettering is found first (imaging.lettering), its bubble from it: the paper that the words stand on, where that is
+closed; where it runs out into a gutter or into white art, what is left of it when necks are cut; else the words and a
+margin.
+
+H, W pixels.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.color import F32, U8
+from imaging.lettering import (
+    GRID,
+    I32,
+    Block,
+    Letters,
+    Mask,
+    find_blocks,
+    find_letters,
+    look,
+    page_scale,
+    standing_room,
+)
+
+_LOOKED_AT = 1500.0  # a page of a larger scale is looked at in this one: its letters are large enough there
+_SURE, _LIKELY = 1.0, 0.0  # likeness of words on open paper, and of words in a closed bubble
+_ROOMY = 6.0  # a bubble's area to that of its words, at most
+_LARGEST = 0.35  # of the page, the box around a bubble or several that are joined; a margin's is larger
+_LARGEST_HOLE = 0.004  # of the page's scale squared: a larger hole in a bubble is art behind it
+_PAD = 2  # pixels around a bubble's inside: what the rim's smoothing left darker than paper
+
+
+def find_words(gray: U8) -> Mask:
+    """What must stay neutral: lettering, and the inside of its bubble or caption.
+
+    gray: (H, W) levels of a black-and-white page, or the gray form of a colour page. Dark words on paper are found, in
+    any script. Not looked for: sound effects drawn over art, light words on dark ground, and less than three letters,
+    which look as much like an eye or a button. Returns (H, W).
+    """
+    height, width = gray.shape
+    shrink = _LOOKED_AT / page_scale(height, width)
+    if shrink >= 1:
+        return _find(gray)
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    small = _find(cv2.resize(gray, size, interpolation=cv2.INTER_AREA)).astype(np.uint8)
+    return cv2.resize(small * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR) > 127
+
+
+def neutral(chroma: F32, words: Mask, *, edge: float = 1.5) -> F32:
+    """Chroma that fades to nothing on words.
+
+    chroma: (h, w, 2) ab, stretched to the mask's size where it is smaller. words: (H, W), as of `find_words`. edge:
+    pixels outside the mask that the fading takes; inside, chroma is zero, and beyond, it is left as it is. Returns
+    (H, W, 2), what `join_chroma` takes.
+    """
+    height, width = words.shape
+    if chroma.shape[:2] != (height, width):
+        chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
+    if not words.any():
+        return chroma
+    away = cv2.distanceTransform((~words).astype(np.uint8), cv2.DIST_L2, 3)
+    keep = np.minimum(away / np.float32(edge + 1), 1)
+    return chroma * keep[..., None]
+
+
+def _find(gray: U8) -> Mask:
+    page = look(gray)
+    letters = find_letters(page)
+    blocks = [block for block in find_blocks(page, letters) if block.likeness > _LIKELY]
+    if not blocks:
+        return np.zeros(gray.shape, dtype=bool)
+    room = standing_room(page, letters)
+    _, regions, stats, _ = cv2.connectedComponentsWithStats(room.view(np.uint8), connectivity=4)
+    homes = _homes(letters, blocks, regions)
+    words = np.bincount(homes, weights=[block.area for block in blocks], minlength=len(stats))
+    wide, high = stats[:, 2], stats[:, 3]
+    closed = (stats[:, 4] <= _ROOMY * words) & (wide * high < _LARGEST * gray.size)
+    closed &= (wide < gray.shape[1]) & (high < gray.shape[0])  # what goes from edge to edge is a gutter
+    found = closed.astype(np.uint8)[regions]
+    for block, home in zip(blocks, homes, strict=True):
+        if not closed[home]:
+            _grow(found, room, block)
+    return _finish(found, page.scale)
+
+
+def _homes(letters: Letters, blocks: list[Block], regions: I32) -> NDArray[np.int64]:
+    """The region of paper that each block stands on."""
+    _, first = np.unique(letters.owner, return_index=True)
+    home = regions.ravel()[letters.pixels[first]]
+    return np.array([np.bincount(home[block.letters]).argmax() for block in blocks])
+
+
+def _grow(found: U8, room: Mask, block: Block) -> None:
+    """Add words on open paper, and as much of the paper as is theirs."""
+    size, shape = block.size, found.shape
+    margin = round(6 * size)
+    left, top = (max(n * GRID - margin, 0) for n in block.corner)
+    high, wide = (n * GRID for n in block.cells.shape)
+    right = min(block.corner[0] * GRID + wide + margin, shape[1])
+    bottom = min(block.corner[1] * GRID + high + margin, shape[0])
+    own = np.zeros((bottom - top, right - left), np.uint8)
+    cells = cv2.resize(block.cells.view(np.uint8), (wide, high), interpolation=cv2.INTER_NEAREST)
+    y, x = block.corner[1] * GRID - top, block.corner[0] * GRID - left
+    part = own[y : y + high, x : x + wide]
+    part[:] = cells[: part.shape[0], : part.shape[1]]
+    here = room[top:bottom, left:right]
+    words = _closed(own, 0.7 * size) & here.view(np.uint8)
+    region = found[top:bottom, left:right]
+    for neck in (0.5, 1.0, 2.0):  # of a letter: necks of twice that are cut, a gutter's the widest
+        body = _part_at(_opened(here, neck * size), words)
+        if int(body.sum()) <= _ROOMY * block.area and not _at_edge(body):
+            region |= body | words | _tails(here, body)
+            return
+    if block.likeness > _SURE:
+        region |= words | (_dilated(words, 0.6 * size) & here.view(np.uint8))
+
+
+def _opened(room: Mask, radius: float) -> U8:
+    """Only what a disc of this radius, pixels, can reach without leaving it."""
+    # The picture's edge is no wall: what is beyond it counts as room.
+    walled = cv2.copyMakeBorder(room.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    core = cv2.distanceTransform(walled, cv2.DIST_L2, 3)[1:-1, 1:-1] > radius
+    return _dilated(core.view(np.uint8), radius)
+
+
+def _dilated(mask: U8, radius: float) -> U8:
+    if not mask.any():
+        return mask
+    return (cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3) <= radius).view(np.uint8)
+
+
+def _closed(mask: U8, radius: float) -> U8:
+    grown = _dilated(mask, radius)
+    return (cv2.distanceTransform(grown, cv2.DIST_L2, 3) > radius).view(np.uint8) | mask
+
+
+def _part_at(mask: U8, seeds: U8) -> U8:
+    """The components of a mask that are mostly under the seeds' own weight: those that hold a tenth of them."""
+    count, labels = cv2.connectedComponents(mask, connectivity=4)
+    held = np.bincount(labels[seeds > 0], minlength=count)
+    chosen = held > 0.1 * seeds.sum()
+    chosen[0] = False
+    return chosen.astype(np.uint8)[labels]
+
+
+def _at_edge(mask: U8) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+def _tails(room: Mask, body: U8) -> U8:
+    """What cutting necks took off a body, and is small and closed: a bubble's tail, and its corners."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(room.view(np.uint8) & (1 - body), connectivity=4)
+    high, wide = body.shape
+    inner = (stats[:, 0] > 0) & (stats[:, 1] > 0)
+    inner &= (stats[:, 0] + stats[:, 2] < wide) & (stats[:, 1] + stats[:, 3] < high)
+    beside = np.zeros(count, dtype=bool)
+    beside[labels[_dilated(body, 1) > 0]] = True
+    chosen = inner & beside & (stats[:, 4] < 0.2 * body.sum())
+    chosen[0] = False
+    return chosen.astype(np.uint8)[labels]
+
+
+def _finish(found: U8, scale: float) -> Mask:
+    """Holes filled, unless they are art that bubbles stand around, and the rim taken in."""
+    around = 2 * _PAD + 1
+    found = cv2.dilate(found, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (around, around)))
+    outlines, tree = cv2.findContours(found, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    holes = [o for o, (*_, parent) in zip(outlines, tree[0] if outlines else (), strict=True) if parent >= 0]
+    small = [hole for hole in holes if cv2.contourArea(hole) < _LARGEST_HOLE * scale**2]
+    cv2.drawContours(found, small, -1, 1, cv2.FILLED)
+    return found > 0
