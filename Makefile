@@ -37,8 +37,8 @@ check: setup ## Lint, format, types and import rules
 test: setup ## Run the tests; ARGS="-k shards" runs those alone
 ifeq ($(strip $(ARGS)),)
 	@status=0; \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore tests/end_to_end || status=$$?; \
-	$(BIN)/python -m pytest tests/end_to_end --ignore tests/end_to_end/test_variants.py || status=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore tests/end_to_end --ignore tests/faults || status=$$?; \
+	$(BIN)/python -m pytest tests/end_to_end tests/faults --ignore tests/end_to_end/test_variants.py || status=$$?; \
 	exit $$status
 else
 	$(BIN)/python -m pytest $(ARGS)
@@ -50,6 +50,9 @@ test-variants: setup ## Every variant through training, a killed worker, a rerun
 fuzz: setup ## Mutated archives through the readers, then mutated libraries through the job, 10,000 each; ARGS="--chapters 500"
 	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/datasets/test_chapters.py -k mutated -o timeout=0
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+faults: setup ## Processes killed at random moments, 20 times of each kind, and what it cost; ARGS="--only driver"
+	$(BIN)/python -m tests.faults.kills $(ARGS)
 
 bench: setup ## Run the benchmarks, into build/bench
 	$(BIN)/python -m benchmarks.bench $(ARGS)
@@ -86,4 +89,4 @@ packages:
 	$(BIN)/python -m pip install -e '.[dev]'
 	@echo "$(STATE)" > $(STAMP)
 
-.PHONY: help setup demo check test test-variants fuzz bench s3 clean system venv packages
+.PHONY: help setup demo check test test-variants fuzz faults bench s3 clean system venv packages

@@ -26,13 +26,17 @@ from datasets.archive import find_chapters
 from datasets.chapters import open_chapter
 from datasets.page import decode, encode, gray_of
 from datasets.synthetic import Series, write_series
+from imaging.bubbles import find_words, neutral
 from imaging.color import is_color_page, join_chroma
-from imaging.descreen import network_view
+from imaging.descreen import for_network
+from imaging.lines import settle_chroma
+from imaging.views import plan_views
 from jobs.parts import stages
 from jobs.parts.ledger import Ledger
 from jobs.parts.painter import paint
 from jobs.parts.predicting import predict_chroma
 from jobs.parts.stretches import Todo
+from jobs.parts.style import Style
 from tests.untrained import publish_untrained
 
 CHAPTERS, PAGES = 20, 3
@@ -62,12 +66,11 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     ledger = Ledger(str(out), "0" * 64)
     variant.generator().to(memory_format=torch.channels_last)
     square = (variant.image_size,) * 2
+    style = Style()
     predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
     pages = 0
     for ref in find_chapters(source):
-        stretches = watch(
-            "open", lambda ref=ref: list(stages.open_stretches(Todo(ref, ref.rel, False), ledger, "jpeg"))
-        )  # type: ignore[misc]
+        stretches = watch("open", lambda ref=ref: list(stages.open_stretches(Todo(ref, ref.rel, False), ledger, style)))  # type: ignore[misc]
         for stretch in stretches:
             chapter = open_chapter(ref)
             for work in stretch.works:
@@ -79,17 +82,22 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 if not watch("is it in colour", lambda p=page: is_color_page(p)):  # type: ignore[misc]
                     work.action = "coloured"
                     gray = watch("prepare", lambda p=page: gray_of(p))  # type: ignore[misc]
-                    work.gray = watch("prepare", lambda g=gray: network_view(g, variant.image_size))  # type: ignore[misc]
+                    gray = watch("smooth screens", lambda g=gray: for_network(g))  # type: ignore[misc]
+                    (view,) = watch("prepare", lambda g=gray: plan_views(g, "page", variant.image_size))  # type: ignore[misc]
+                    work.grays, work.places, work.shape = view.gray[None], (view.place,), gray.shape
             watch("predict", lambda s=stretch: paint(s, variant, BATCH))  # type: ignore[misc]
             for work in stretch.works:
                 if work.chroma is None:
                     continue
                 page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
                 chroma = work.chroma.astype(np.float32)
-                joined = watch("join", lambda p=page, c=chroma: join_chroma(gray_of(p), c))  # type: ignore[misc]
+                gray = watch("join", lambda p=page: gray_of(p))  # type: ignore[misc]
+                chroma = watch("lines", lambda g=gray, c=chroma: settle_chroma(g, c))  # type: ignore[misc]
+                chroma = watch("words", lambda g=gray, c=chroma: neutral(c, find_words(g)))  # type: ignore[misc]
+                joined = watch("join", lambda g=gray, c=chroma: join_chroma(g, c))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
                 work.action, work.chroma = "kept", None  # what is left of `finish` is to pack, check and put
-            watch("publish", lambda s=stretch: stages.finish(s, ledger, "jpeg"))  # type: ignore[misc]
+            watch("publish", lambda s=stretch: stages.finish(s, ledger, style))  # type: ignore[misc]
     return {
         "pages": pages,
         "wall_ms_per_page": {stage: 1000 * value / pages for stage, value in watch.wall.items()},

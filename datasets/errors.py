@@ -23,6 +23,10 @@ class UnreachableError(StorageError):
     """Storage did not answer, or said that it is too busy: later it may."""
 
 
+class TrainingFailedError(MangahueError):
+    """A training that Ray could not bring to its end."""
+
+
 class ObjectNotFoundError(StorageError):
     """No such object, bucket or folder."""
 

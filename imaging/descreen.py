@@ -40,12 +40,17 @@ class _Spectrum:
 def network_view(gray: U8, size: int) -> U8:
     """What a network sees of a page: its screens smoothed, squeezed to a square. gray: (H, W). Returns (size, size).
 
-    Training and colouring look through this one function.
+    Training looks through this function, colouring through `for_network` and the views of imaging.views.
     """
+    return cv2.resize(for_network(gray), (size, size), interpolation=cv2.INTER_AREA)
+
+
+def for_network(gray: U8) -> U8:
+    """A page as networks are to see it, before it is squeezed: its screens smoothed, a large scan made smaller."""
     times = max(1, min(gray.shape) // 1000)  # the screens of a large scan are found, and cost, as those of a small one
     if times > 1:
         gray = cv2.resize(gray, None, fx=1 / times, fy=1 / times, interpolation=cv2.INTER_AREA)
-    return cv2.resize(descreen(gray), (size, size), interpolation=cv2.INTER_AREA)
+    return descreen(gray)
 
 
 def descreen(gray: U8) -> U8:

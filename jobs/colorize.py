@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from datasets.limits import Limits
+from imaging.views import Strategy
 from jobs.parts.cluster import actor_count, connect
 from jobs.parts.coloring import color
 from jobs.parts.ledger import Ledger
@@ -14,6 +15,7 @@ from jobs.parts.options import command, option, require
 from jobs.parts.outcome import Exit
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
+from jobs.parts.style import Bubbles, Lines
 from jobs.parts.summary import conclude
 
 
@@ -31,6 +33,12 @@ class ColorizeConfig:
     format: Literal["jpeg", "png", "webp"] = option(
         "Of coloured pages: JPEG quality 92 4:4:4, PNG, or WebP quality 92.", group="Output", default="jpeg"
     )
+    strategy: Literal[Strategy] = option(
+        "What the network is shown of a page: all of it; tiles or panels too; auto: strips and spreads in parts; "
+        "squares: as a warning.", group="Colour", default="page")  # fmt: skip
+    lines: Literal[Lines] = option("sides: colours are kept to their side of the ink.", group="Colour", default="sides")
+    bubbles: Literal[Bubbles] = option("Words and what they stand on: left neutral, or coloured as all else.",
+                                       group="Colour", default="neutral")  # fmt: skip
     strict: bool = option("Quarantine a chapter with a page that can't be read, instead of publishing it as partial.",
                           group="Bad input", default=False)  # fmt: skip
     salvage: bool = option("Of a ZIP archive whose end is missing publish what is there, as partial.",

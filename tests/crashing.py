@@ -2,13 +2,14 @@
 
 import os
 
+from imaging.views import Strategy
 from jobs.parts.handling import Seen, see
 
 POISON = b"\x89PNG poison"
 
 
-def see_or_crash(data: bytes, image_size: int, pixels: int) -> Seen:
+def see_or_crash(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
     """As `see`; a page that begins with POISON ends the process."""
     if data.startswith(POISON):
         os.abort()
-    return see(data, image_size, pixels)
+    return see(data, image_size, strategy, pixels)

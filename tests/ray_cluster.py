@@ -81,6 +81,7 @@ class RayCluster:
         Returns when it has joined: nodes that start at the same time take one another's sockets.
         """
         command = ["ray", "start", f"--address=127.0.0.1:{self._gcs}", "--block", f"--num-cpus={cpus}"]
+        command += ['--resources={"on_demand": 1}']
         command += ["--object-store-memory=200000000", f"--dashboard-agent-listen-port={_free_port()}"]
         command += [f"--dashboard-agent-grpc-port={_free_port()}", f"--metrics-export-port={_free_port()}"]
         environment = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}

@@ -111,13 +111,13 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Le
     actors = recipe.num_actors or cluster.actors(on_gpu, recipe.gpus_per_actor)
     most = None if on_gpu and not recipe.num_actors else actors  # GPUs may join: then as many as there are
     share = cluster.cpu_share()
-    cut = {"ledger": ledger, "image_format": recipe.image_format}
+    cut = {"ledger": ledger, "style": recipe.style}
     rows = ray.data.from_items([to_row(item) for item in todo], override_num_blocks=min(len(todo), _MOST_BLOCKS))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
     # asks for a little more or less than its neighbours.
     return (
         rows.flat_map(stages.open_row, fn_kwargs=cut, num_cpus=share / 4)
-        .map(stages.prepare_row, fn_kwargs={"ledger": ledger, "image_size": recipe.image_size}, num_cpus=share)
+        .map(stages.prepare_row, fn_kwargs={**cut, "image_size": recipe.image_size}, num_cpus=share)
         .map(
             Painter,
             fn_constructor_kwargs={"recipe": recipe, "actors": actors, "attempts": RemoteAttempts()},

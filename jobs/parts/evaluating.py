@@ -27,6 +27,7 @@ from jobs.parts.predicting import predict_chroma
 from jobs.parts.progress import Meter
 from jobs.parts.recipe import load_model, read_card
 from jobs.parts.report import Curve, Figure, PageView, PictureRow, render_report
+from jobs.parts.style import Style, finish_page
 from jobs.parts.watching import METRICS
 from models.layers import count_parameters
 
@@ -169,7 +170,8 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
     plain: U8 = np.repeat(ink[..., None], 3, axis=2)
     flat = np.tile(np.array(mean_chroma, np.float32), (2, 2, 1))
     coloured = {
-        name: join_chroma(ink, chroma.astype(np.float32)) for name, chroma in pickle.loads(row["painted"]).items()
+        name: finish_page(ink, chroma.astype(np.float32), Style())
+        for name, chroma in pickle.loads(row["painted"]).items()
     }
     methods = {**coloured, GRAY: plain, MEAN: join_chroma(ink, flat)}
     figures = {name: _measure(picture, truth, ink) for name, picture in methods.items()}

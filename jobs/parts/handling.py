@@ -15,10 +15,13 @@ from datasets.chapters import Chapter, Directory, Member, open_chapter
 from datasets.chapters.pdf import jpegs_of, recolor
 from datasets.errors import MangahueError, PageUnreadableError
 from datasets.limits import Limits
-from datasets.page import ImageFormat, decode, encode, frames, gray_of
+from datasets.page import decode, encode, frames, gray_of
 from datasets.storage import open_storage
-from imaging.color import U8, is_color_page, join_chroma
-from imaging.descreen import network_view
+from imaging.color import U8, is_color_page
+from imaging.descreen import for_network
+from imaging.placing import Place
+from imaging.views import Strategy, plan_views
+from jobs.parts.style import Style, finish_page
 
 _JPEG = b"\xff\xd8"
 
@@ -64,12 +67,18 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Seen:
-    """A page looked at. gray: (S, S) levels if it is to be coloured, else None; why: why not. width, height: pixels."""
+    """A page looked at. width, height: pixels. why: why it is not to be coloured.
+
+    grays: (N, S, S) levels to show the network if it is to be coloured, else None; places: where each belongs on a page
+    of this shape (H, W), which may be smaller than the page itself.
+    """
 
     width: int
     height: int
-    gray: U8 | None
+    grays: U8 | None
     why: str = ""
+    places: tuple[Place, ...] = ()
+    shape: tuple[int, int] = (0, 0)
 
 
 _open: dict[tuple[ChapterRef, Policy], Chapter] = {}  # the last ones: members come one after the other
@@ -98,7 +107,7 @@ def _chapter(ref: ChapterRef, policy: Policy) -> Chapter:
     return _open[ref, policy]
 
 
-def see(data: bytes, image_size: int, pixels: int) -> Seen:
+def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
     """Raises PageUnreadableError."""
     if (count := frames(data)) > 1:
         return Seen(0, 0, None, f"{count} frames: animated pages pass as they are")
@@ -106,12 +115,16 @@ def see(data: bytes, image_size: int, pixels: int) -> Seen:
     height, width = page.shape[:2]
     if is_color_page(page):
         return Seen(width, height, None, "in colour already")
-    return Seen(width, height, network_view(gray_of(page), image_size))
+    shown = for_network(gray_of(page))
+    views = plan_views(shown, strategy, image_size)
+    places = tuple(view.place for view in views)
+    return Seen(width, height, np.stack([view.gray for view in views]), places=places, shape=shown.shape)
 
 
-def color_over(data: bytes, chroma: np.ndarray, image_format: ImageFormat, pixels: int) -> bytes:
-    """The page at full size under its chroma (S, S, 2), encoded. Raises PageUnreadableError."""
-    return encode(join_chroma(gray_of(decode(data, pixels=pixels)), chroma.astype(np.float32)), image_format)
+def color_over(data: bytes, chroma: np.ndarray, style: Style, pixels: int) -> bytes:
+    """The page at full size under its chroma (h, w, 2), encoded. Raises PageUnreadableError."""
+    page = finish_page(gray_of(decode(data, pixels=pixels)), chroma.astype(np.float32), style)
+    return encode(page, style.image_format)
 
 
 def rebind(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import ray
@@ -10,7 +11,8 @@ import torch
 import models
 from datasets.errors import Code
 from datasets.limits import SLOW
-from imaging.color import F32
+from imaging.color import F32, U8
+from imaging.views import assemble
 from jobs.parts import telemetry
 from jobs.parts.attempts import Attempts, NoAttempts, deadline
 from jobs.parts.predicting import predict_chroma
@@ -45,55 +47,57 @@ def to_device(variant: models.Variant, workers: int) -> None:
 
 
 def paint(stretch: Stretch, variant: models.Variant, batch_size: int, attempts: Attempts | None = None) -> Stretch:
-    """Predict the chroma of the pages to colour, `batch_size` at a time.
+    """Predict the chroma of the pages to colour, `batch_size` squares at a time.
 
-    A batch that memory does not suffice for is halved, down to a page, which is then flagged. Where a painter died at
-    this stretch (`attempts`), pages go one by one, and one that two have died at alone is flagged.
+    A batch that memory does not suffice for is halved, down to a square, whose page is then flagged. Where a painter
+    died at this stretch (`attempts`), squares go one by one, and a page that two have died at alone is flagged.
     """
     begun = time.monotonic()
     attempts = attempts or NoAttempts()
     name = f"{stretch.todo.ref.rel}:{stretch.number}"
-    waiting = [work for work in stretch.works if work.gray is not None]
-    careful = attempts.begin(name) > 0
-    if careful:
+    waiting = [work for work in stretch.works if work.grays is not None]
+    seconds = SLOW * stretch.todo.policy.limits.seconds
+    if attempts.begin(name) == 0:
+        _paint_pages(waiting, variant, batch_size, seconds)
+    else:
         telemetry.count_retry("paint")
-    size = 1 if careful else batch_size
-    for start in range(0, len(waiting), size):
-        batch = waiting[start : start + size]
-        page = f"{name}:{start}"
-        if careful and attempts.begin(page) >= _MOST_ATTEMPTS:
-            batch[0].flag(Code.CRASHED, f"painting it ended its worker {_MOST_ATTEMPTS + 1} times")
-            continue
-        with deadline(SLOW * stretch.todo.policy.limits.seconds):
-            _paint_batch(batch, variant)
-        if careful:
-            attempts.end(page)
+        for place, work in enumerate(waiting):
+            if attempts.begin(f"{name}:{place}") >= _MOST_ATTEMPTS:
+                work.flag(Code.CRASHED, f"painting it ended its worker {_MOST_ATTEMPTS + 1} times")
+                continue
+            _paint_pages([work], variant, 1, seconds)
+            attempts.end(f"{name}:{place}")
     attempts.end(name)
     stretch.seconds += time.monotonic() - begun
     return stretch
 
 
-def _paint_batch(batch: list[Work], variant: models.Variant) -> None:
-    predicted = _predict(batch, variant)
-    if predicted is not None:
-        for work, chroma in zip(batch, predicted, strict=True):
-            work.chroma, work.gray = chroma.astype(np.float16), None  # to a sixteenth of a unit at the most vivid
-    elif len(batch) == 1:
-        batch[0].flag(Code.MEMORY, "the network has not enough memory for it, alone in its batch")
-    else:
-        half = len(batch) // 2
-        _paint_batch(batch[:half], variant)
-        _paint_batch(batch[half:], variant)
+def _paint_pages(works: Sequence[Work], variant: models.Variant, batch_size: int, seconds: float) -> None:
+    """seconds: that a batch may take."""
+    squares = [square for work in works if work.grays is not None for square in work.grays]
+    painted: list[F32 | None] = []
+    for start in range(0, len(squares), batch_size):
+        with deadline(seconds):
+            painted += _predict(squares[start : start + batch_size], variant)
+    for work in works:
+        own, painted = painted[: len(work.places)], painted[len(work.places) :]
+        whole = [chroma for chroma in own if chroma is not None]
+        if len(whole) < len(own):
+            work.flag(Code.MEMORY, "the network has not enough memory for it, alone in its batch")
+            continue
+        chroma = assemble(work.places, np.stack(whole), work.shape)
+        work.chroma, work.grays = chroma.astype(np.float16), None  # to a sixteenth of a unit at the most vivid
 
 
-def _predict(batch: list[Work], variant: models.Variant) -> F32 | None:
-    """None where memory does not suffice."""
+def _predict(squares: Sequence[U8], variant: models.Variant) -> list[F32 | None]:
+    """None for a square that memory does not suffice for, alone."""
     try:
-        return predict_chroma(variant, np.stack([work.gray for work in batch if work.gray is not None]))
+        return list(predict_chroma(variant, np.stack(squares)))
     except (MemoryError, RuntimeError) as error:
         told = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         if not told:
             raise
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return None
+    half = len(squares) // 2
+    return _predict(squares[:half], variant) + _predict(squares[half:], variant) if half else [None]

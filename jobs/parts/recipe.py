@@ -7,11 +7,11 @@ from typing import Any
 
 import models
 from datasets.errors import BadUsageError, ObjectNotFoundError
-from datasets.page import ImageFormat
 from datasets.storage import open_storage
 from jobs.parts.cluster import actor_count
 from jobs.parts.handling import Policy
 from jobs.parts.options import as_settings
+from jobs.parts.style import Style
 from models.checkpoint import CheckpointError, parse_card
 
 # A model folder: its card, the weights that colour, and beside them those of a training's last step.
@@ -29,7 +29,7 @@ class Recipe:
     model: str
     card: dict[str, Any]
     out: str
-    image_format: ImageFormat
+    style: Style
     batch_size: int
     num_actors: int
     gpus_per_actor: float
@@ -44,7 +44,7 @@ class Recipe:
             model=config.model,
             card=read_card(config.model),
             out=config.out,
-            image_format=config.format,
+            style=Style.of(config),
             batch_size=config.batch_size,
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,
@@ -56,7 +56,7 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         kept = {"keep_format": True} if self.policy.keep_format else {}
-        return {"format": self.image_format, "pixels": _PIXELS, **kept}
+        return {**self.style.settings(), "pixels": _PIXELS, **kept}
 
     @property
     def fingerprint(self) -> str:

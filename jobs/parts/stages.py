@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 from datasets.errors import ChapterUnreadableError, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
-from datasets.page import ImageFormat
 from jobs.parts import handling, telemetry
 from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.sandbox import SandboxError, sandbox
 from jobs.parts.stretches import Row, Stretch, Todo, Work, cut, from_row, output_names, to_row
+from jobs.parts.style import Style
 
 
-def open_stretches(todo: Todo, ledger: Ledger, image_format: ImageFormat) -> Iterator[Stretch]:
+def open_stretches(todo: Todo, ledger: Ledger, style: Style) -> Iterator[Stretch]:
     """Cut a chapter into stretches, by its directory alone. A chapter that can't be opened is quarantined.
 
     Where members are had one after the other only, a later stretch would cost as much as all before it: those are read
@@ -32,7 +32,7 @@ def open_stretches(todo: Todo, ledger: Ledger, image_format: ImageFormat) -> Ite
         yield Stretch(todo, outcome=_ended(todo, ledger, error))
         return
     cuts = list(cut(directory.members))
-    names = output_names([member.name for member in directory.members], image_format)
+    names = output_names([member.name for member in directory.members], style.image_format)
     aside = pieces_aside(todo, ledger) if len(cuts) > 1 else set()
     for number, part in enumerate(cuts):
         works = [Work(member, *names[member.place]) for member in part]
@@ -44,7 +44,7 @@ def open_stretches(todo: Todo, ledger: Ledger, image_format: ImageFormat) -> Ite
         yield stretch
 
 
-def prepare(stretch: Stretch, ledger: Ledger, image_size: int) -> Stretch:
+def prepare(stretch: Stretch, ledger: Ledger, image_size: int, style: Style) -> Stretch:
     """Fetch and decode the members; a page to colour gets its gray square, any other passes as it is."""
     begun = time.monotonic()
     if not stretch.ready:
@@ -52,7 +52,7 @@ def prepare(stretch: Stretch, ledger: Ledger, image_size: int) -> Stretch:
     if not stretch.ready and stretch.outcome is None:
         for work in stretch.works:
             if work.member.index is not None and work.action != "flagged":
-                _look(work, stretch.todo, image_size)
+                _look(work, stretch.todo, image_size, style)
     stretch.seconds += time.monotonic() - begun
     return stretch
 
@@ -81,19 +81,20 @@ def _fetch(work: Work, todo: Todo) -> None:
         work.flag(fetched.error.code, fetched.error.message)
 
 
-def _look(work: Work, todo: Todo, image_size: int) -> None:
+def _look(work: Work, todo: Todo, image_size: int, style: Style) -> None:
     limits = todo.policy.limits
     try:
-        seen = sandbox().call(handling.see, work.data, image_size, limits.pixels, seconds=limits.seconds)
+        call = (handling.see, work.data, image_size, style.strategy, limits.pixels)
+        seen = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:
         work.flag(error.code, error.message)
         return
-    work.width, work.height, work.gray, work.message = seen.width, seen.height, seen.gray, seen.why
-    if seen.gray is not None:
-        work.action = "coloured"
+    work.width, work.height, work.message = seen.width, seen.height, seen.why
+    if seen.grays is not None:
+        work.grays, work.places, work.shape, work.action = seen.grays, seen.places, seen.shape, "coloured"
 
 
-def finish(stretch: Stretch, ledger: Ledger, image_format: ImageFormat) -> Stretch:
+def finish(stretch: Stretch, ledger: Ledger, style: Style) -> Stretch:
     """Join, encode, and publish the chapter, or put the stretch aside if the chapter is longer.
 
     The returned stretch carries no pictures: only what came of it.
@@ -101,7 +102,7 @@ def finish(stretch: Stretch, ledger: Ledger, image_format: ImageFormat) -> Stret
     if stretch.outcome is None and not stretch.ready:
         begun = time.monotonic()
         try:
-            pictures = [_encode(work, stretch.todo, image_format) for work in stretch.works]
+            pictures = [_encode(work, stretch.todo, style) for work in stretch.works]
             stretch.seconds += time.monotonic() - begun
             bind(stretch, ledger, pictures)
         except MangahueError as error:
@@ -112,13 +113,13 @@ def finish(stretch: Stretch, ledger: Ledger, image_format: ImageFormat) -> Stret
     return stretch
 
 
-def _encode(work: Work, todo: Todo, image_format: ImageFormat) -> bytes:
+def _encode(work: Work, todo: Todo, style: Style) -> bytes:
     """What goes into the output."""
     assert work.data is not None
     if work.action != "coloured":
         return work.data
     limits = todo.policy.limits
-    call = (handling.color_over, work.data, work.chroma, image_format, limits.pixels)
+    call = (handling.color_over, work.data, work.chroma, style, limits.pixels)
     try:
         return sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:
@@ -137,8 +138,8 @@ def _slow(todo: Todo) -> float:
     return SLOW * todo.policy.limits.seconds
 
 
-def open_row(row: Row, *, ledger: Ledger, image_format: ImageFormat) -> Iterator[Row]:
-    stretches = open_stretches(from_row(row), ledger, image_format)
+def open_row(row: Row, *, ledger: Ledger, style: Style) -> Iterator[Row]:
+    stretches = open_stretches(from_row(row), ledger, style)
     while True:
         with telemetry.timed("open"):  # not while the caller has what was yielded
             stretch = next(stretches, None)
@@ -147,11 +148,11 @@ def open_row(row: Row, *, ledger: Ledger, image_format: ImageFormat) -> Iterator
         yield to_row(stretch)
 
 
-def prepare_row(row: Row, *, ledger: Ledger, image_size: int) -> Row:
+def prepare_row(row: Row, *, ledger: Ledger, image_size: int, style: Style) -> Row:
     with telemetry.timed("prepare"):
-        return to_row(prepare(from_row(row), ledger, image_size))
+        return to_row(prepare(from_row(row), ledger, image_size, style))
 
 
-def finish_row(row: Row, *, ledger: Ledger, image_format: ImageFormat) -> Row:
+def finish_row(row: Row, *, ledger: Ledger, style: Style) -> Row:
     with telemetry.timed("finish"):
-        return to_row(finish(from_row(row), ledger, image_format))
+        return to_row(finish(from_row(row), ledger, style))

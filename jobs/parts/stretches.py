@@ -17,6 +17,7 @@ from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from datasets.page import SUFFIX_OF, ImageFormat
 from imaging.color import U8
+from imaging.placing import Place
 from jobs.parts.handling import Policy
 from jobs.parts.ledger import Manifest
 
@@ -37,8 +38,9 @@ class Todo:
 
 @dataclass
 class Work:
-    """A member on its way. data: its bytes as they came, None until they are fetched. gray: (S, S) levels, chroma:
-    (S, S, 2) ab of a page to colour. width, height: pixels, 0 where that is not known.
+    """A member on its way. data: its bytes as they came, None until they are fetched. width, height: pixels, 0 where
+    that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (as in handling.Seen);
+    chroma: (h, w, 2) ab once it is painted.
 
     action, code, message: as in ledger.PageRecord. kept_name, coloured_name: of the two one is its name in the output.
     """
@@ -47,7 +49,9 @@ class Work:
     kept_name: str
     coloured_name: str
     data: bytes | None = None
-    gray: U8 | None = None
+    grays: U8 | None = None
+    places: tuple[Place, ...] = ()
+    shape: tuple[int, int] = (0, 0)
     chroma: np.ndarray | None = None
     width: int = 0
     height: int = 0
@@ -58,7 +62,7 @@ class Work:
     def flag(self, code: str, message: str) -> None:
         """Leave it as it is, and say why."""
         self.action, self.code, self.message = "flagged", code, message
-        self.gray = self.chroma = None
+        self.grays = self.chroma = None
 
 
 @dataclass

@@ -23,6 +23,7 @@ from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.planning import output_of
 from jobs.parts.sandbox import sandbox
 from jobs.parts.stages import finish, open_stretches, prepare
+from jobs.parts.style import Style
 from tests import crashing
 from tests.archives import epub, packed, rar5, tarred, zipped
 from tests.jobs.test_stages import (
@@ -111,11 +112,11 @@ def test_salvage_publishes_what_is_there(tmp_path: Path, variant: models.Variant
 def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
     ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, "png")
-    stretch = prepare(stretch, ledger, SIZE)
+    (stretch,) = open_stretches(todo, ledger, Style("png"))
+    stretch = prepare(stretch, ledger, SIZE, Style())
     (tmp_path / "in/ep.cbz").write_bytes(zipped({"1.png": gray_page(9)}))
     stretch.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
-    outcome = finish(stretch, ledger, "png").outcome
+    outcome = finish(stretch, ledger, Style("png")).outcome
     assert outcome is not None
     assert (outcome.status, outcome.code) == ("quarantined", "CHANGED")
     assert not (tmp_path / "out/ep.cbz").exists()
@@ -259,10 +260,10 @@ def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None
     todo = todo_of(str(tmp_path), {"ep.pdf": out.getvalue()}, Policy(keep_format=True))
     todo = replace(todo, output="ep.pdf")
     ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, image_format)
-    for work in prepare(stretch, ledger, SIZE).works:
+    (stretch,) = open_stretches(todo, ledger, Style(image_format))
+    for work in prepare(stretch, ledger, SIZE, Style()).works:
         work.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
-    finish(stretch, ledger, image_format)
+    finish(stretch, ledger, Style(image_format))
     assert stretch.outcome is not None
     assert stretch.outcome.status == "done", stretch.outcome
     assert [page.action for page in stretch.outcome.pages] == ["coloured", "kept", "coloured"]

@@ -9,6 +9,7 @@ import torch
 import models
 from datasets.archive import ChapterRef
 from datasets.chapters import Member
+from imaging.views import plan_views
 from jobs.parts import painter
 from jobs.parts.attempts import AttemptBook
 from jobs.parts.painter import paint
@@ -31,7 +32,9 @@ def stretch_of(pages: int, *, passing: tuple[int, ...] = ()) -> Stretch:
     for place in range(pages):
         work = Work(Member(f"{place}.png", 10, place, place, f"{place}.png"), f"{place}.png", f"{place}.jpg", b"x")
         if place not in passing:
-            work.gray, work.action = rng.integers(0, 256, (SIZE, SIZE), np.uint8), "coloured"
+            page = rng.integers(0, 256, (SIZE, SIZE), np.uint8)
+            (view,) = plan_views(page, "page", SIZE)
+            work.grays, work.places, work.shape, work.action = view.gray[None], (view.place,), page.shape, "coloured"
         works.append(work)
     return Stretch(Todo(ref, "ep.cbz", replace=False), works=works)
 
@@ -79,7 +82,7 @@ def test_a_page_too_large_for_memory_is_flagged(variant: models.Variant, monkeyp
     assert [(work.action, work.code) for work in stretch.works] == [
         ("flagged", "MEMORY"), ("kept", ""), ("flagged", "MEMORY")
     ]  # fmt: skip
-    assert all(work.gray is None for work in stretch.works)
+    assert all(work.grays is None for work in stretch.works)
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(
@@ -98,8 +101,9 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
     """The third of five pages ends whoever paints it."""
     book = AttemptBook()
     real = painter.predict_chroma
-    poison = stretch_of(5).works[2].gray
-    assert poison is not None
+    grays = stretch_of(5).works[2].grays
+    assert grays is not None
+    (poison,) = grays
     seen: list[int] = []
 
     def predict(variant: models.Variant, grays: np.ndarray) -> np.ndarray:

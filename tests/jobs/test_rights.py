@@ -98,8 +98,8 @@ def library(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def chapter(todo: Todo, ledger: Ledger, recipe: Recipe, variant: Variant) -> Manifest:
     """All stages of a chapter, without Ray."""
     stretches = [
-        finish(paint(prepare(stretch, ledger, recipe.image_size), variant, 8), ledger, recipe.image_format)
-        for stretch in open_stretches(todo, ledger, recipe.image_format)
+        finish(paint(prepare(stretch, ledger, recipe.image_size, recipe.style), variant, 8), ledger, recipe.style)
+        for stretch in open_stretches(todo, ledger, recipe.style)
     ]
     return stretches[0].outcome or assemble(todo, len(stretches), ledger)
 
