@@ -58,7 +58,12 @@ def ray_workers(cluster: RayCluster, painters: bool) -> Iterator[psutil.Process]
     for process in psutil.process_iter(["cmdline", "environ"]):
         title = " ".join(process.info["cmdline"] or [])
         ours = (process.info["environ"] or {}).get("RAY_AUTH_TOKEN") == cluster.environment["RAY_AUTH_TOKEN"]
-        if ours and title.startswith("ray::") and ("MapWorker" in title) == painters and "AttemptBook" not in title:
+        if (
+            ours
+            and title.startswith("ray::")
+            and ("MapWorker" in title) == painters
+            and not any(idle in title for idle in ("IDLE", "AttemptBook"))
+        ):
             yield process
 
 

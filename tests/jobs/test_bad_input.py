@@ -127,7 +127,7 @@ def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, varian
 def test_a_page_that_takes_too_long_is_kept(tmp_path: Path, variant: models.Variant) -> None:
     slow = saved(np.zeros((9000, 9000), np.uint8))
     sandbox().close()
-    sandbox().call(handling.see, gray_page(), SIZE, 10**6, seconds=60)  # the child has loaded its libraries
+    sandbox().call(handling.see, gray_page(), SIZE, "page", 10**6, seconds=60)  # the child has loaded its libraries
     policy = Policy(limits=Limits(seconds=0.3))
     manifest = result(tmp_path, variant, "ep.cbz", zipped({"1.png": slow, "2.png": gray_page()}), policy)
     assert (manifest.pages[0].action, manifest.pages[0].code) == ("flagged", "TIMEOUT")

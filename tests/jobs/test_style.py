@@ -1,0 +1,96 @@
+"""What the choices of a style do to a page, and that they travel through the stages."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from datasets.page import decode
+from datasets.synthetic import Series, draw_page
+from imaging.bubbles import find_words
+from imaging.color import join_chroma
+from imaging.views import STRATEGIES, Strategy
+from jobs.colorize import ColorizeConfig
+from jobs.parts import handling
+from jobs.parts.painter import paint
+from jobs.parts.recipe import Recipe
+from jobs.parts.stages import finish, open_stretches, prepare
+from jobs.parts.style import Style, finish_page
+from tests.archives import zipped
+from tests.jobs.test_stages import FINGERPRINT, Ledger, members_of, saved, todo_of
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def variant() -> models.Variant:
+    torch.manual_seed(0)
+    return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
+
+
+@pytest.fixture(scope="module")
+def lettered() -> np.ndarray:
+    """The ink of a generated page on which words are found."""
+    series = Series(seed=1, chapters=1, pages=8, width=480, height=672)
+    inks = (draw_page(series, 1, page).ink for page in range(1, 9))
+    return next(ink for ink in inks if find_words(ink).mean() > 0.01)
+
+
+def colored(page: np.ndarray) -> np.ndarray:
+    return np.ptp(page.astype(int), axis=2) > 2
+
+
+def test_words_stay_neutral_unless_they_may_be_coloured(lettered: np.ndarray) -> None:
+    words = find_words(lettered) & (lettered > 40) & (lettered < 250)  # where chroma can be seen
+    violet = np.full((8, 8, 2), (30, -30), np.float32)
+    neutral = finish_page(lettered, violet, Style(bubbles="neutral"))
+    assert not colored(neutral)[words].any()
+    assert colored(neutral)[~find_words(lettered) & (lettered > 40) & (lettered < 250)].mean() > 0.8
+    assert colored(finish_page(lettered, violet, Style(bubbles="colour")))[words].mean() > 0.9
+
+
+def test_lines_off_is_plain_stretching(lettered: np.ndarray) -> None:
+    chroma = np.random.default_rng(0).uniform(-40, 40, (24, 16, 2)).astype(np.float32)
+    plain = finish_page(lettered, chroma, Style(lines="off", bubbles="colour"))
+    np.testing.assert_array_equal(plain, join_chroma(lettered, chroma))
+    kept = finish_page(lettered, chroma, Style(lines="sides", bubbles="colour"))
+    assert np.abs(kept.astype(int) - plain).max() > 10
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_goes_through_the_stages(
+    tmp_path: Path, variant: models.Variant, lettered: np.ndarray, strategy: Strategy
+) -> None:
+    style = Style("png", strategy)
+    todo, ledger = (
+        todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})}),
+        Ledger(str(tmp_path / "out"), FINGERPRINT),
+    )
+    (stretch,) = open_stretches(todo, ledger, style)
+    stretch = prepare(stretch, ledger, SIZE, style)
+    grays = stretch.works[0].grays
+    assert grays is not None
+    assert (len(grays) > 1) == (strategy in ("tiles", "panels", "squares"))
+    stretch = paint(stretch, variant, 4)
+    assert stretch.works[0].chroma is not None
+    assert stretch.works[0].chroma.dtype == np.float16
+    outcome = finish(stretch, ledger, style).outcome
+    assert outcome is not None
+    assert outcome.status == "done"
+    page = decode(members_of((tmp_path / "out/ep.cbz").read_bytes())["1.png"])
+    assert page.shape == (*lettered.shape, 3)
+    assert np.ptp(page.astype(int), axis=2).any()  # an untrained network is pale
+
+
+def test_a_style_comes_from_options_and_changes_the_fingerprint(model: Path) -> None:
+
+    def recipe(**options: str) -> Recipe:
+        return Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", **options))
+
+    plain = recipe()
+    assert plain.style == Style()
+    for name, value in (("strategy", "tiles"), ("lines", "off"), ("bubbles", "colour"), ("format", "png")):
+        assert recipe(**{name: value}).fingerprint != plain.fingerprint
+    assert handling.see(saved(np.zeros((40, 30), np.uint8)), SIZE, "page", 10**6).shape == (40, 30)
