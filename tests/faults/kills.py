@@ -54,16 +54,13 @@ def write_pages(folder: Path, seed: int, chapters: int = CHAPTERS) -> list[str]:
 
 
 def ray_workers(cluster: RayCluster, painters: bool) -> Iterator[psutil.Process]:
-    """Processes that work on stretches, or those that hold the network."""
+    """Processes that work on stretches now, or those that hold the network."""
     for process in psutil.process_iter(["cmdline", "environ"]):
         title = " ".join(process.info["cmdline"] or [])
-        ours = (process.info["environ"] or {}).get("RAY_AUTH_TOKEN") == cluster.environment["RAY_AUTH_TOKEN"]
-        if (
-            ours
-            and title.startswith("ray::")
-            and ("MapWorker" in title) == painters
-            and not any(idle in title for idle in ("IDLE", "AttemptBook"))
-        ):
+        token = (process.info["environ"] or {}).get("RAY_AUTH_TOKEN")
+        if not title.startswith("ray::") or token != cluster.environment["RAY_AUTH_TOKEN"]:
+            continue
+        if ("MapWorker" in title) == painters and not any(other in title for other in ("IDLE", "AttemptBook")):
             yield process
 
 
