@@ -38,7 +38,7 @@ test: setup ## Run the tests; ARGS="-k shards" runs those alone
 ifeq ($(strip $(ARGS)),)
 	@status=0; \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore tests/end_to_end --ignore tests/faults || status=$$?; \
-	$(BIN)/python -m pytest tests/end_to_end tests/faults --ignore tests/end_to_end/test_variants.py || status=$$?; \
+	$(BIN)/python -m pytest tests/end_to_end tests/faults -m "not long" --ignore tests/end_to_end/test_variants.py || status=$$?; \
 	exit $$status
 else
 	$(BIN)/python -m pytest $(ARGS)
@@ -51,7 +51,8 @@ fuzz: setup ## Mutated archives through the readers, then mutated libraries thro
 	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/datasets/test_chapters.py -k mutated -o timeout=0
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-faults: setup ## Processes killed at random moments, 20 times of each kind, and what it cost; ARGS="--only driver"
+faults: setup ## The long form of the faults: processes killed at random moments, 20 times of each kind, and what it cost; ARGS="--only driver"
+	$(BIN)/python -m pytest tests/faults -m long
 	$(BIN)/python -m tests.faults.kills $(ARGS)
 
 bench: setup ## Run the benchmarks, into build/bench

@@ -20,7 +20,7 @@ def ended(driver: "subprocess.Popen[str]") -> str:
     return told
 
 
-@pytest.mark.parametrize("victim", ["self", "painter"])
+@pytest.mark.parametrize("victim", ["self", pytest.param("painter", marks=pytest.mark.long)])
 def test_a_worker_dies_at_each_point(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, victim: str
 ) -> None:
@@ -53,6 +53,7 @@ def test_the_driver_dies_at_each_point(deadly: RayCluster, faults: Faults, tiny_
     assert unfinished(out) == []
 
 
+@pytest.mark.timeout(600)
 def test_a_node_dies_and_the_head_after_it(faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
     names = write_library(tmp_path / "in", 12)
     out = open_storage(str(tmp_path / "out"))

@@ -49,6 +49,7 @@ def test_a_bucket_that_does_all_of_it_at_random(
     assert unfinished(out) == []
 
 
+@pytest.mark.long
 def test_a_bucket_that_is_gone_for_twenty_seconds(
     misled: RayCluster, proxy: FaultProxy, faults: Faults, s3: str, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_disk_that_is_full(deadly: RayCluster, small_disk: Path, tiny_model: P
     check_whole(out, names)
 
 
+@pytest.mark.long
 def test_an_object_store_much_smaller_than_the_library(faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

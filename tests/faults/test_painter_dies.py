@@ -13,7 +13,10 @@ from tests.ray_cluster import RayCluster
 PAGES = 4
 
 
-@pytest.mark.parametrize("how", ["hang", "exit", "memory"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize("how", ["hang", pytest.param("exit", marks=LONG), pytest.param("memory", marks=LONG)])
 def test_a_painter_that_fails_once_costs_nothing(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, how: str
 ) -> None:
@@ -26,7 +29,7 @@ def test_a_painter_that_fails_once_costs_nothing(
     check_whole(out, names, PAGES)
 
 
-@pytest.mark.parametrize("how", ["exit", "memory"])
+@pytest.mark.parametrize("how", ["exit", pytest.param("memory", marks=LONG)])
 def test_a_page_that_always_ends_its_painter_is_flagged(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, how: str
 ) -> None:

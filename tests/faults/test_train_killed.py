@@ -54,6 +54,7 @@ def wait_for(what: str, ready: Callable[[], bool], seconds: float = 200) -> None
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_storage_that_goes_during_a_checkpoint(s3_server: SeaweedFS, s3: str, shards: Path) -> None:
     assert s3_server.port is not None
     gone: list[float] = []
@@ -76,6 +77,7 @@ def test_storage_that_goes_during_a_checkpoint(s3_server: SeaweedFS, s3: str, sh
     check_one_history(run)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_node_that_goes(faults: Faults, shards: Path, tmp_path: Path) -> None:
     run = open_storage(str(tmp_path / "run"))
