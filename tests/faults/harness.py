@@ -45,7 +45,8 @@ class Faults:
             file.unlink(missing_ok=True)
 
     def counted(self, what: str) -> Counter[str]:
-        """How often it happened to each chapter. "publish": it was computed; "put": its archive was written."""
+        """How often it happened to each chapter. "paint": it went to the network, "publish": it was to
+        be put, "put": its archive was written."""
         log = self.folder / "log"
         lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
         return Counter(rel for kind, rel, _ in lines if kind == what)

@@ -31,7 +31,7 @@ LONGEST = 400.0  # seconds of one run
 
 @dataclass
 class Count:
-    """Over a campaign. runs: of the job. computed: chapters that got as far as to be published, every time counted."""
+    """Over a campaign. runs: of the job. computed: chapters that went to the network, every time counted."""
 
     kills: int = 0
     runs: int = 0
@@ -109,7 +109,7 @@ class Campaign:
     def one_run(self, cluster: RayCluster, faults: Faults, command: tuple[str, ...]) -> int | None:
         """The job's exit code; None if the head went."""
         self.count.runs += 1
-        before = sum(faults.counted("publish").values())
+        before = sum(faults.counted("paint").values())
         driver = cluster.start("colorize", *command)
         deadline = time.monotonic() + LONGEST
         early = self.rng.random() < 0.2  # before anything is computed, some of the times
@@ -117,7 +117,7 @@ class Campaign:
         while driver.poll() is None:
             assert time.monotonic() < deadline, "a job that never ends"
             time.sleep(0.02)
-            begun = early or sum(faults.counted("publish").values()) > before
+            begun = early or sum(faults.counted("paint").values()) > before
             if not begun or self.count.kills >= self.times:
                 continue
             pause -= 0.02
@@ -158,7 +158,7 @@ class Campaign:
         self.count.chapters += len(names)
         self.count.lost += len(set(names) - there)
         self.count.duplicated += sum(times - 1 for times in faults.counted("put").values())
-        self.count.computed += sum(faults.counted("publish").values())
+        self.count.computed += sum(faults.counted("paint").values())
         check_whole(storage, names, PAGES)
         assert unfinished(storage) == []
 

@@ -102,14 +102,18 @@ def patch_ledger(module):
 
 
 def patch_painter(module):
-    predict = module.predict_chroma
+    predict, paint = module.predict_chroma, module.paint
 
     def watched(variant, grays):
         (FOLDER / f"painter-{os.getpid()}").touch()
         reach("paint")
         return predict(variant, grays)
 
-    module.predict_chroma = watched
+    def noted(stretch, *arguments):
+        note("paint", stretch.todo.ref.rel)
+        return paint(stretch, *arguments)
+
+    module.predict_chroma, module.paint = watched, noted
 
 
 PATCHES = {"jobs.parts.ledger": patch_ledger, "jobs.parts.painter": patch_painter}
