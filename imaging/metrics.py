@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from imaging.color import F32, U8, gray_of_equal_lightness, lightness_of_level, to_lab
+from imaging.colorfulness import colorfulness as colorfulness
 
 
 def ciede2000(ours: U8, truth: U8) -> float:
@@ -47,15 +48,6 @@ def ciede2000_map(one: F32, other: F32) -> F32:
     r_t = -2 * np.sqrt(chroma7 / (chroma7 + np.float32(25.0**7))) * np.sin(rotation)
     d_l, d_c, d_h = (l2 - l1) / s_l, (c2 - c1) / s_c, hue_step / s_h
     return np.sqrt(np.maximum(d_l**2 + d_c**2 + d_h**2 + r_t * d_c * d_h, 0)).astype(np.float32)
-
-
-def colorfulness(page: U8) -> float:
-    """Hasler and Suesstrunk 2003: 0 for a gray page, about 60 for a lively one."""
-    red, green, blue = (page[..., i].astype(np.float32) for i in range(3))
-    red_green, yellow_blue = red - green, (red + green) / 2 - blue
-    spread = np.hypot(red_green.std(), yellow_blue.std())
-    centre = np.hypot(red_green.mean(), yellow_blue.mean())
-    return float(spread + 0.3 * centre)
 
 
 def seam_energy(chroma: F32, owner: np.ndarray, *, reach: int = 2) -> float:

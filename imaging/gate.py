@@ -1,0 +1,286 @@
+"""What a coloured page must pass before it is published: its ink kept, its words neutral, its colours a comic's.
+
+H, W pixels; gray levels and sRGB uint8; chroma and hue in CIELAB. A page is looked at at half its size, a large one at
+about 500 pixels across, so that a verdict costs milliseconds. The defaults pass nearly all pages of colour comics under
+their own ink, and fail the same pages blurred, shifted, washed out, oversaturated or browned.
+"""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.color import F32, U8, join_chroma, lightness_of_level
+from imaging.colorfulness import colorfulness
+
+Mask = NDArray[np.bool_]
+
+_ACROSS = 500  # pixels of the shorter side that a large page is looked at
+_LINE_SIZE = 5  # pixels, looked at: a line is darker than what is around it within this square
+_LINE_DEPTH = 40  # of 255 steps of L*: how much darker
+_CLIPPED_BETWEEN = (32, 223)  # gray levels; nearer to black and to white any colour reaches an end
+_COLORED_BETWEEN = (15 * 2.55, 92 * 2.55)  # L* in 255 steps: darker is black, lighter is paper
+_BRIGHT = 50.0  # L* from which on a page can hold as much colour as any
+_WIDE = 0.3  # share of the page that can hold colour from which on it need not be thought little
+_HUE_STEP, _HUE_BAND = 5, 40  # degrees
+_LEAST_CHROMA = 3.0  # below it hue is noise
+_TAMED = 0.9  # of the limits: tamed at small size, it must hold at full size
+_SAMPLE = 256  # pixels of a side that are enough to judge colour by
+_TAME_STEPS = 8  # halvings
+
+
+class Code(StrEnum):
+    """What is wrong: the ink is not the source's; words have colour; colours clipped; hardly any colour; all of it in
+    one hue, and that weak; more than comics have."""
+
+    INK = "ink"
+    TINT = "tint"
+    GAMUT = "gamut"
+    DULL = "dull"
+    HUE = "hue"
+    WILD = "wild"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What is still good; see `Measures` for what each is about. Raises ValueError for limits that nothing can meet.
+
+    ssim, lines: the least. tint, clipped: the most. dull, wild: the least and the most colourfulness. one_hue: the most
+    of the colour in one band of hue where colourfulness is below `drab`, and one_hue_alone where it is not. Pages where
+    less than `room` could hold colour are not judged by how much they have; `dull` and `drab` are lower for dark pages,
+    and for those with little room (`Measures.reach`).
+    """
+
+    ssim: float = 0.995
+    lines: float = 0.95
+    tint: float = 8.0
+    clipped: float = 0.08
+    dull: float = 17.0
+    drab: float = 36.0
+    one_hue: float = 0.7
+    one_hue_alone: float = 0.998
+    wild: float = 130.0
+    room: float = 0.05
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            highest = np.inf if field.name in ("tint", "dull", "drab", "wild") else 1.0
+            value = getattr(self, field.name)
+            if not 0 <= value <= highest:
+                raise ValueError(f"{field.name} {value}: give a number from 0 to {highest:g}")
+        if self.dull >= self.wild:
+            raise ValueError(f"dull {self.dull}, wild {self.wild}: dull must be the lower one")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What was found.
+
+    ssim: mean structural similarity of L* with the source, looked at at half size. lines: share of the source's line
+    pixels, at least half as deep on the page; 1 where there are none. tint: 95th percentile of the chroma on words; 0
+    without words. clipped: share of the page's pixels with a channel at 0 or 255 where the source is neither dark nor
+    light. room: share of the page that could hold colour: neither black nor paper nor words. reach: in (0, 1], how much
+    of the usual colour that part could show, being dark or small. colorfulness: of that part, Hasler and Suesstrunk;
+    0 where there is none. one_hue: share of its colour, weighted by chroma, in the fullest 40 degrees of hue.
+    """
+
+    ssim: float
+    lines: float
+    tint: float
+    clipped: float
+    room: float
+    reach: float
+    colorfulness: float
+    one_hue: float
+
+
+@dataclass(frozen=True)
+class Fault:
+    """value is on the wrong side of limit, both in the unit of the measure; message: for people."""
+
+    code: Code
+    value: float
+    limit: float
+    message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """faults: empty for a page that passes."""
+
+    faults: tuple[Fault, ...]
+    measures: Measures
+
+    @property
+    def passed(self) -> bool:
+        return not self.faults
+
+
+@dataclass(frozen=True)
+class _Color:
+    """The colour measures of `Measures`."""
+
+    clipped: float
+    room: float
+    reach: float
+    colorfulness: float
+    one_hue: float
+
+
+def judge(gray: U8, colored: U8, words: Mask | None = None, thresholds: Thresholds | None = None) -> Verdict:
+    """Whether a coloured page may be published.
+
+    gray: (H, W) levels of the source. colored: (H, W, 3) as it would be encoded, not after a JPEG. words: (H, W), where
+    it must be neutral. Raises ValueError where the shapes differ, or there are no pixels.
+    """
+    if not gray.size or colored.shape != (*gray.shape, 3) or (words is not None and words.shape != gray.shape):
+        found = [array.shape for array in (gray, colored, words) if array is not None]
+        raise ValueError(f"a page, its colours and its words must be (H, W), (H, W, 3), (H, W), not {found}")
+    times = max(2, min(gray.shape) // _ACROSS)
+    size = (max(1, gray.shape[1] // times), max(1, gray.shape[0] // times))
+    source = cv2.LUT(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), _steps_of_level())
+    small = cv2.resize(colored, size, interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2Lab)
+    lettered = np.zeros(source.shape, dtype=bool)
+    if words is not None:  # whole pixels only: the rim has some of what lies beyond
+        lettered = cv2.resize(words.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) == 255
+    color = _color(source, small, lab, lettered, _clipped(gray[::2, ::2], colored[::2, ::2]))
+    measures = Measures(
+        ssim=_ssim(source, lab[..., 0]),
+        lines=_lines_kept(source, lab[..., 0]),
+        tint=_tint(lab, lettered),
+        **vars(color),
+    )
+    return Verdict(_faults(measures, thresholds or Thresholds()), measures)
+
+
+def tame(gray: U8, chroma: F32, words: Mask | None = None, thresholds: Thresholds | None = None) -> F32:
+    """The safer form of a page's chroma where it is WILD or leaves the GAMUT; other chroma as it is.
+
+    gray: (H, W) levels. chroma: (h, w, 2) ab, as `join_chroma` takes it. words: (H, W). Returns (h, w, 2): all of it
+    scaled down by one factor, the largest at which the page stays well within these two limits.
+    """
+    limits = thresholds or Thresholds()
+    scale = min(1.0, _SAMPLE / max(gray.shape))
+    size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
+    level = cv2.resize(gray, size, interpolation=cv2.INTER_NEAREST)  # a sample: means are clipped less
+    map_ = cv2.resize(chroma, size, interpolation=cv2.INTER_LINEAR)
+    lettered = np.zeros(level.shape, dtype=bool)
+    if words is not None:
+        lettered = cv2.resize(words.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    if _bounded(level, map_, lettered, limits, 1.0):
+        return chroma
+    low, high = 0.0, 1.0
+    for _ in range(_TAME_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _bounded(level, map_ * middle, lettered, limits, _TAMED) else (low, middle)
+    return chroma * np.float32(low)
+
+
+def _bounded(gray: U8, chroma: F32, words: Mask, limits: Thresholds, share: float) -> bool:
+    page = join_chroma(gray, chroma.astype(np.float32))
+    lab = cv2.cvtColor(page, cv2.COLOR_RGB2Lab)
+    color = _color(cv2.LUT(gray, _steps_of_level()), page, lab, words, _clipped(gray, page))
+    wild = color.room >= limits.room and color.colorfulness > share * limits.wild
+    return not wild and color.clipped <= share * limits.clipped
+
+
+@cache
+def _steps_of_level() -> U8:
+    """(256,) L* of each gray level in 255 steps, as OpenCV has it in 8 bits."""
+    return np.round(lightness_of_level() * 2.55).astype(np.uint8)
+
+
+def _ssim(one: U8, other: U8) -> float:
+    """Mean structural similarity of two maps of L* in 255 steps (Wang et al. 2004: Gaussian window 11, sigma 1.5)."""
+    x, y = one.astype(np.float32), other.astype(np.float32)
+    mean_x, mean_y = _window(x), _window(y)
+    both, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    spread = _window(x * x + y * y) - squares
+    together = _window(x * y) - both
+    c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
+    return float(((2 * both + c1) * (2 * together + c2) / ((squares + c1) * (spread + c2))).mean())
+
+
+def _window(plane: F32) -> F32:
+    mean: F32 = cv2.GaussianBlur(plane, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT)
+    return mean
+
+
+def _lines_kept(source: U8, ours: U8) -> float:
+    """Share of line pixels that are there still. Lines are what a closing fills (the black top-hat), deep enough."""
+    square = np.ones((_LINE_SIZE, _LINE_SIZE), np.uint8)
+    depth = cv2.morphologyEx(source, cv2.MORPH_BLACKHAT, square)
+    line = depth >= _LINE_DEPTH
+    if not line.any():
+        return 1.0
+    kept = cv2.morphologyEx(ours, cv2.MORPH_BLACKHAT, square)[line]
+    return float((kept >= depth[line] // 2).mean())
+
+
+def _tint(lab: U8, words: Mask) -> float:
+    if not words.any():
+        return 0.0
+    a, b = (lab[..., i][words].astype(np.float32) - 128 for i in (1, 2))
+    return float(np.percentile(np.hypot(a, b), 95))
+
+
+def _clipped(gray: U8, page: U8) -> float:
+    low, high = _CLIPPED_BETWEEN
+    inside = cv2.inRange(page, (1, 1, 1), (254, 254, 254))
+    return float(((inside == 0) & (gray >= low) & (gray <= high)).mean())
+
+
+def _color(source: U8, page: U8, lab: U8, words: Mask, clipped: float) -> _Color:
+    """source: (h, w) L* in 255 steps. page, lab: (h, w, 3), 8 bits. Every other pixel of a large page is looked at."""
+    if min(source.shape) >= _SAMPLE:
+        source, page, lab, words = source[::2, ::2], page[::2, ::2], lab[::2, ::2], words[::2, ::2]
+    dark, light = _COLORED_BETWEEN
+    can = (source > dark) & (source < light) & ~words
+    room = float(can.mean())
+    if not room:
+        return _Color(clipped, 0.0, 1.0, 0.0, 0.0)
+    bright = float(source[can].mean()) / 2.55
+    reach = min(1.0, bright / _BRIGHT) * min(1.0, room / _WIDE)
+    return _Color(clipped, room, reach, colorfulness(page[can]), _one_hue(lab[can]))
+
+
+def _one_hue(lab: U8) -> float:
+    """Share of the chroma of (N, 3) pixels in the fullest band of hue; 0 where none has any."""
+    a, b = (lab[:, i].astype(np.float32) - 128 for i in (1, 2))
+    chroma, hue = (plane.ravel() for plane in cv2.cartToPolar(a, b, angleInDegrees=True))
+    colored = chroma >= _LEAST_CHROMA
+    if not colored.any():
+        return 0.0
+    bins = 360 // _HUE_STEP
+    step = (hue[colored] / _HUE_STEP).astype(np.int64) % bins
+    held = np.bincount(step, weights=chroma[colored], minlength=bins)
+    width = _HUE_BAND // _HUE_STEP
+    around = np.convolve(np.concatenate([held, held[: width - 1]]), np.ones(width), mode="valid")
+    return float(around.max() / held.sum())
+
+
+def _faults(found: Measures, limits: Thresholds) -> tuple[Fault, ...]:
+    faults = []
+
+    def ask(bad: bool, code: Code, value: float, limit: float, message: str) -> None:
+        if bad:
+            faults.append(Fault(code, value, limit, message))
+
+    ssim, lines, tint, clipped = found.ssim, found.lines, found.tint, found.clipped
+    ask(ssim < limits.ssim, Code.INK, ssim, limits.ssim, f"the ink is like the source's to {ssim:.3f} only")
+    ask(lines < limits.lines, Code.INK, lines, limits.lines, f"{lines:.0%} of the source's lines are kept")
+    ask(tint > limits.tint, Code.TINT, tint, limits.tint, f"words have colour: chroma {tint:.1f}")
+    ask(clipped > limits.clipped, Code.GAMUT, clipped, limits.clipped, f"colours are clipped on {clipped:.1%} of it")
+    if found.room >= limits.room:
+        much, hue = found.colorfulness, found.one_hue
+        dull, drab = limits.dull * found.reach, limits.drab * found.reach
+        most = limits.one_hue if much < drab else limits.one_hue_alone
+        of = f"colourfulness {much:.1f} on the {found.room:.0%} of it that could hold colour"
+        ask(much < dull, Code.DULL, much, dull, f"hardly any colour: {of}")
+        ask(hue > most, Code.HUE, hue, most, f"{hue:.0%} of the colour is of one hue: {of}")
+        ask(much > limits.wild, Code.WILD, much, limits.wild, f"more colour than comics have: {of}")
+    return tuple(faults)
