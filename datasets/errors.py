@@ -61,6 +61,13 @@ class Code(StrEnum):
     PIXELS = "PIXELS"
     FORMAT = "FORMAT"
     MEMORY = "MEMORY"
+    # Pages that were coloured, and that the gate has something against.
+    INK = "INK"
+    TINT = "TINT"
+    GAMUT = "GAMUT"
+    DULL = "DULL"
+    HUE = "HUE"
+    WILD = "WILD"
     # Either.
     CRASHED = "CRASHED"
     TIMEOUT = "TIMEOUT"

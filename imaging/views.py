@@ -62,6 +62,12 @@ def assemble(places: Sequence[Place], chromas: np.ndarray, shape: tuple[int, int
     return blend(places, chromas, shape)[0]
 
 
+def whole_page(places: Sequence[Place], shape: tuple[int, int]) -> int | None:
+    """Which of a page's views shows all of it: what the network says there is its safest word. None where none does."""
+    height, width = shape
+    return next((i for i, place in enumerate(places) if place.rect == Rect(0, 0, width, height)), None)
+
+
 def _places(gray: U8, strategy: Strategy) -> list[Place]:
     height, width = gray.shape
     if strategy == "squares":

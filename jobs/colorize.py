@@ -6,7 +6,9 @@ python jobs/colorize.py --model RUN/model --source URI --out URI
 from dataclasses import dataclass
 from typing import Literal
 
+from datasets.errors import BadUsageError
 from datasets.limits import Limits
+from imaging.gate import Thresholds
 from imaging.views import Strategy
 from jobs.parts.cluster import actor_count, connect
 from jobs.parts.coloring import color
@@ -15,7 +17,7 @@ from jobs.parts.options import command, option, require
 from jobs.parts.outcome import Exit
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
-from jobs.parts.style import Bubbles, Lines
+from jobs.parts.style import Bubbles, Lines, Style
 from jobs.parts.summary import conclude
 
 
@@ -39,6 +41,14 @@ class ColorizeConfig:
     lines: Literal[Lines] = option("sides: colours are kept to their side of the ink.", group="Colour", default="sides")
     bubbles: Literal[Bubbles] = option("Words and what they stand on: left neutral, or coloured as all else.",
                                        group="Colour", default="neutral")  # fmt: skip
+    gate_ssim: float = option("Least likeness (SSIM) of a page's luminance to its source's.", group="Gate",
+                              default=Thresholds.ssim)  # fmt: skip
+    gate_lines: float = option("Least share of the source's lines that must be kept.", group="Gate",
+                               default=Thresholds.lines)  # fmt: skip
+    gate_tint: float = option("Most chroma on words (95th percentile, CIELAB).", group="Gate", default=Thresholds.tint)
+    gate_clipped: float = option("Most of a page that may be out of gamut.", group="Gate", default=Thresholds.clipped)
+    gate_dull: float = option("Least colourfulness of what could hold colour.", group="Gate", default=Thresholds.dull)
+    gate_wild: float = option("Most colourfulness of what could hold colour.", group="Gate", default=Thresholds.wild)
     strict: bool = option("Quarantine a chapter with a page that can't be read, instead of publishing it as partial.",
                           group="Bad input", default=False)  # fmt: skip
     salvage: bool = option("Of a ZIP archive whose end is missing publish what is there, as partial.",
@@ -68,6 +78,10 @@ class ColorizeConfig:
         for name in ("max_unpacked_mb", "max_member_mb", "max_ratio", "max_members", "max_pixels"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "it is 0.1 s to a day")
+        try:
+            Style.of(self)
+        except ValueError as error:
+            raise BadUsageError(f"--gate-{error}") from error
         actor_count(self.num_actors)
         fits = 0 < self.gpus_per_actor < 1 or self.gpus_per_actor in range(1, 65)
         require(fits, "gpus_per_actor", self.gpus_per_actor, "give a part of a GPU below 1, or whole GPUs")

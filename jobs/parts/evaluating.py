@@ -170,7 +170,7 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
     plain: U8 = np.repeat(ink[..., None], 3, axis=2)
     flat = np.tile(np.array(mean_chroma, np.float32), (2, 2, 1))
     coloured = {
-        name: finish_page(ink, chroma.astype(np.float32), Style())
+        name: finish_page(ink, chroma.astype(np.float32), Style()).page
         for name, chroma in pickle.loads(row["painted"]).items()
     }
     methods = {**coloured, GRAY: plain, MEAN: join_chroma(ink, flat)}

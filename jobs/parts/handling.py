@@ -19,6 +19,7 @@ from datasets.page import decode, encode, frames, gray_of
 from datasets.storage import open_storage
 from imaging.color import U8, is_color_page
 from imaging.descreen import for_network
+from imaging.gate import Fault
 from imaging.placing import Place
 from imaging.views import Strategy, plan_views
 from jobs.parts.style import Style, finish_page
@@ -121,10 +122,16 @@ def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
     return Seen(width, height, np.stack([view.gray for view in views]), places=places, shape=shown.shape)
 
 
-def color_over(data: bytes, chroma: np.ndarray, style: Style, pixels: int) -> bytes:
-    """The page at full size under its chroma (h, w, 2), encoded. Raises PageUnreadableError."""
-    page = finish_page(gray_of(decode(data, pixels=pixels)), chroma.astype(np.float32), style)
-    return encode(page, style.image_format)
+def color_over(
+    data: bytes, chroma: np.ndarray, safer: np.ndarray | None, style: Style, pixels: int
+) -> tuple[bytes, tuple[Fault, ...]]:
+    """The page at full size under its chroma (h, w, 2), encoded; and what the gate has against it.
+
+    safer: as `finish_page` takes it. Raises PageUnreadableError.
+    """
+    gray = gray_of(decode(data, pixels=pixels))
+    laid = finish_page(gray, chroma.astype(np.float32), style, None if safer is None else safer.astype(np.float32))
+    return encode(laid.page, style.image_format), laid.faults
 
 
 def rebind(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:

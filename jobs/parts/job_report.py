@@ -15,14 +15,17 @@ STATUSES = {
     "failed": "the job could not finish it; a rerun tries again",
 }
 
+_COUNTS = ("pages", "coloured", "kept", "flagged", "doubted")
+
 
 @dataclass(frozen=True)
 class ChapterLine:
     """What became of one chapter. pages = coloured + kept + flagged where the chapter could be read.
 
     status: one of STATUSES. kept: pages left as they were, coloured already. flagged: pages that could not be read.
-    code, message: why the chapter is not done; empty where it is. warnings: what was changed or left out on the way.
-    seconds: of work.
+    doubted: those of the coloured that the gate has something against.
+    code, message: why the chapter is not done, or what is to be looked at. warnings: what was changed or left out on
+    the way. seconds: of work.
     """
 
     source: str
@@ -36,6 +39,7 @@ class ChapterLine:
     message: str
     seconds: float
     warnings: str = ""
+    doubted: int = 0
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -50,8 +54,9 @@ def render_job_report(
     settings: Mapping[str, object],
 ) -> str:
     """The report as one HTML page, to be written as UTF-8. Chapters that need a person come first, then those done."""
+    done = [chapter for chapter in chapters if chapter.status == "done"]
     statuses = Counter(chapter.status for chapter in chapters)
-    page_counts = {name: sum(getattr(c, name) for c in chapters) for name in ("pages", "coloured", "kept", "flagged")}
+    page_counts = {name: sum(getattr(c, name) for c in chapters) for name in _COUNTS}
     return render(
         "job_report.html.j2",
         title=title,
@@ -64,7 +69,8 @@ def render_job_report(
         ),
         sections=[
             ("attention", "Chapters to look at", [c for c in chapters if c.status != "done"]),
-            ("done", "Chapters done", [c for c in chapters if c.status == "done"]),
+            ("doubted", "Chapters done, with pages to look at", [c for c in done if c.doubted]),
+            ("done", "Chapters done", [c for c in done if not c.doubted]),
         ],
         settings=settings,
     )

@@ -12,7 +12,7 @@ import models
 from datasets.errors import Code
 from datasets.limits import SLOW
 from imaging.color import F32, U8
-from imaging.views import assemble
+from imaging.views import assemble, whole_page
 from jobs.parts import telemetry
 from jobs.parts.attempts import Attempts, NoAttempts, deadline
 from jobs.parts.predicting import predict_chroma
@@ -87,6 +87,8 @@ def _paint_pages(works: Sequence[Work], variant: models.Variant, batch_size: int
             continue
         chroma = assemble(work.places, np.stack(whole), work.shape)
         work.chroma, work.grays = chroma.astype(np.float16), None  # to a sixteenth of a unit at the most vivid
+        if len(whole) > 1 and (at := whole_page(work.places, work.shape)) is not None:
+            work.safer = whole[at].astype(np.float16)
 
 
 def _predict(squares: Sequence[U8], variant: models.Variant) -> list[F32 | None]:

@@ -7,7 +7,7 @@ it busy, costs that page. The functions ending in `_row` are the same stages on 
 import time
 from collections.abc import Iterator
 
-from datasets.errors import ChapterUnreadableError, MangahueError, PageUnreadableError
+from datasets.errors import ChapterUnreadableError, Code, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
 from jobs.parts import handling, telemetry
 from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
@@ -119,12 +119,15 @@ def _encode(work: Work, todo: Todo, style: Style) -> bytes:
     if work.action != "coloured":
         return work.data
     limits = todo.policy.limits
-    call = (handling.color_over, work.data, work.chroma, style, limits.pixels)
+    call = (handling.color_over, work.data, work.chroma, work.safer, style, limits.pixels)
     try:
-        return sandbox().call(*call, seconds=limits.seconds)
+        data, faults = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:
         work.flag(error.code, error.message)
         return work.data
+    if faults:
+        work.code, work.message = Code(faults[0].code.upper()), "; ".join(fault.message for fault in faults)
+    return data
 
 
 def _ended(todo: Todo, ledger: Ledger, error: MangahueError) -> Manifest:

@@ -40,7 +40,7 @@ class Todo:
 class Work:
     """A member on its way. data: its bytes as they came, None until they are fetched. width, height: pixels, 0 where
     that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (as in handling.Seen);
-    chroma: (h, w, 2) ab once it is painted.
+    chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a whole where it was shown in parts too.
 
     action, code, message: as in ledger.PageRecord. kept_name, coloured_name: of the two one is its name in the output.
     """
@@ -53,6 +53,7 @@ class Work:
     places: tuple[Place, ...] = ()
     shape: tuple[int, int] = (0, 0)
     chroma: np.ndarray | None = None
+    safer: np.ndarray | None = None
     width: int = 0
     height: int = 0
     action: str = "kept"
@@ -62,7 +63,7 @@ class Work:
     def flag(self, code: str, message: str) -> None:
         """Leave it as it is, and say why."""
         self.action, self.code, self.message = "flagged", code, message
-        self.grays = self.chroma = None
+        self.grays = self.chroma = self.safer = None
 
 
 @dataclass

@@ -27,7 +27,8 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
     for manifest in work.results.values():
         for name, code, message in _complaints(manifest) if manifest.code != Code.STOPPED else ():
             named = {"chapter": manifest.rel, "page": name.removeprefix(manifest.rel).removeprefix("/")}
-            log.warning("%s: %s: %s %s", manifest.status, name, code, message, extra=named)
+            said = "to look at" if manifest.status == "done" else manifest.status
+            log.warning("%s: %s: %s %s", said, name, code, message, extra=named)
         for warning in manifest.warnings:
             log.warning("%s: %s", manifest.rel, warning, extra={"chapter": manifest.rel})
     told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
@@ -106,5 +107,6 @@ def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
         code=manifest.code,
         message=manifest.message or "; ".join(f"{n} {c} {m}" for n, c, m in _complaints(manifest)[:3]),
         warnings="; ".join(manifest.warnings),
+        doubted=sum(page.action == "coloured" and bool(page.code) for page in manifest.pages),
         seconds=manifest.seconds,
     )

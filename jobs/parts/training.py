@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray.exceptions
 import ray.train
 import ray.train.torch
 import torch
@@ -102,7 +103,7 @@ def _fit_patiently(trainer: Callable[[], ray.train.torch.TorchTrainer]) -> ray.t
     for attempt in range(_CONTROLLER_FAILURES):
         try:
             return trainer().fit()
-        except ray.train.ControllerError as error:
+        except (ray.train.ControllerError, ray.exceptions.ActorDiedError) as error:
             log.warning("training was interrupted, and goes on from its last checkpoint: %s", _first_line(error))
             time.sleep(_STORAGE_PAUSE * (attempt + 1))
         except ray.train.TrainingFailedError as error:

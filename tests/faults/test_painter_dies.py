@@ -41,9 +41,8 @@ def test_a_page_that_always_ends_its_painter_is_flagged(
     assert made.returncode == 3, made.stdout
     manifest = json.loads(out.read(f"_mangahue/chapters/{name}.json"))
     code = "CRASHED" if how == "exit" else "MEMORY"
-    assert [(page["action"], page["code"]) for page in manifest["pages"]] == [
-        ("flagged", code), *[("coloured", "")] * (PAGES - 1)
-    ]  # fmt: skip
+    assert [page["action"] for page in manifest["pages"]] == ["flagged", *["coloured"] * (PAGES - 1)]
+    assert manifest["pages"][0]["code"] == code
     with zipfile.ZipFile(tmp_path / "in" / name) as source, out.open(name) as file, zipfile.ZipFile(file) as chapter:
         assert chapter.read("001.png") == source.read("001.png")
         assert chapter.namelist() == ["001.png", *[f"{page:03d}.jpg" for page in range(2, PAGES + 1)]]

@@ -117,6 +117,8 @@ def test_help_shows_defaults_and_choices(job: str, shown: str) -> None:
         ("colorize", "--max-pixels", "-1", "at least 1"),
         ("colorize", "--page-seconds", "0", "0.1 s to a day"),
         ("colorize", "--num-actors", "-1", "a count, or auto"),
+        ("colorize", "--gate-ssim", "1.5", "from 0 to 1"),
+        ("colorize", "--gate-dull", "500", "the lower one"),
         ("colorize", "--num-actors", "0", "a count, or auto"),
         ("colorize", "--gpus-per-actor", "0", "a part of a GPU"),
         ("colorize", "--gpus-per-actor", "1.5", "a part of a GPU"),

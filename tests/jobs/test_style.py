@@ -11,6 +11,7 @@ from datasets.page import decode
 from datasets.synthetic import Series, draw_page
 from imaging.bubbles import find_words
 from imaging.color import join_chroma
+from imaging.gate import Thresholds
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import ColorizeConfig
 from jobs.parts import handling
@@ -45,17 +46,17 @@ def colored(page: np.ndarray) -> np.ndarray:
 def test_words_stay_neutral_unless_they_may_be_coloured(lettered: np.ndarray) -> None:
     words = find_words(lettered) & (lettered > 40) & (lettered < 250)  # where chroma can be seen
     violet = np.full((8, 8, 2), (30, -30), np.float32)
-    neutral = finish_page(lettered, violet, Style(bubbles="neutral"))
+    neutral = finish_page(lettered, violet, Style(bubbles="neutral")).page
     assert not colored(neutral)[words].any()
     assert colored(neutral)[~find_words(lettered) & (lettered > 40) & (lettered < 250)].mean() > 0.8
-    assert colored(finish_page(lettered, violet, Style(bubbles="colour")))[words].mean() > 0.9
+    assert colored(finish_page(lettered, violet, Style(bubbles="colour")).page)[words].mean() > 0.9
 
 
 def test_lines_off_is_plain_stretching(lettered: np.ndarray) -> None:
     chroma = np.random.default_rng(0).uniform(-40, 40, (24, 16, 2)).astype(np.float32)
-    plain = finish_page(lettered, chroma, Style(lines="off", bubbles="colour"))
+    plain = finish_page(lettered, chroma, Style(lines="off", bubbles="colour")).page
     np.testing.assert_array_equal(plain, join_chroma(lettered, chroma))
-    kept = finish_page(lettered, chroma, Style(lines="sides", bubbles="colour"))
+    kept = finish_page(lettered, chroma, Style(lines="sides", bubbles="colour")).page
     assert np.abs(kept.astype(int) - plain).max() > 10
 
 
@@ -94,3 +95,68 @@ def test_a_style_comes_from_options_and_changes_the_fingerprint(model: Path) -> 
     for name, value in (("strategy", "tiles"), ("lines", "off"), ("bubbles", "colour"), ("format", "png")):
         assert recipe(**{name: value}).fingerprint != plain.fingerprint
     assert handling.see(saved(np.zeros((40, 30), np.uint8)), SIZE, "page", 10**6).shape == (40, 30)
+
+
+# -- the gate
+
+
+def test_a_page_that_comes_out_gray_is_published_and_told(
+    tmp_path: Path, variant: models.Variant, lettered: np.ndarray
+) -> None:
+    style = Style("png")
+    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered), "2.png": saved(lettered[::-1].copy())})})
+    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+    (stretch,) = open_stretches(todo, ledger, style)
+    stretch = paint(prepare(stretch, ledger, SIZE, style), variant, 4)
+    gray, colorful = (np.zeros((SIZE, SIZE, 2), np.float16), rainbow())
+    stretch.works[0].chroma, stretch.works[1].chroma = gray, colorful
+    outcome = finish(stretch, ledger, style).outcome
+    assert outcome is not None
+    assert outcome.status == "done"
+    assert [(page.action, page.code) for page in outcome.pages] == [("coloured", "DULL"), ("coloured", "")]
+    assert "hardly any colour" in outcome.pages[0].message
+    assert [page.code for page in outcome.brief().pages] == ["DULL"]
+    relaxed = finish_page(lettered, gray.astype(np.float32), Style(thresholds=Thresholds(dull=0, drab=0)))
+    assert "dull" not in {fault.code for fault in relaxed.faults}
+
+
+def rainbow() -> np.ndarray:
+    """Chroma of all hues, as strong as in comics."""
+    angle = np.linspace(0, 2 * np.pi, SIZE * SIZE).reshape(SIZE, SIZE)
+    return np.stack([40 * np.cos(angle), 40 * np.sin(angle)], axis=-1).astype(np.float16)
+
+
+def test_a_page_that_the_gate_refuses_is_tried_with_the_safer_prediction(lettered: np.ndarray) -> None:
+    gray, good = np.zeros((8, 8, 2), np.float32), rainbow().astype(np.float32)
+    assert finish_page(lettered, gray, Style()).faults
+    saved_by = finish_page(lettered, gray, Style(), safer=good)
+    assert not saved_by.faults
+    np.testing.assert_array_equal(saved_by.page, finish_page(lettered, good, Style()).page)
+    first = finish_page(lettered, good, Style(), safer=gray)
+    np.testing.assert_array_equal(first.page, saved_by.page)  # one that passes is not tried again
+
+
+def test_too_much_colour_is_taken_back(lettered: np.ndarray) -> None:
+    wild = 3 * rainbow().astype(np.float32)
+    style = Style(thresholds=Thresholds(wild=60.0))
+    tamed = finish_page(lettered, wild, style)
+    assert not {"wild", "gamut"} & {fault.code.value for fault in tamed.faults}
+    as_it_was = finish_page(lettered, wild, Style()).page
+    assert np.ptp(tamed.page.astype(int), axis=2).mean() < np.ptp(as_it_was.astype(int), axis=2).mean()
+
+
+def test_what_the_whole_page_said_is_kept_as_the_safer_prediction(
+    tmp_path: Path, variant: models.Variant, lettered: np.ndarray
+) -> None:
+    todo, ledger = (
+        todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})}),
+        Ledger(str(tmp_path / "out"), FINGERPRINT),
+    )
+    safer, chroma = {}, {}
+    for strategy in ("page", "tiles"):
+        style = Style("png", strategy)
+        (stretch,) = open_stretches(todo, ledger, style)
+        (work,) = paint(prepare(stretch, ledger, SIZE, style), variant, 8).works
+        safer[strategy], chroma[strategy] = work.safer, work.chroma
+    assert safer["page"] is None
+    np.testing.assert_allclose(safer["tiles"], chroma["page"], atol=0.05)
