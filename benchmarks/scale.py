@@ -132,10 +132,55 @@ def measure(chapters: int, pages: int, server: SeaweedFS, scratch: Path) -> Run:
     )
 
 
+@dataclass(frozen=True)
+class Model:
+    """What a run takes, fitted to measured ones: linear in pages, but for the start.
+
+    start: s. page: s of one core a page. driver, chapter: MiB of the driver at the start, and for each chapter more.
+    requests: to the bucket, a chapter and a page.
+    """
+
+    start: float
+    page: float
+    driver: float
+    chapter: float
+    requests: tuple[float, float]
+
+    @classmethod
+    def fit(cls, runs: list[Run], cores: int) -> "Model":
+        """By the longest run for time, by least squares for memory and requests."""
+        longest = max(runs, key=lambda run: run.all_pages)
+        chapters = np.array([[1.0, run.chapters] for run in runs])
+        memory = np.linalg.lstsq(chapters, np.array([run.driver for run in runs]), rcond=None)[0]
+        parts = np.array([[run.chapters, run.all_pages] for run in runs], float)
+        asked = np.linalg.lstsq(parts, np.array([sum(run.requests.values()) for run in runs], float), rcond=None)[0]
+        start = float(np.median([run.start for run in runs]))
+        page = longest.seconds * cores / longest.all_pages
+        return cls(start, page, float(memory[0]), float(memory[1]), (float(asked[0]), float(asked[1])))
+
+    def seconds(self, pages: int, cores: float) -> float:
+        """Wall time of a run that the cores bound."""
+        return self.start + pages * self.page / cores
+
+
+def ask(model: Model, pages: int, a_chapter: int, cores: float, page: float) -> str:
+    """A run of full-size pages, told in a line. page: s of one core that such a page takes; cores: of the cluster."""
+    chapters = pages / a_chapter
+    seconds = model.start + pages * page / cores
+    requests = chapters * model.requests[0] + pages * model.requests[1]
+    memory = model.driver + chapters * model.chapter
+    return (
+        f"{pages:,} pages in {chapters:,.0f} chapters on {cores:g} cores: {seconds / 3600:.2f} h, "
+        f"{requests / seconds:,.0f} requests a second, driver {memory / 1024:.1f} GiB, "
+        f"{chapters / seconds:.0f} chapters and {pages / seconds:,.0f} pages a second"
+    )
+
+
 @click.command(context_settings={"show_default": True})
 @click.option("--run", "runs", multiple=True, default=("5x20", "50x20", "500x20", "2000x1", "1x5000"))
+@click.option("--page-seconds", default=0.3, help="Of one core that a page of full size takes (make bench).")
 @click.option("--out", default="build/scale.json", type=click.Path(path_type=Path))
-def main(runs: tuple[str, ...], out: Path) -> None:
+def main(runs: tuple[str, ...], page_seconds: float, out: Path) -> None:
     """Measure libraries of these sizes."""
     wanted = []
     for text in runs:
@@ -158,6 +203,14 @@ def main(runs: tuple[str, ...], out: Path) -> None:
             )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps([vars(run) for run in done], indent=1))
+    cores = len(os.sched_getaffinity(0))
+    model = Model.fit(done, cores)
+    click.echo(f"\n{model}\n")
+    for run in done:
+        told = f"{run.start + run.seconds:.0f} s measured, {model.seconds(run.all_pages, cores):.0f} s by the model"
+        click.echo(f"{run.chapters} x {run.pages}: {told}")
+    for cores_there in (800, 3200):
+        click.echo(ask(model, 10_000_000, 20, cores_there, page_seconds))
 
 
 if __name__ == "__main__":
