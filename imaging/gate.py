@@ -57,7 +57,7 @@ class Thresholds:
     ssim: float = 0.995
     lines: float = 0.95
     tint: float = 8.0
-    clipped: float = 0.08
+    clipped: float = 0.1
     dull: float = 17.0
     drab: float = 36.0
     one_hue: float = 0.7
