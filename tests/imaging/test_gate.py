@@ -315,6 +315,13 @@ def test_a_gray_page_keeps_its_ink_and_has_no_colour(gray: np.ndarray) -> None:
     assert verdict.measures.colorfulness == 0
 
 
+@pytest.mark.parametrize("level", range(0, 40, 3))
+def test_a_page_as_dark_as_black_keeps_its_ink_under_any_chroma(level: int) -> None:
+    ink = np.full((100, 100), level, np.uint8)
+
+    assert Code.INK not in codes(judge(ink, join_chroma(ink, wheel(ink.shape, 20))))
+
+
 @pytest.mark.parametrize("level", [0, 255])
 def test_blank_pages_pass(level: int) -> None:
     blank = np.full((300, 200), level, np.uint8)
