@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.color import F32, U8, join_chroma, lightness_of_level
+from imaging.color import F32, U8, join_chroma
 from imaging.colorfulness import colorfulness
 
 Mask = NDArray[np.bool_]
@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 _ACROSS = 500  # pixels of the shorter side that a large page is looked at
 _LINE_SIZE = 5  # pixels, looked at: a line is darker than what is around it within this square
 _LINE_DEPTH = 40  # of 255 steps of L*: how much darker
+_BLACK = 16  # of 255 steps of L*: as dark as black; a rounding there would count as a change of a third
 _CLIPPED_BETWEEN = (32, 223)  # gray levels; nearer to black and to white any colour reaches an end
 _COLORED_BETWEEN = (15 * 2.55, 92 * 2.55)  # L* in 255 steps: darker is black, lighter is paper
 _BRIGHT = 50.0  # L* from which on a page can hold as much colour as any
@@ -57,7 +58,7 @@ class Thresholds:
     ssim: float = 0.995
     lines: float = 0.95
     tint: float = 8.0
-    clipped: float = 0.08
+    clipped: float = 0.1
     dull: float = 17.0
     drab: float = 36.0
     one_hue: float = 0.7
@@ -190,13 +191,15 @@ def _bounded(gray: U8, chroma: F32, words: Mask, limits: Thresholds, share: floa
 
 @cache
 def _steps_of_level() -> U8:
-    """(256,) L* of each gray level in 255 steps, as OpenCV has it in 8 bits."""
-    return np.round(lightness_of_level() * 2.55).astype(np.uint8)
+    """(256,) L* of each gray level in 255 steps: OpenCV's own, so that a gray page differs from its source nowhere."""
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    steps: U8 = cv2.cvtColor(ramp, cv2.COLOR_RGB2Lab)[0, :, 0]
+    return steps
 
 
 def _ssim(one: U8, other: U8) -> float:
     """Mean structural similarity of two maps of L* in 255 steps (Wang et al. 2004: Gaussian window 11, sigma 1.5)."""
-    x, y = one.astype(np.float32), other.astype(np.float32)
+    x, y = (cv2.max(plane, _BLACK).astype(np.float32) for plane in (one, other))
     mean_x, mean_y = _window(x), _window(y)
     both, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     spread = _window(x * x + y * y) - squares
