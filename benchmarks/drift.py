@@ -1,0 +1,170 @@
+"""How far characters' colours stray over a series, with and without the palette lock.
+
+python -m benchmarks.drift --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
+
+On the generated series, whose characters' places are known. Colourists: `simulated`, the true colours turned in hue and
+shifted by page, turned and paled by character and page, under soft noise; and models as they are. Palettes: `true`, of
+the first chapter's true colours, and `own`, of all the colourist's own pages. Drift is of a character's mean ab less
+the true mean there, so that what is shown of a character counts nothing; error is the mean distance in ab of all
+pixels.
+With --color: CIEDE2000 of real pages at full size, without and with the lock to the true colours of other chapters
+(--palette) and to the model's own.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import thread_time
+
+import click
+import cv2
+import numpy as np
+
+from benchmarks.strategies import color_pages
+from datasets.synthetic import CAST, Series, draw_page
+from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
+from imaging.descreen import network_view
+from imaging.drift import drift, drift_between, region_colors
+from imaging.metrics import ciede2000
+from imaging.palette import Palette, build_palette, lock
+from jobs.parts.predicting import predict_chroma
+from jobs.parts.recipe import load_model
+
+_SIZE = 256
+_ROUNDS = 4  # of a palette of predictions
+_TURN, _SHIFT, _OWN_TURN, _OWN_GAIN, _NOISE = 20.0, 6.0, 12.0, 0.1, 3.0  # degrees, ab, degrees, share, ab: deviations
+
+
+@dataclass(frozen=True)
+class Page:
+    """At model size. cast: (S, S), 0 nobody, i the i-th character."""
+
+    chapter: int
+    gray: U8
+    chroma: F32
+    cast: U8
+
+
+def drawn(series: Series, size: int) -> list[Page]:
+    pages = []
+    for chapter in range(1, series.chapters + 1):
+        for number in range(1, series.pages + 1):
+            page = draw_page(series, chapter, number)
+            view = network_view(page.ink, size)
+            chroma = to_lab(cv2.resize(page.color, (size, size), interpolation=cv2.INTER_AREA))[..., 1:]
+            cast = cv2.resize(page.cast, (size, size), interpolation=cv2.INTER_NEAREST)
+            pages.append(Page(chapter, view, np.ascontiguousarray(chroma), cast))
+    return pages
+
+
+def drifting(page: Page, rng: np.random.Generator) -> F32:
+    """The simulated colourist at work."""
+    chroma = _turned(page.chroma, rng.normal(0, _TURN)) + rng.normal(0, _SHIFT, 2)
+    for who in range(1, len(CAST) + 1):
+        own = _turned(chroma, rng.normal(0, _OWN_TURN)) * (1 + rng.normal(0, _OWN_GAIN))
+        chroma = np.where((page.cast == who)[..., None], own, chroma)
+    noise = cv2.GaussianBlur(rng.normal(0, 1, chroma.shape), (0, 0), 6)
+    return (chroma + noise * (_NOISE / noise.std())).astype(np.float32)
+
+
+def _turned(chroma: F32, degrees: float) -> F32:
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return chroma @ np.array([[cos, sin], [-sin, cos]])
+
+
+def strayed(pages: list[Page], chromas: list[F32]) -> list[float]:
+    """Means over the characters: rms ab and degrees of hue within the series, rms ab between chapters; error in ab."""
+    count = len(CAST)
+    ours = np.array([region_colors(c, page.cast, count) for page, c in zip(pages, chromas, strict=True)])
+    true = np.array([region_colors(page.chroma, page.cast, count) for page in pages])
+    even = ours - true + np.nanmean(true, axis=0)
+    chapters = np.array([page.chapter for page in pages])
+    within = [drift(even[:, who]) for who in range(count)]
+    between = [drift_between([even[chapters == c, who] for c in np.unique(chapters)]) for who in range(count)]
+    off = [np.hypot(*np.moveaxis(c - page.chroma, -1, 0)).mean() for page, c in zip(pages, chromas, strict=True)]
+    rms, hue = np.mean([d.rms for d in within]), np.mean([d.hue for d in within])
+    return [float(rms), float(hue), float(np.mean([d.rms for d in between])), float(np.mean(off))]
+
+
+def locked(pages: list[Page], chromas: list[F32], palette: Palette, strength: float) -> tuple[list[F32], float]:
+    """And the milliseconds of one core to a page."""
+    begun = thread_time()
+    out = [lock(page.gray, chroma, palette, strength) for page, chroma in zip(pages, chromas, strict=True)]
+    return out, 1000 * (thread_time() - begun) / len(pages)
+
+
+def on_generated(pages: list[Page], colorists: dict[str, list[F32]], strength: float) -> None:
+    click.echo("| | drift, ab | drift, hue | between chapters, ab | error, ab | ms a page |")
+    click.echo("| --- | --- | --- | --- | --- | --- |")
+    true = build_palette((page.gray, page.chroma) for page in pages if page.chapter == 1)
+    for name, chromas in colorists.items():
+        seen = ((page.gray, chroma) for page, chroma in zip(pages, chromas, strict=True))
+        own = build_palette(seen, rounds=_ROUNDS)
+        cases: dict[str, tuple[list[F32], float]] = {"": (chromas, 0.0)}
+        cases |= {f", {k}": locked(pages, chromas, p, strength) for k, p in {"true": true, "own": own}.items()}
+        for case, (made, spent) in cases.items():
+            cells = [f"{value:.1f}" for value in strayed(pages, made)]
+            click.echo(f"| {name}{case} | " + " | ".join(cells) + f" | {spent:.0f} |")
+
+
+def on_real(
+    predict: Callable[[U8], F32], pages: Iterable[tuple[str, U8]], others: Iterable[tuple[str, U8]], strength: float
+) -> list[float]:
+    """Mean CIEDE2000: as predicted, locked to the others' true colours, locked to the own ones."""
+    known, taken = [], []
+    for _, truth in others:
+        small = cv2.resize(truth, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+        known.append((gray_of_equal_lightness(small), np.ascontiguousarray(to_lab(small)[..., 1:])))
+    for _, truth in pages:
+        ink = gray_of_equal_lightness(truth)
+        view = network_view(ink, _SIZE)
+        taken.append((truth, ink, view, predict(view)))
+    palettes = [
+        None,
+        build_palette(known),
+        build_palette(((view, chroma) for _, _, view, chroma in taken), rounds=_ROUNDS),
+    ]
+    figures = []
+    for palette in palettes:
+        off = []
+        for truth, ink, view, chroma in taken:
+            kept = lock(view, chroma, palette, strength) if palette else chroma
+            off.append(ciede2000(join_chroma(ink, kept), truth))
+        figures.append(float(np.mean(off)))
+    return figures
+
+
+def _names(listed: str) -> set[str]:
+    return {part for part in listed.split(",") if part}
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--model", "uris", multiple=True, help="RUN/model of a finished training; repeat for more.")
+@click.option("--seed", default=7, help="Of the generated series and the simulated drift.")
+@click.option("--generated", default=3, help="Chapters of the generated series, of 6 pages each.")
+@click.option("--strength", default=0.9, help="Of the lock.")
+@click.option("--color", default="", help="Folder of real colour pages.")
+@click.option("--chapters", default="", help="Its chapters to colour, with commas.")
+@click.option("--palette", default="", help="Its chapters whose true colours are the palette.")
+def main(
+    uris: tuple[str, ...], seed: int, generated: int, strength: float, color: str, chapters: str, palette: str
+) -> None:
+    """Print tables of drift and of error."""
+    cv2.setNumThreads(1)
+    variants = {uri.rstrip("/").split("/")[-2]: load_model(uri) for uri in uris}
+    pages = drawn(Series(seed=seed, chapters=generated, pages=6, width=600, height=900), _SIZE)
+    rng = np.random.default_rng(seed)
+    colorists = {"simulated": [drifting(page, rng) for page in pages]}
+    for name, variant in variants.items():
+        colorists[name] = [predict_chroma(variant, page.gray[None])[0] for page in pages]
+    on_generated(pages, colorists, strength)
+    if color and palette:
+        click.echo("\n| CIEDE2000 of real pages | as it is | locked, true | locked, own |\n| --- | --- | --- | --- |")
+        for name, variant in variants.items():
+            for chapter in sorted(_names(chapters)):
+                sets = (color_pages(color, {chapter}), color_pages(color, _names(palette)))
+                figures = on_real(lambda view, v=variant: predict_chroma(v, view[None])[0], *sets, strength)  # type: ignore[misc]
+                click.echo(f"| {name}, {chapter} | " + " | ".join(f"{value:.2f}" for value in figures) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Chroma after the example of coloured pages, without any training.
+
+h, w pixels of a chroma map. A reference is made once, of a few coloured pages of the chapter, and is under a kilobyte.
+
+    reference = build_reference([Example(gray, chroma, predicted)])
+    chroma = transfer(reference, other_gray, other_predicted)
+
+Of a network's prediction for the coloured pages it is known how far it is off: as a function of the ink's lightness and
+of what was predicted, the error is taken from other pages too. Beside it stands a plain table of the reference's chroma
+by lightness. Matching of textures, of patches and of a network's own features was tried and gave no more than these.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imaging.color import F32, U8, lightness_of_level
+
+_LEVELS = 32  # of the table
+_SOFT = 1.5  # levels of the table over which colours are mixed
+_RARE = 1e-4  # share of the pages below which a level takes its neighbours' colour
+_KNOTS = 6  # of the error over lightness
+_UNIT = 50.0  # ab, so that predicted chroma is of the order of 1
+_RIDGE = 0.025  # share of the pages: holds the error's coefficients near 0
+
+# Chosen on ep06, ep08, ep12, ep13, ep15, ep18 and ep20; the optimum is flat.
+TAKEN_BACK = 0.3  # of the network's error
+TABLE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Example:
+    """A coloured page. gray: (h, w) ink levels, chroma: (h, w, 2) ab as it should be, predicted: (h, w, 2) what the
+    network says of it, None where there is no network."""
+
+    gray: U8
+    chroma: F32
+    predicted: F32 | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """table: (32, 2) ab by gray level, dark to light. error: (8, 2) coefficients of the network's error, truth less
+    prediction; None where there was no network."""
+
+    table: F32
+    error: F32 | None
+
+
+def build_reference(examples: Sequence[Example]) -> Reference:
+    """Raises ValueError without examples, and where only some of them have a prediction."""
+    if not examples:
+        raise ValueError("a reference needs at least one coloured page")
+    known = [example.predicted is not None for example in examples]
+    if any(known) and not all(known):
+        raise ValueError("give the network's prediction for all coloured pages, or for none")
+    return Reference(_table(examples), _error(examples) if all(known) else None)
+
+
+def transfer(
+    reference: Reference,
+    gray: U8,
+    predicted: F32 | None = None,
+    *,
+    taken_back: float = TAKEN_BACK,
+    table_share: float = TABLE_SHARE,
+) -> F32:
+    """Chroma (h, w, 2) of a page after the reference. gray: (h, w). predicted: (h, w, 2) ab of the same network.
+
+    taken_back: share of the network's error, as known from the reference, that is corrected. table_share: of the
+    reference's table in the result; the rest is the corrected prediction. Without a prediction all is the table.
+    Raises ValueError where there is a prediction here, and none when the reference was made.
+    """
+    by_table: F32 = reference.table[gray // (256 // _LEVELS)]
+    if predicted is None:
+        return by_table
+    if reference.error is None:
+        raise ValueError("the reference was made without a network's prediction: it knows no error of it")
+    off = (_basis(gray, predicted) @ reference.error).reshape(predicted.shape)
+    corrected = predicted + np.float32(taken_back) * off
+    return (corrected + np.float32(table_share) * (by_table - corrected)).astype(np.float32)
+
+
+def _table(examples: Sequence[Example]) -> F32:
+    level = np.concatenate([example.gray.ravel() for example in examples]) // (256 // _LEVELS)
+    chroma = np.concatenate([example.chroma.reshape(-1, 2) for example in examples])
+    share = np.bincount(level, minlength=_LEVELS) / len(level)
+    sums = np.stack([np.bincount(level, column, _LEVELS) / len(level) for column in chroma.T], axis=1)
+    near = np.exp(-((np.subtract.outer(np.arange(_LEVELS), np.arange(_LEVELS)) / _SOFT) ** 2) / 2)
+    table = (near @ sums) / np.maximum(near @ share, 1e-12)[:, None]
+    seen = np.flatnonzero(share >= min(_RARE, share.max()))
+    return np.stack([np.interp(np.arange(_LEVELS), seen, table[seen, c]) for c in (0, 1)], axis=1).astype(np.float32)
+
+
+def _error(examples: Sequence[Example]) -> F32:
+    """Ridge regression of truth less prediction."""
+    square, product, pixels = np.zeros((_KNOTS + 2,) * 2), np.zeros((_KNOTS + 2, 2)), 0
+    for example in examples:
+        assert example.predicted is not None
+        basis = _basis(example.gray, example.predicted).astype(np.float64)
+        square += basis.T @ basis
+        product += basis.T @ (example.chroma - example.predicted).reshape(-1, 2)
+        pixels += len(basis)
+    return np.linalg.solve(square / pixels + _RIDGE * np.eye(len(square)), product / pixels).astype(np.float32)
+
+
+def _basis(gray: U8, predicted: F32) -> F32:
+    """(h * w, 8): tents over lightness, which come to 1, and the predicted chroma."""
+    knots = np.arange(_KNOTS, dtype=np.float32)
+    tents = np.maximum(0, 1 - np.abs(lightness_of_level()[:, None] * np.float32((_KNOTS - 1) / 100) - knots))
+    return np.concatenate([tents[gray.ravel()], predicted.reshape(-1, 2) / np.float32(_UNIT)], axis=1)
