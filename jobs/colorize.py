@@ -35,6 +35,8 @@ class ColorizeConfig:
     format: Literal["jpeg", "png", "webp"] = option(
         "Of coloured pages: JPEG quality 92 4:4:4, PNG, or WebP quality 92.", group="Output", default="jpeg"
     )
+    reference: str = option("Coloured pages of the series: a chapter, or a folder of them; their colours are followed.",
+                            group="Colour", default="", metavar="URI")  # fmt: skip
     strategy: Literal[Strategy] = option(
         "What the network is shown of a page: all of it; tiles or panels too; auto: strips and spreads in parts; "
         "squares: as a warning.", group="Colour", default="page")  # fmt: skip

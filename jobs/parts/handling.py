@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from datasets.archive import ChapterRef
@@ -17,8 +18,8 @@ from datasets.errors import MangahueError, PageUnreadableError
 from datasets.limits import Limits
 from datasets.page import decode, encode, frames, gray_of
 from datasets.storage import open_storage
-from imaging.color import U8, is_color_page
-from imaging.descreen import for_network
+from imaging.color import F32, U8, is_color_page, to_lab
+from imaging.descreen import for_network, network_view
 from imaging.gate import Fault
 from imaging.placing import Place
 from imaging.views import Strategy, plan_views
@@ -120,6 +121,21 @@ def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
     views = plan_views(shown, strategy, image_size)
     places = tuple(view.place for view in views)
     return Seen(width, height, np.stack([view.gray for view in views]), places=places, shape=shown.shape)
+
+
+def learn_from(data: bytes, image_size: int, pixels: int) -> tuple[U8, F32] | None:
+    """A coloured page at the network's size: ink (S, S) and chroma (S, S, 2); None for one that is not in colour.
+
+    Raises PageUnreadableError.
+    """
+    if frames(data) > 1:
+        return None
+    page = decode(data, pixels=pixels)
+    if not is_color_page(page):
+        return None
+    gray = network_view(gray_of(page), image_size)
+    small = cv2.resize(page, (image_size, image_size), interpolation=cv2.INTER_AREA)
+    return gray, np.ascontiguousarray(to_lab(small)[..., 1:])
 
 
 def color_over(

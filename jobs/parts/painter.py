@@ -12,6 +12,7 @@ import models
 from datasets.errors import Code
 from datasets.limits import SLOW
 from imaging.color import F32, U8
+from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts import telemetry
 from jobs.parts.attempts import Attempts, NoAttempts, deadline
@@ -30,10 +31,11 @@ class Painter:
         self._batch_size = recipe.batch_size
         self._attempts = attempts
         to_device(self._variant, actors)
+        self._reference = None if recipe.examples is None else recipe.examples.reference(self._variant)
 
     def __call__(self, row: Row) -> Row:
         with telemetry.timed("paint"):
-            return to_row(paint(from_row(row), self._variant, self._batch_size, self._attempts))
+            return to_row(paint(from_row(row), self._variant, self._batch_size, self._attempts, self._reference))
 
 
 def to_device(variant: models.Variant, workers: int) -> None:
@@ -46,8 +48,14 @@ def to_device(variant: models.Variant, workers: int) -> None:
     variant.generator().to(memory_format=torch.channels_last)
 
 
-def paint(stretch: Stretch, variant: models.Variant, batch_size: int, attempts: Attempts | None = None) -> Stretch:
-    """Predict the chroma of the pages to colour, `batch_size` squares at a time.
+def paint(
+    stretch: Stretch,
+    variant: models.Variant,
+    batch_size: int,
+    attempts: Attempts | None = None,
+    reference: Reference | None = None,
+) -> Stretch:
+    """Predict the chroma of the pages to colour, `batch_size` squares at a time, and bring it to the reference's.
 
     A batch that memory does not suffice for is halved, down to a square, whose page is then flagged. Where a painter
     died at this stretch (`attempts`), squares go one by one, and a page that two have died at alone is flagged.
@@ -58,27 +66,32 @@ def paint(stretch: Stretch, variant: models.Variant, batch_size: int, attempts: 
     waiting = [work for work in stretch.works if work.grays is not None]
     seconds = SLOW * stretch.todo.policy.limits.seconds
     if attempts.begin(name) == 0:
-        _paint_pages(waiting, variant, batch_size, seconds)
+        _paint_pages(waiting, variant, batch_size, seconds, reference)
     else:
         telemetry.count_retry("paint")
         for place, work in enumerate(waiting):
             if attempts.begin(f"{name}:{place}") >= _MOST_ATTEMPTS:
                 work.flag(Code.CRASHED, f"painting it ended its worker {_MOST_ATTEMPTS + 1} times")
                 continue
-            _paint_pages([work], variant, 1, seconds)
+            _paint_pages([work], variant, 1, seconds, reference)
             attempts.end(f"{name}:{place}")
     attempts.end(name)
     stretch.seconds += time.monotonic() - begun
     return stretch
 
 
-def _paint_pages(works: Sequence[Work], variant: models.Variant, batch_size: int, seconds: float) -> None:
+def _paint_pages(
+    works: Sequence[Work], variant: models.Variant, batch_size: int, seconds: float, reference: Reference | None
+) -> None:
     """seconds: that a batch may take."""
     squares = [square for work in works if work.grays is not None for square in work.grays]
     painted: list[F32 | None] = []
     for start in range(0, len(squares), batch_size):
         with deadline(seconds):
             painted += _predict(squares[start : start + batch_size], variant)
+    if reference is not None:
+        pairs = zip(squares, painted, strict=True)
+        painted = [None if chroma is None else transfer(reference, square, chroma) for square, chroma in pairs]
     for work in works:
         own, painted = painted[: len(work.places)], painted[len(work.places) :]
         whole = [chroma for chroma in own if chroma is not None]

@@ -11,6 +11,7 @@ from datasets.storage import open_storage
 from jobs.parts.cluster import actor_count
 from jobs.parts.handling import Policy
 from jobs.parts.options import as_settings
+from jobs.parts.referencing import Examples, read_examples
 from jobs.parts.style import Style
 from models.checkpoint import CheckpointError, parse_card
 
@@ -35,27 +36,33 @@ class Recipe:
     gpus_per_actor: float
     device: str
     policy: Policy
+    examples: Examples | None
     config: dict[str, Any]
 
     @classmethod
     def of(cls, config: Any) -> "Recipe":
-        """Raises BadUsageError where the model folder holds no model."""
+        """Raises BadUsageError where the model folder holds no model, or the reference no page in colour."""
+        card, policy = read_card(config.model), Policy.of(config)
+        size = int(card["config"]["image_size"])
         return cls(
             model=config.model,
-            card=read_card(config.model),
+            card=card,
             out=config.out,
             style=Style.of(config),
             batch_size=config.batch_size,
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,
             device=config.device,
-            policy=Policy.of(config),
+            policy=policy,
+            examples=read_examples(config.reference, size, policy) if config.reference else None,
             config=as_settings(config),
         )
 
     @property
     def settings(self) -> dict[str, Any]:
-        kept = {"keep_format": True} if self.policy.keep_format else {}
+        kept: dict[str, Any] = {"keep_format": True} if self.policy.keep_format else {}
+        if self.examples is not None:
+            kept["reference"] = self.examples.digest()
         return {**self.style.settings(), "pixels": _PIXELS, **kept}
 
     @property

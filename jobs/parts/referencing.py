@@ -1,0 +1,79 @@
+"""Coloured pages as a reference: read once by the driver, and made into a `Reference` by each painter's own network.
+
+S: side of the square the network sees, pixels.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import models
+from datasets.archive import ChapterRef, find_chapters
+from datasets.errors import BadUsageError, MangahueError
+from datasets.limits import SLOW
+from imaging.color import F32, U8
+from imaging.reference import Example, Reference, build_reference
+from jobs.parts import handling
+from jobs.parts.handling import Policy
+from jobs.parts.predicting import predict_chroma
+from jobs.parts.sandbox import sandbox
+
+log = logging.getLogger("mangahue")
+_MOST_PAGES = 16  # more teach no more, and each painter looks at them all
+
+
+@dataclass(frozen=True)
+class Examples:
+    """grays: (N, S, S) ink levels; chromas: (N, S, S, 2) ab, of N coloured pages."""
+
+    grays: U8
+    chromas: F32
+    pages: tuple[str, ...] = field(default_factory=tuple)
+
+    def digest(self) -> str:
+        """Of what is learned from them: another reference makes another job."""
+        return hashlib.sha256(self.grays.tobytes() + self.chromas.astype(np.float16).tobytes()).hexdigest()[:16]
+
+    def reference(self, variant: models.Variant) -> Reference:
+        """What is known of this network's errors by them."""
+        predicted = predict_chroma(variant, self.grays)
+        together = zip(self.grays, self.chromas, predicted, strict=True)
+        return build_reference([Example(gray, chroma, says) for gray, chroma, says in together])
+
+
+def read_examples(uri: str, image_size: int, policy: Policy) -> Examples:
+    """The coloured pages among those of the chapters at `uri`, the first 16 of them, spread over the chapters.
+
+    Raises BadUsageError where there is none.
+    """
+    found: list[tuple[str, U8, F32]] = []
+    refs = list(find_chapters(uri))
+    for turn in range(_MOST_PAGES):
+        for ref in refs:
+            if len(found) < _MOST_PAGES:
+                found += _example(ref, turn, image_size, policy)
+    if not found:
+        raise BadUsageError(
+            f"--reference {uri} holds no page in colour; give a chapter, or a folder of them, with some"
+        )
+    log.info("%d coloured pages as reference: %s", len(found), ", ".join(name for name, _, _ in found))
+    grays, chromas = np.stack([gray for _, gray, _ in found]), np.stack([chroma for _, _, chroma in found])
+    return Examples(grays, chromas, tuple(name for name, _, _ in found))
+
+
+def _example(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> list[tuple[str, U8, F32]]:
+    """The page of this place in a chapter, if there is one and it is in colour."""
+    seconds = SLOW * policy.limits.seconds
+    try:
+        directory = sandbox().call(handling.look_inside, ref, policy, seconds=seconds)
+        members = [member for member in directory.members if member.index == turn]
+        if not members:
+            return []
+        data = sandbox().call(handling.fetch, ref, policy, members[0], seconds=seconds).data
+        pair = sandbox().call(handling.learn_from, data, image_size, policy.limits.pixels, seconds=seconds)
+    except MangahueError as error:
+        log.warning("--reference: %s, page %d: %s", ref.rel, turn + 1, error)
+        return []
+    return [] if pair is None else [(f"{ref.rel}/{members[0].name}", *pair)]

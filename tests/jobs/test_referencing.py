@@ -1,0 +1,82 @@
+"""Coloured pages as a reference: which are taken, what they do, and that they make another job."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from datasets.errors import BadUsageError
+from datasets.synthetic import Series, draw_page
+from imaging.color import to_lab
+from jobs.colorize import ColorizeConfig
+from jobs.parts.handling import Policy
+from jobs.parts.ledger import Ledger
+from jobs.parts.painter import paint
+from jobs.parts.recipe import Recipe
+from jobs.parts.referencing import read_examples
+from jobs.parts.stages import open_stretches, prepare
+from jobs.parts.style import Style
+from tests.archives import zipped
+from tests.jobs.test_stages import FINGERPRINT, saved, todo_of
+
+SIZE = 64
+SERIES = Series(seed=2, chapters=1, pages=4, width=240, height=336)
+
+
+@pytest.fixture(scope="module")
+def variant() -> models.Variant:
+    torch.manual_seed(0)
+    return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
+
+
+@pytest.fixture(scope="module")
+def colored() -> dict[str, bytes]:
+    return {f"{page}.png": saved(draw_page(SERIES, 1, page).color) for page in (1, 2)}
+
+
+def write(folder: Path, files: dict[str, bytes]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ch1.cbz").write_bytes(zipped(files))
+    return str(folder)
+
+
+def test_pages_in_colour_are_taken_and_others_are_not(tmp_path: Path, colored: dict[str, bytes]) -> None:
+    gray = saved(draw_page(SERIES, 1, 3).ink)
+    uri = write(tmp_path, {"0.png": gray, **colored, "3.png": b"no picture"})
+    examples = read_examples(uri, SIZE, Policy())
+    assert examples.pages == ("ch1.cbz/1.png", "ch1.cbz/2.png")
+    assert (examples.grays.shape, examples.chromas.shape) == ((2, SIZE, SIZE), (2, SIZE, SIZE, 2))
+    truth = to_lab(draw_page(SERIES, 1, 1).color)[..., 1:].mean(axis=(0, 1))
+    np.testing.assert_allclose(examples.chromas[0].mean(axis=(0, 1)), truth, atol=3)
+
+
+def test_a_reference_without_colour_is_refused(tmp_path: Path, model: Path) -> None:
+    uri = write(tmp_path, {"0.png": saved(draw_page(SERIES, 1, 3).ink)})
+    with pytest.raises(BadUsageError, match=r"--reference .* no page in colour"):
+        Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", reference=uri))
+
+
+def test_another_reference_makes_another_job(tmp_path: Path, model: Path, colored: dict[str, bytes]) -> None:
+    one, two = write(tmp_path / "one", colored), write(tmp_path / "two", {"1.png": colored["1.png"]})
+    made = [
+        Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", reference=uri)).fingerprint
+        for uri in ("", one, two, one)
+    ]
+    assert len(set(made)) == 3
+    assert made[1] == made[3]
+
+
+def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Variant, colored: dict[str, bytes]) -> None:
+    page = draw_page(SERIES, 1, 1)
+    todo, style = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(page.ink)})}), Style("png")
+    examples = read_examples(write(tmp_path / "reference", {"1.png": colored["1.png"]}), SIZE, Policy())
+    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+    errors = []
+    for reference in (None, examples.reference(variant)):
+        (stretch,) = open_stretches(todo, ledger, style)
+        (work,) = paint(prepare(stretch, ledger, SIZE, style), variant, 4, reference=reference).works
+        assert work.chroma is not None
+        errors.append(float(np.square(work.chroma.astype(float) - examples.chromas[0]).mean()))
+    assert errors[1] < 0.9 * errors[0]
