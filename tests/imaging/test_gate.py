@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from skimage.metrics import structural_similarity
 
 from datasets.synthetic import DrawnPage, Series, draw_page
-from imaging.color import join_chroma, lightness_of_level, to_lab
+from imaging.color import join_chroma, to_lab
 from imaging.gate import Code, Thresholds, Verdict, judge, tame
+from tests.imaging.test_gate_measures import codes, flat, gray_page, wheel
 
 SERIES = Series(seed=3, width=400, height=600)
 SEPIA = np.array([6, 18], np.float32)
@@ -31,25 +31,6 @@ def drawn(chapter: int, page: int) -> DrawnPage:
 
 def chroma_of(page: DrawnPage) -> np.ndarray:
     return to_lab(page.color)[..., 1:]
-
-
-def codes(verdict: Verdict) -> set[Code]:
-    return {fault.code for fault in verdict.faults}
-
-
-def flat(shape: tuple[int, int], a: float, b: float) -> np.ndarray:
-    return np.broadcast_to(np.array([a, b], np.float32), (*shape, 2)).copy()
-
-
-def gray_page(gray: np.ndarray) -> np.ndarray:
-    return np.repeat(gray[..., None], 3, axis=2)
-
-
-def wheel(shape: tuple[int, int], chroma: float, degrees: float = 360, start: float = 0) -> np.ndarray:
-    """Chroma of one length, its hue turning from left to right."""
-    hue = np.radians(start + np.linspace(0, degrees, shape[1], endpoint=False))
-    row = chroma * np.stack([np.cos(hue), np.sin(hue)], axis=1)
-    return np.broadcast_to(row.astype(np.float32), (*shape, 2)).copy()
 
 
 # Pages of the generated series, true and damaged.
@@ -117,95 +98,6 @@ def test_words_that_are_tinted_do_not_pass_and_only_for_that() -> None:
     assert judge(ink, colored).passed  # nobody said where words are
 
 
-# Each measure by hand.
-
-
-def test_similarity_is_that_of_scikit_image_at_half_size() -> None:
-    page = drawn(2, 3)
-    soft = cv2.GaussianBlur(page.ink, (0, 0), 2)
-    small = [
-        lightness_of_level()[cv2.resize(gray, (200, 300), interpolation=cv2.INTER_AREA)] for gray in (page.ink, soft)
-    ]
-    _, expected = structural_similarity(
-        *small, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=100, full=True
-    )
-
-    assert judge(page.ink, gray_page(soft)).measures.ssim == pytest.approx(expected.mean(), abs=2e-3)
-    assert expected.mean() < 0.95
-
-
-def test_lines_that_are_gone_are_counted() -> None:
-    ink = np.full((200, 200), 230, np.uint8)
-    ink[:, 20:180:20] = 0  # eight lines of two pixels
-    ink[:, 21:181:20] = 0
-    less = ink.copy()
-    less[:, 15:75] = 230  # three of them
-
-    verdict = judge(ink, gray_page(less))
-
-    assert verdict.measures.lines == pytest.approx(5 / 8)
-    assert Code.INK in codes(verdict)
-    assert judge(ink, gray_page(ink)).measures.lines == 1
-
-
-def test_lines_need_not_be_black_but_half_as_deep() -> None:
-    ink = np.full((200, 200), 230, np.uint8)
-    ink[:, 20:180:20] = ink[:, 21:181:20] = 0
-
-    def kept(level: int) -> float:
-        return judge(ink, gray_page(np.where(ink == 0, level, ink).astype(np.uint8))).measures.lines
-
-    assert kept(60) == 1
-    assert kept(170) == 0
-
-
-def test_tint_is_the_chroma_that_words_have() -> None:
-    ink = np.full((100, 100), 150, np.uint8)
-    words = np.zeros(ink.shape, bool)
-    words[21:79, 21:79] = True  # its rim lies within pixels of the page at half size
-    chroma = wheel(ink.shape, 25)
-    chroma[words] = (9, 12)
-
-    assert judge(ink, join_chroma(ink, chroma), words).measures.tint == pytest.approx(15, abs=1)
-    chroma[words] = 0
-    assert judge(ink, join_chroma(ink, chroma), words).measures.tint == pytest.approx(0, abs=0.1)
-
-
-def test_pixels_are_clipped_where_the_source_is_neither_dark_nor_light() -> None:
-    ink = np.full((100, 100), 128, np.uint8)
-    ink[50:75] = 20
-    ink[75:] = 250
-    page = gray_page(ink)
-    page[:10, :, 0] = 255
-    page[40:60, :, 2] = 0  # half of it over dark ink
-    page[90:, :, 0] = 255
-
-    assert judge(ink, page).measures.clipped == pytest.approx(0.2)
-
-
-def test_room_is_what_is_neither_black_nor_paper_nor_words() -> None:
-    ink = np.full((100, 100), 128, np.uint8)
-    ink[:20], ink[20:40] = 0, 255
-    words = np.zeros(ink.shape, bool)
-    words[40:50] = True
-    page = join_chroma(ink, np.where(words[..., None], np.float32(0), wheel(ink.shape, 25)))
-
-    found = judge(ink, page, words).measures
-
-    assert found.room == pytest.approx(0.5)
-    assert found.colorfulness == pytest.approx(judge(ink[50:], page[50:]).measures.colorfulness, rel=0.01)
-
-
-def test_the_fullest_band_of_hue_is_forty_degrees_and_goes_round() -> None:
-    ink = np.full((72, 360), 128, np.uint8)
-
-    even = judge(ink, join_chroma(ink, wheel(ink.shape, 25))).measures.one_hue
-    across = judge(ink, join_chroma(ink, wheel(ink.shape, 25, 34, -17))).measures.one_hue
-
-    assert even == pytest.approx(1 / 9, abs=0.02)
-    assert across == pytest.approx(1, abs=0.03)
-
-
 # Little colour that is right, and one hue that is.
 
 
@@ -228,6 +120,30 @@ def test_a_page_that_is_nearly_all_paper_is_not_dull() -> None:
 
     page[50:150, 50:150] = 140
     assert codes(judge(page, gray_page(page))) == {Code.DULL}
+
+
+def test_a_small_part_that_could_hold_colour_needs_less_of_it() -> None:
+    paper = np.full((200, 200), 255, np.uint8)
+    paper[:, :20] = 150  # a tenth
+    ink = np.full((200, 200), 150, np.uint8)
+
+    assert judge(paper, join_chroma(paper, np.tile(wheel((200, 20), 6), (1, 10, 1)))).passed
+    assert codes(judge(ink, join_chroma(ink, wheel(ink.shape, 6)))) == {Code.DULL}
+
+
+def test_a_night_may_be_of_one_hue_where_a_day_may_not() -> None:
+    night, day = np.full((200, 200), 60, np.uint8), np.full((200, 200), 150, np.uint8)
+    brown = wheel(night.shape, 20, 50, 40)
+
+    assert judge(night, join_chroma(night, brown)).passed
+    assert codes(judge(day, join_chroma(day, brown))) == {Code.HUE}
+
+
+def test_more_colour_than_comics_have_is_wild() -> None:
+    ink = np.full((200, 200), 140, np.uint8)
+
+    assert Code.WILD in codes(judge(ink, join_chroma(ink, wheel(ink.shape, 120))))
+    assert judge(ink, join_chroma(ink, wheel(ink.shape, 30))).passed
 
 
 def test_a_sunset_may_have_one_hue_where_a_brown_page_may_not() -> None:
@@ -255,6 +171,14 @@ def test_wild_chroma_is_tamed_by_one_factor_and_keeps_what_it_may(factor: float)
     scale = tamed[wild != 0] / wild[wild != 0]
     assert scale.max() == pytest.approx(scale.min(), rel=1e-4)
     assert 0.8 / factor < scale.mean() < 2 / factor
+
+
+def test_chroma_that_is_clipped_only_is_tamed_too() -> None:
+    page, limits = drawn(3, 4), Thresholds(wild=1000)
+    clipped = 3 * chroma_of(page)
+
+    assert codes(judge(page.ink, join_chroma(page.ink, clipped), None, limits)) == {Code.GAMUT}
+    assert judge(page.ink, join_chroma(page.ink, tame(page.ink, clipped, None, limits)), None, limits).passed
 
 
 def test_chroma_within_bounds_stays_as_it_is() -> None:
