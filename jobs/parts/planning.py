@@ -9,10 +9,12 @@ from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters
 from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
 from jobs.parts.ledger import HOME, SUCCESS, Ledger, Manifest
+from jobs.parts.outcome import as_json
 from jobs.parts.recipe import Recipe
 from jobs.parts.stretches import Todo
 
 log = logging.getLogger("mangahue")
+PALETTE = f"{HOME}/palette.json"
 
 
 @dataclass
@@ -65,6 +67,8 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     ]
     if todo:
         ledger.storage.delete(SUCCESS)
+        if recipe.style.palette is not None:
+            ledger.storage.put(PALETTE, as_json(recipe.style.palette.to_dict()))
     log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(todo))
     return Work(inputs, todo, ended)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import models
@@ -11,7 +11,7 @@ from datasets.storage import open_storage
 from jobs.parts.cluster import actor_count
 from jobs.parts.handling import Policy
 from jobs.parts.options import as_settings
-from jobs.parts.referencing import Examples, read_examples
+from jobs.parts.referencing import Examples, read_examples, read_palette
 from jobs.parts.style import Style
 from models.checkpoint import CheckpointError, parse_card
 
@@ -44,17 +44,18 @@ class Recipe:
         """Raises BadUsageError where the model folder holds no model, or the reference no page in colour."""
         card, policy = read_card(config.model), Policy.of(config)
         size = int(card["config"]["image_size"])
+        examples = read_examples(config.reference, size, policy) if config.reference else None
         return cls(
             model=config.model,
             card=card,
             out=config.out,
-            style=Style.of(config),
+            style=replace(Style.of(config), palette=read_palette(config.palette, examples)),
             batch_size=config.batch_size,
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,
             device=config.device,
             policy=policy,
-            examples=read_examples(config.reference, size, policy) if config.reference else None,
+            examples=examples,
             config=as_settings(config),
         )
 

@@ -4,6 +4,7 @@ S: side of the square the network sees, pixels.
 """
 
 import hashlib
+import json
 import logging
 from dataclasses import dataclass, field
 
@@ -14,9 +15,11 @@ from datasets.archive import ChapterRef, find_chapters
 from datasets.errors import BadUsageError, MangahueError
 from datasets.limits import SLOW
 from imaging.color import F32, U8
+from imaging.palette import Palette, build_palette
 from imaging.reference import Example, Reference, build_reference
 from jobs.parts import handling
 from jobs.parts.handling import Policy
+from jobs.parts.options import read_given
 from jobs.parts.predicting import predict_chroma
 from jobs.parts.sandbox import sandbox
 
@@ -41,6 +44,21 @@ class Examples:
         predicted = predict_chroma(variant, self.grays)
         together = zip(self.grays, self.chromas, predicted, strict=True)
         return build_reference([Example(gray, chroma, says) for gray, chroma, says in together])
+
+
+def read_palette(choice: str, examples: Examples | None) -> Palette | None:
+    """--palette: "off", "auto" (of the reference's pages), or the URI of a palette.json. Raises BadUsageError."""
+    if choice == "off":
+        return None
+    if choice != "auto":
+        data = read_given(choice, "--palette", "a palette.json, such as a job leaves in OUT/_mangahue/")
+        try:
+            return Palette.from_dict(json.loads(data))
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadUsageError(f"--palette {choice}: {error}; correct the file, or take another") from error
+    if examples is None:
+        raise BadUsageError("--palette auto takes the colours of --reference: give that too, or a palette.json")
+    return build_palette(list(zip(examples.grays, examples.chromas, strict=True)))
 
 
 def read_examples(uri: str, image_size: int, policy: Policy) -> Examples:

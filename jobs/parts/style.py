@@ -1,13 +1,18 @@
 """How pages are coloured, beside the weights: the choices that change pixels, and the finish that they lead to."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import cv2
 
 from datasets.page import ImageFormat
 from imaging.bubbles import find_words, neutral
 from imaging.color import F32, U8, join_chroma
 from imaging.gate import Code, Fault, Mask, Thresholds, judge, tame
 from imaging.lines import settle_chroma
+from imaging.palette import Palette, lock
 from imaging.views import Strategy
 
 GATE_OPTIONS = ("ssim", "lines", "tint", "clipped", "dull", "wild")  # the thresholds that are a job's options
@@ -19,7 +24,8 @@ Bubbles = Literal["neutral", "colour"]
 class Style:
     """lines: whether colours are kept to their side of the ink. bubbles: what becomes of words and their paper.
 
-    thresholds: of the gate that every page passes before it is published.
+    thresholds: of the gate that every page passes before it is published. palette: the series' colours, which predicted
+    ones are pulled back to.
     """
 
     image_format: ImageFormat = "jpeg"
@@ -27,6 +33,7 @@ class Style:
     lines: Lines = "sides"
     bubbles: Bubbles = "neutral"
     thresholds: Thresholds = field(default_factory=Thresholds)
+    palette: Palette | None = None
 
     @classmethod
     def of(cls, config: Any) -> "Style":
@@ -37,7 +44,9 @@ class Style:
     def settings(self) -> dict[str, Any]:
         """As a job's record tells them."""
         limits = {f"gate_{name}": getattr(self.thresholds, name) for name in GATE_OPTIONS}
-        named = {"strategy": self.strategy, "lines": self.lines, "bubbles": self.bubbles}
+        named: dict[str, Any] = {"strategy": self.strategy, "lines": self.lines, "bubbles": self.bubbles}
+        if self.palette is not None:
+            named["palette"] = hashlib.sha256(json.dumps(self.palette.to_dict()).encode()).hexdigest()[:16]
         return {"format": self.image_format, **named, **limits}
 
 
@@ -61,6 +70,9 @@ def finish_page(gray: U8, chroma: F32, style: Style, safer: F32 | None = None) -
     for prediction in (chroma, safer):
         if prediction is None:
             continue
+        if style.palette is not None:
+            size = prediction.shape[1::-1]
+            prediction = lock(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), prediction, style.palette)
         laid = settle_chroma(gray, prediction) if style.lines == "sides" else prediction
         if style.bubbles == "neutral":
             laid = neutral(laid, words)

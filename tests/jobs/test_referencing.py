@@ -1,7 +1,9 @@
 """Coloured pages as a reference: which are taken, what they do, and that they make another job."""
 
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,15 +16,17 @@ from jobs.colorize import ColorizeConfig
 from jobs.parts.handling import Policy
 from jobs.parts.ledger import Ledger
 from jobs.parts.painter import paint
+from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
 from jobs.parts.referencing import read_examples
 from jobs.parts.stages import open_stretches, prepare
-from jobs.parts.style import Style
+from jobs.parts.style import Style, finish_page
 from tests.archives import zipped
 from tests.jobs.test_stages import FINGERPRINT, saved, todo_of
 
 SIZE = 64
 SERIES = Series(seed=2, chapters=1, pages=4, width=240, height=336)
+INK = draw_page(SERIES, 1, 3).ink
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +84,46 @@ def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Vari
         assert work.chroma is not None
         errors.append(float(np.square(work.chroma.astype(float) - examples.chromas[0]).mean()))
     assert errors[1] < 0.9 * errors[0]
+
+
+# -- the palette of the reference
+
+
+def test_the_palette_is_kept_with_the_output_and_may_be_edited(
+    tmp_path: Path, model: Path, colored: dict[str, bytes]
+) -> None:
+    reference, source = write(tmp_path / "reference", colored), write(tmp_path / "in", {"1.png": saved(INK)})
+
+    def recipe(out: str, **options: str) -> Recipe:
+        return Recipe.of(ColorizeConfig(model=str(model), source=source, out=str(tmp_path / out), **options))
+
+    auto = recipe("out", reference=reference, palette="auto")
+    plan(source, Ledger(auto.out, auto.fingerprint), auto, replace=False)
+    kept = tmp_path / "out/_mangahue/palette.json"
+    assert auto.style.palette is not None
+    assert recipe("other", palette=str(kept)).style.palette == auto.style.palette
+
+    edited = json.loads(kept.read_text())
+    seen = next(c for c in edited["colors"] if 30 < c["centre"][0] < 80 and np.hypot(*c["ab"]) > 10)
+    seen["ab"] = [60.0, -60.0]
+    (tmp_path / "mine.json").write_text(json.dumps(edited))
+    mine = recipe("other", palette=str(tmp_path / "mine.json"))
+    assert mine.fingerprint != recipe("other", palette=str(kept)).fingerprint != recipe("other").fingerprint
+    page = draw_page(SERIES, 1, 3)
+    chroma = cv2.resize(np.ascontiguousarray(to_lab(page.color)[..., 1:]), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    plain = finish_page(page.ink, chroma, auto.style).page
+    changed = np.abs(finish_page(page.ink, chroma, mine.style).page.astype(int) - plain).max(axis=2) > 20
+    assert 0.01 < changed.mean() < 0.9  # where that colour is, and not everywhere
+
+
+@pytest.mark.parametrize(
+    ("palette", "told"), [("auto", "give that too"), ("{}", "correct the file"), ("none.json", "palette.json")]
+)
+def test_a_palette_that_is_none_is_told(tmp_path: Path, model: Path, palette: str, told: str) -> None:
+    if palette == "{}":
+        (tmp_path / "bad.json").write_text('{"colors": [{"ab": [1]}]}')
+        palette = str(tmp_path / "bad.json")
+    elif palette != "auto":
+        palette = str(tmp_path / palette)
+    with pytest.raises(BadUsageError, match=told):
+        Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", palette=palette))
