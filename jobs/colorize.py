@@ -37,7 +37,7 @@ class ColorizeConfig:
     )
     reference: str = option("Coloured pages of the series: a chapter, or a folder of them; their colours are followed.",
                             group="Colour", default="", metavar="URI")  # fmt: skip
-    palette: str = option("Colours that predicted ones are pulled back to: off, auto (of --reference), or a palette.json, "
+    palette: str = option("What predicted colours are pulled back to: off, auto (of --reference), or a palette.json "
                           "edited by hand.", group="Colour", default="off", metavar="off|auto|URI")  # fmt: skip
     strategy: Literal[Strategy] = option(
         "What the network is shown of a page: all of it; tiles or panels too; auto: strips and spreads in parts; "
