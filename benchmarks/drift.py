@@ -30,7 +30,7 @@ from jobs.parts.predicting import predict_chroma
 from jobs.parts.recipe import load_model
 
 _SIZE = 256
-_ROUNDS = 4  # of a palette of predictions
+_COLORS, _ROUNDS = 12, 4  # of a palette of predictions
 _TURN, _SHIFT, _OWN_TURN, _OWN_GAIN, _NOISE = 20.0, 6.0, 12.0, 0.1, 3.0  # degrees, ab, degrees, share, ab: deviations
 
 
@@ -98,7 +98,7 @@ def on_generated(pages: list[Page], colorists: dict[str, list[F32]], strength: f
     true = build_palette((page.gray, page.chroma) for page in pages if page.chapter == 1)
     for name, chromas in colorists.items():
         seen = ((page.gray, chroma) for page, chroma in zip(pages, chromas, strict=True))
-        own = build_palette(seen, rounds=_ROUNDS)
+        own = build_palette(seen, colors=_COLORS, rounds=_ROUNDS)
         cases: dict[str, tuple[list[F32], float]] = {"": (chromas, 0.0)}
         cases |= {f", {k}": locked(pages, chromas, p, strength) for k, p in {"true": true, "own": own}.items()}
         for case, (made, spent) in cases.items():
@@ -121,7 +121,7 @@ def on_real(
     palettes = [
         None,
         build_palette(known),
-        build_palette(((view, chroma) for _, _, view, chroma in taken), rounds=_ROUNDS),
+        build_palette(((view, chroma) for _, _, view, chroma in taken), colors=_COLORS, rounds=_ROUNDS),
     ]
     figures = []
     for palette in palettes:
@@ -141,7 +141,7 @@ def _names(listed: str) -> set[str]:
 @click.option("--model", "uris", multiple=True, help="RUN/model of a finished training; repeat for more.")
 @click.option("--seed", default=7, help="Of the generated series and the simulated drift.")
 @click.option("--generated", default=3, help="Chapters of the generated series, of 6 pages each.")
-@click.option("--strength", default=0.9, help="Of the lock.")
+@click.option("--strength", default=0.85, help="Of the lock.")
 @click.option("--color", default="", help="Folder of real colour pages.")
 @click.option("--chapters", default="", help="Its chapters to colour, with commas.")
 @click.option("--palette", default="", help="Its chapters whose true colours are the palette.")

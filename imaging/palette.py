@@ -27,7 +27,7 @@ _TURN_COST = 0.02  # mean squared distance that a turn must save for each of its
 _STEPS = 4  # of alignment
 _STRAY = 15.0  # distance from its colour at which a cell counts half in an alignment
 _HOLD = 2.0  # ab squared: variance of chroma below which a page's turn is not believed
-_MOST_SHIFT = 20.0  # ab
+_SHIFT = 0.5  # of a page's shift that is taken for drift: the rest, for the light of its scene
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,13 @@ def _parsed(number: int, color: Mapping[str, Any]) -> Color:
     return Color(name, (ab[0], ab[1]), (centre[0], centre[1], centre[2], centre[3]), weight)
 
 
-def build_palette(pages: Iterable[tuple[U8, F32]], colors: int = 24, rounds: int = 1) -> Palette:
+def build_palette(pages: Iterable[tuple[U8, F32]], colors: int = 48, rounds: int = 1) -> Palette:
     """The colours of a series, by k-means over its pages. pages: gray (h, w) and chroma (h, w, 2) ab of each.
 
     At most `colors` of them, fewer where the pages have fewer; the most frequent first. Of predictions that drift, the
-    palette is wider than the series' own: with more `rounds` each takes the pages as locked to the palette of the round
-    before. Always the same for the same pages in the same order. Raises ValueError without pages.
+    palette is wider than the series' own: take fewer colours (12), and more `rounds` (4), each of which takes the pages
+    as locked to the palette of the round before. Always the same for the same pages in the same order. Raises
+    ValueError without pages.
     """
     given = list(pages)
     if not given:
@@ -134,7 +135,7 @@ def _names(centres: Sequence[F32]) -> list[str]:
     return names
 
 
-def lock(gray: U8, chroma: F32, palette: Palette, strength: float = 0.9) -> F32:
+def lock(gray: U8, chroma: F32, palette: Palette, strength: float = 0.85) -> F32:
     """Chroma with the page's drift taken back. gray: (h, w), chroma: (h, w, 2) ab; strength in [0, 1]: of all that is
     found, how much is taken back. Returns (h, w, 2).
 
@@ -232,12 +233,11 @@ def _rotation(angle: float) -> F32:
 
 
 def _fitted(source: F32, target: F32, weights: F32) -> tuple[F32, F32]:
-    """The rigid motion that lays source on target (Kabsch 1976), held back where little is seen."""
+    """The rigid motion that lays source on target (Kabsch 1976), the turn held back where little colour is seen, and
+    half of the shift."""
     total = float(weights.sum()) + 1e-6
     middle = (weights @ source / total, weights @ target / total)
     cross = ((source - middle[0]) * weights[:, None]).T @ (target - middle[1]) + _HOLD * np.eye(2)
     angle = np.arctan2(cross[0, 1] - cross[1, 0], cross[0, 0] + cross[1, 1])
     turn = _rotation(float(angle))
-    shift = middle[1] - turn @ middle[0]
-    shift *= min(1.0, _MOST_SHIFT / max(float(np.hypot(*shift)), 1e-6))
-    return turn, shift.astype(np.float32)
+    return turn, (_SHIFT * (middle[1] - turn @ middle[0])).astype(np.float32)

@@ -59,8 +59,8 @@ def test_regions_and_points_have_the_colours_drawn_there() -> None:
     found = region_colors(chroma, labels, 4)
     assert found[0] == pytest.approx([25, -7])
     assert np.isnan(found[1:]).all()  # 2 and 4 are not there, 3 is a speck
-    points = point_colors(chroma, [(20 / 60, 12 / 40), (42 / 60, 31 / 40), (1.0, 1.0)])
-    assert points == pytest.approx(np.array([[25, -7], [-9, 9], [0, 0]]))
+    points = point_colors(chroma, [(20 / 60, 12 / 40), (42 / 60, 31 / 40), (1.0, 1.0), (0.0, 0.0)])
+    assert points == pytest.approx(np.array([[25, -7], [-9, 9], [0, 0], [0, 0]]))
 
 
 @given(st.integers(1, 30), st.floats(-170, 170), st.integers(0, 2**32 - 1))

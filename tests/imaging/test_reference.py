@@ -90,7 +90,7 @@ def test_any_pages_give_finite_chroma_of_their_own_size(height: int, width: int,
 
 def test_what_does_not_fit_together_is_refused() -> None:
     gray, truth = striped([40, 120, 200])
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="one coloured page"):
         build_reference([])
     with pytest.raises(ValueError, match="for all"):
         build_reference([Example(gray, truth, truth), Example(gray, truth)])
