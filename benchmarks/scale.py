@@ -134,41 +134,42 @@ def measure(chapters: int, pages: int, server: SeaweedFS, scratch: Path) -> Run:
 
 @dataclass(frozen=True)
 class Model:
-    """What a run takes, fitted to measured ones: linear in pages, but for the start.
+    """What a run takes, fitted to measured ones: linear in chapters and pages, but for the start.
 
-    start: s. page: s of one core a page. driver, chapter: MiB of the driver at the start, and for each chapter more.
-    requests: to the bucket, a chapter and a page.
+    start: s. work: s of one core, a chapter and a page. memory: MiB of the driver, at the start and for each chapter
+    more. requests: to the bucket, a chapter and a page.
     """
 
     start: float
-    page: float
-    driver: float
-    chapter: float
+    work: tuple[float, float]
+    memory: tuple[float, float]
     requests: tuple[float, float]
 
     @classmethod
     def fit(cls, runs: list[Run], cores: int) -> "Model":
-        """By the longest run for time, by least squares for memory and requests."""
-        longest = max(runs, key=lambda run: run.all_pages)
-        chapters = np.array([[1.0, run.chapters] for run in runs])
-        memory = np.linalg.lstsq(chapters, np.array([run.driver for run in runs]), rcond=None)[0]
-        parts = np.array([[run.chapters, run.all_pages] for run in runs], float)
-        asked = np.linalg.lstsq(parts, np.array([sum(run.requests.values()) for run in runs], float), rcond=None)[0]
-        start = float(np.median([run.start for run in runs]))
-        page = longest.seconds * cores / longest.all_pages
-        return cls(start, page, float(memory[0]), float(memory[1]), (float(asked[0]), float(asked[1])))
+        """By least squares; the start is the least that was seen."""
+        start = min(run.start for run in runs)
+        parts = [(run.chapters, run.all_pages) for run in runs]
+        work = _fitted(parts, [(run.start + run.seconds - start) * cores for run in runs])
+        memory = _fitted([(1, run.chapters) for run in runs], [run.driver for run in runs])
+        return cls(start, work, memory, _fitted(parts, [sum(run.requests.values()) for run in runs]))
 
-    def seconds(self, pages: int, cores: float) -> float:
+    def seconds(self, chapters: float, pages: float, cores: float) -> float:
         """Wall time of a run that the cores bound."""
-        return self.start + pages * self.page / cores
+        return self.start + (chapters * self.work[0] + pages * self.work[1]) / cores
+
+
+def _fitted(parts: list[tuple[int, int]], values: list[float]) -> tuple[float, float]:
+    one, other = np.linalg.lstsq(np.array(parts, float), np.array(values, float), rcond=None)[0]
+    return float(one), float(other)
 
 
 def ask(model: Model, pages: int, a_chapter: int, cores: float, page: float) -> str:
     """A run of full-size pages, told in a line. page: s of one core that such a page takes; cores: of the cluster."""
     chapters = pages / a_chapter
-    seconds = model.start + pages * page / cores
+    seconds = model.start + (chapters * model.work[0] + pages * page) / cores
     requests = chapters * model.requests[0] + pages * model.requests[1]
-    memory = model.driver + chapters * model.chapter
+    memory = model.memory[0] + chapters * model.memory[1]
     return (
         f"{pages:,} pages in {chapters:,.0f} chapters on {cores:g} cores: {seconds / 3600:.2f} h, "
         f"{requests / seconds:,.0f} requests a second, driver {memory / 1024:.1f} GiB, "
@@ -207,8 +208,8 @@ def main(runs: tuple[str, ...], page_seconds: float, out: Path) -> None:
     model = Model.fit(done, cores)
     click.echo(f"\n{model}\n")
     for run in done:
-        told = f"{run.start + run.seconds:.0f} s measured, {model.seconds(run.all_pages, cores):.0f} s by the model"
-        click.echo(f"{run.chapters} x {run.pages}: {told}")
+        by_model = model.seconds(run.chapters, run.all_pages, cores)
+        click.echo(f"{run.chapters} x {run.pages}: {run.start + run.seconds:.0f} s, {by_model:.0f} s by the model")
     for cores_there in (800, 3200):
         click.echo(ask(model, 10_000_000, 20, cores_there, page_seconds))
 
