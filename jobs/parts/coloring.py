@@ -56,8 +56,7 @@ def color(work: Work, recipe: Recipe, cluster: Cluster) -> None:
 
 
 def _look_what_is_done(work: Work, ledger: Ledger) -> None:
-    for manifest in ledger.recover(work.results):
-        work.record(manifest)
+    list(ledger.recover(work.results))  # commits what was published and not told
     committed = {entry.key for entry in ledger.storage.list(f"{HOME}/chapters/")}
     for todo in work.todo:
         if todo.ref.rel in work.results:

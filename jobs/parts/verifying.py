@@ -51,7 +51,7 @@ def open_published(out: str) -> Published:
     if ledger.storage.stat(JOB) is None:
         raise BadUsageError(f"--out {out} has no {JOB}: colorize.py has not published there; give its --out")
     report = read_json(ledger.storage, REPORT) or {"lines": []}
-    reported = {line["rel"]: line["published"] for line in report["lines"] if line["published"]}
+    reported = {line["rel"]: line["published"] for line in report["lines"] if line.get("published")}
     manifests = ledger.manifests(reported)
     for manifest in ledger.recover(manifests):
         manifests[manifest.rel] = manifest
