@@ -62,7 +62,7 @@ def test_a_node_dies_and_the_head_after_it(faults: Faults, tiny_model: Path, tmp
         (faults.folder / "head.pid").write_text(str(cluster.pid))
         for _ in range(2):
             cluster.add_node()
-        for point in ("before put", "after put"):
+        for point in POINTS:
             faults.plan(point, "raylet")
         driver = cluster.start("colorize", *command)
         deadline = time.monotonic() + 150
@@ -74,6 +74,30 @@ def test_a_node_dies_and_the_head_after_it(faults: Faults, tiny_model: Path, tmp
         faults.plan("after put", "head")
         told = ended(driver)
         assert driver.returncode != 0 or not faults.waiting, told
+    with RayCluster(faults.environment()) as another:
+        last = another.job("colorize", *command)
+        assert last.returncode == 0, last.stdout
+    check_whole(out, names)
+    assert set(faults.counted("put").values()) == {1}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_head_dies_at_each_point(faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
+    names = write_library(tmp_path / "in", 10)
+    out = open_storage(str(tmp_path / "out"))
+    command = colorize(tiny_model, tmp_path / "in", out.uri)
+    for point in POINTS:
+        with RayCluster(faults.environment()) as cluster:
+            (faults.folder / "head.pid").write_text(str(cluster.pid))
+            faults.plan(point, "head")
+            driver = cluster.start("colorize", *command)
+            deadline = time.monotonic() + 120
+            while faults.waiting and time.monotonic() < deadline and driver.poll() is None:
+                time.sleep(0.1)
+            assert faults.waiting == []
+            driver.kill()  # it would look for the head for a minute
+            driver.communicate()
     with RayCluster(faults.environment()) as another:
         last = another.job("colorize", *command)
         assert last.returncode == 0, last.stdout
