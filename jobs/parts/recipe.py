@@ -9,9 +9,9 @@ import models
 from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.storage import open_storage
 from jobs.parts.cluster import actor_count
+from jobs.parts.exemplars import Examples, read_examples, read_palette
 from jobs.parts.handling import Policy
 from jobs.parts.options import as_settings
-from jobs.parts.referencing import Examples, read_examples, read_palette
 from jobs.parts.style import Style
 from models.checkpoint import CheckpointError, parse_card
 

@@ -13,12 +13,12 @@ from datasets.errors import BadUsageError
 from datasets.synthetic import Series, draw_page
 from imaging.color import to_lab
 from jobs.colorize import ColorizeConfig
+from jobs.parts.exemplars import read_examples
 from jobs.parts.handling import Policy
 from jobs.parts.ledger import Ledger
 from jobs.parts.painter import paint
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
-from jobs.parts.referencing import read_examples
 from jobs.parts.stages import open_stretches, prepare
 from jobs.parts.style import Style, finish_page
 from tests.archives import zipped
