@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 from datasets.errors import Code, MangahueError
 from jobs.parts.job_report import ChapterLine, render_job_report
@@ -14,6 +15,7 @@ from jobs.parts.planning import Work
 from jobs.parts.recipe import Recipe
 
 log = logging.getLogger("mangahue")
+_MOST_DOUBTED = 20  # pages told of in the log
 _STATUSES = ("done", "partial", "quarantined", "failed")
 
 
@@ -24,13 +26,7 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
         lost = ", ".join(sorted(inputs ^ set(work.results))[:5])
         raise MangahueError(f"chapters without an outcome: {lost}; this is a bug: please report it, and run again")
     counts = Counter(manifest.status for manifest in work.results.values())
-    for manifest in work.results.values():
-        for name, code, message in _complaints(manifest) if manifest.code != Code.STOPPED else ():
-            named = {"chapter": manifest.rel, "page": name.removeprefix(manifest.rel).removeprefix("/")}
-            said = "to look at" if manifest.status == "done" else manifest.status
-            log.warning("%s: %s: %s %s", said, name, code, message, extra=named)
-        for warning in manifest.warnings:
-            log.warning("%s: %s", manifest.rel, warning, extra={"chapter": manifest.rel})
+    _complain(work.results.values())
     told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
     log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(work.computed), ledger.storage.uri)
     state = _state(work)
@@ -39,6 +35,23 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
     if counts["done"] == len(inputs):
         return Exit.DONE
     return Exit.PARTLY if work.stopped or counts["done"] or counts["partial"] else Exit.FAILED
+
+
+def _complain(manifests: Iterable[Manifest]) -> None:
+    """Log what is wrong, by chapter and page; of pages that are done, and only to be looked at, the first ones."""
+    doubted = 0
+    for manifest in manifests:
+        for name, code, message in _complaints(manifest) if manifest.code != Code.STOPPED else ():
+            doubted += manifest.status == "done"
+            if manifest.status == "done" and doubted > _MOST_DOUBTED:
+                continue
+            named = {"chapter": manifest.rel, "page": name.removeprefix(manifest.rel).removeprefix("/")}
+            said = "to look at" if manifest.status == "done" else manifest.status
+            log.warning("%s: %s: %s %s", said, name, code, message, extra=named)
+        for warning in manifest.warnings:
+            log.warning("%s: %s", manifest.rel, warning, extra={"chapter": manifest.rel})
+    if doubted > _MOST_DOUBTED:
+        log.warning("%d more pages to look at are in the report", doubted - _MOST_DOUBTED)
 
 
 def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
