@@ -55,9 +55,11 @@ def _complain(manifests: Iterable[Manifest]) -> None:
 
 
 def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
-    """(name, code, message) of the chapter, if anything is wrong with it as a whole, and of its flagged pages."""
+    """(name, code, message) of the chapter, if anything is wrong with it as a whole, of its flagged pages, and of those
+    to be looked at."""
     whole = [(manifest.rel, manifest.code, manifest.message)] if manifest.code else []
-    return whole + [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in manifest.pages if page.code]
+    pages = sorted((page for page in manifest.pages if page.code), key=lambda page: page.action == "coloured")
+    return whole + [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in pages]
 
 
 def _state(work: Work) -> str:
