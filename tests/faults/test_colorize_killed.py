@@ -53,6 +53,7 @@ def test_the_driver_dies_at_each_point(deadly: RayCluster, faults: Faults, tiny_
     assert unfinished(out) == []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_node_dies_and_the_head_after_it(faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
     names = write_library(tmp_path / "in", 12)
