@@ -159,6 +159,7 @@ def write_volume(folder: Path) -> list[str]:
     return ["long/volume 0/chapter 000.cbz"]
 
 
+@pytest.mark.long
 def test_another_model_takes_over_chapter_by_chapter(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_bucket_that_is_gone_for_twenty_seconds(
     check_whole(open_storage(f"{s3}/out"), names)
 
 
+@pytest.mark.long
 def test_credentials_that_expire_in_the_middle(
     misled: RayCluster, proxy: FaultProxy, faults: Faults, s3: str, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_page_that_always_ends_its_painter_is_flagged(
         assert chapter.namelist() == ["001.png", *[f"{page:03d}.jpg" for page in range(2, PAGES + 1)]]
 
 
+@pytest.mark.long
 def test_a_model_that_can_not_be_loaded_ends_the_job(deadly: RayCluster, tiny_model: Path, tmp_path: Path) -> None:
     names = write_library(tmp_path / "in", 2)
     broken = tmp_path / "model"
