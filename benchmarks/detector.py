@@ -8,27 +8,17 @@ with subsampled, slightly tinted chroma, as old scans are.
 
 import io
 from collections import Counter
-from collections.abc import Iterator
 
 import click
 import numpy as np
 from PIL import Image
 
-from datasets.archive import find_chapters
-from datasets.chapters import open_chapter
+from benchmarks.pages import pages
 from datasets.page import decode
 from imaging.color import U8, gray_of_equal_lightness, is_color_page
 
 _PAPER = np.array([255, 244, 214]) / 255  # of an old book
 _TINT = np.array([4, 0, -4])  # sRGB levels
-
-
-def pages(root: str) -> Iterator[tuple[str, U8]]:
-    """Every page below a folder, by name."""
-    for ref in find_chapters(root):
-        chapter = open_chapter(ref)
-        for page in chapter.pages:
-            yield f"{ref.rel}/{page.name}", decode(chapter.read(page))
 
 
 def yellowed(gray: U8) -> U8:
@@ -54,9 +44,10 @@ def main(gray: str, color: str) -> None:
         if is_color_page(page) != truth:
             wrong.append(f"{kind}: {name}")
 
-    for name, page in pages(gray):
-        ask("black-and-white", name, page, False)
-    for name, page in pages(color):
+    for chapter, name, page in pages(gray):
+        ask("black-and-white", f"{chapter}/{name}", page, False)
+    for chapter, stem, page in pages(color):
+        name = f"{chapter}/{stem}"
         ask("colour", name, page, True)
         level = gray_of_equal_lightness(page)
         ask("gray form", name, np.repeat(level[..., None], 3, axis=2), False)

@@ -19,7 +19,7 @@ import click
 import cv2
 import numpy as np
 
-from benchmarks.strategies import color_pages
+from benchmarks.pages import pages as stored_pages
 from datasets.synthetic import CAST, Series, draw_page
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.descreen import network_view
@@ -107,14 +107,17 @@ def on_generated(pages: list[Page], colorists: dict[str, list[F32]], strength: f
 
 
 def on_real(
-    predict: Callable[[U8], F32], pages: Iterable[tuple[str, U8]], others: Iterable[tuple[str, U8]], strength: float
+    predict: Callable[[U8], F32],
+    pages: Iterable[tuple[str, str, U8]],
+    others: Iterable[tuple[str, str, U8]],
+    strength: float,
 ) -> list[float]:
     """Mean CIEDE2000: as predicted, locked to the others' true colours, locked to the own ones."""
     known, taken = [], []
-    for _, truth in others:
+    for *_, truth in others:
         small = cv2.resize(truth, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
         known.append((gray_of_equal_lightness(small), np.ascontiguousarray(to_lab(small)[..., 1:])))
-    for _, truth in pages:
+    for *_, truth in pages:
         ink = gray_of_equal_lightness(truth)
         view = network_view(ink, _SIZE)
         taken.append((truth, ink, view, predict(view)))
@@ -161,7 +164,7 @@ def main(
         click.echo("\n| CIEDE2000 of real pages | as it is | locked, true | locked, own |\n| --- | --- | --- | --- |")
         for name, variant in variants.items():
             for chapter in sorted(_names(chapters)):
-                sets = (color_pages(color, {chapter}), color_pages(color, _names(palette)))
+                sets = (stored_pages(color, {chapter}), stored_pages(color, _names(palette)))
                 figures = on_real(lambda view, v=variant: predict_chroma(v, view[None])[0], *sets, strength)  # type: ignore[misc]
                 click.echo(f"| {name}, {chapter} | " + " | ".join(f"{value:.2f}" for value in figures) + " |")
 

@@ -10,7 +10,7 @@ colourfulness, milliseconds of processor time a page on one core.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,9 +18,7 @@ import cv2
 import numpy as np
 import torch
 
-from datasets.archive import find_chapters
-from datasets.chapters import open_chapter
-from datasets.page import decode
+from benchmarks.pages import pages
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.lines import settle_chroma, upsample_chroma
 from imaging.metrics import Strokes, bleed, ciede2000_map, colorfulness, find_strokes, near_strokes
@@ -35,15 +33,6 @@ STEPS: dict[str, Callable[[U8, F32], F32]] = {
 }
 _FIGURES = ("CIEDE2000", "near lines", "bleed", "false step", "colourfulness", "ms")
 _CROP = 300  # pixels
-
-
-def pages(root: str, chapters: tuple[str, ...]) -> Iterator[tuple[str, U8]]:
-    """Every page of the named chapters below a folder; of all where none is named."""
-    for ref in find_chapters(root):
-        if not chapters or Path(ref.rel).stem in chapters:
-            chapter = open_chapter(ref)
-            for page in chapter.pages:
-                yield f"{ref.rel}/{page.name}", decode(chapter.read(page))
 
 
 class Tally:
@@ -93,7 +82,7 @@ def main(model: str, color: str, chapters: str, pictures: Path | None) -> None:
     variant = load_model(model)
     square = (variant.image_size,) * 2
     tallies: dict[tuple[str, str], Tally] = defaultdict(Tally)
-    for name, rgb in pages(color, tuple(filter(None, chapters.split(",")))):
+    for chapter, name, rgb in pages(color, list(filter(None, chapters.split(",")))):
         gray, truth = gray_of_equal_lightness(rgb), to_lab(rgb)
         strokes = find_strokes(gray)
         near = near_strokes(strokes, gray.shape)
@@ -114,7 +103,7 @@ def main(model: str, color: str, chapters: str, pictures: Path | None) -> None:
                 shown[step] = join_chroma(gray, full)
                 tallies[source, step].add(shown[step], truth, strokes, near, seconds)
             if pictures:
-                save_crops(pictures, f"{name}-{source}", shown, strokes, truth)
+                save_crops(pictures, f"{chapter}/{name}-{source}", shown, strokes, truth)
     count = len(tallies["", "truth"].means)
     click.echo(f"{count} pages; {int(tallies['', 'truth'].sums[2])} boundary pixels of lines")
     click.echo("| | |" + "|".join(f" {figure} " for figure in _FIGURES) + "|\n|" + " --- |" * (2 + len(_FIGURES)))

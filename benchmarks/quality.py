@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.words import pages, truth
+from benchmarks.pages import pages
+from benchmarks.words import truth
 from imaging.color import U8, gray_of_equal_lightness, to_lab
 from imaging.colorfulness import colorfulness
 from imaging.descreen import network_view

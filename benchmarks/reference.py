@@ -16,7 +16,7 @@ import click
 import cv2
 import numpy as np
 
-from benchmarks.strategies import color_pages
+from benchmarks.pages import pages
 from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, lightness_of_level, to_lab
 from imaging.descreen import network_view
@@ -172,8 +172,8 @@ def main(uris: tuple[str, ...], color: str, chapters: str, pictures: Path | None
     figures: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     colors: dict[str, list[float]] = defaultdict(list)
     references: dict[str, Page] = {}
-    for name, truth in color_pages(color, {part for part in chapters.split(",") if part}):
-        chapter, page = name.partition("-")[0], seen(name, truth, models, size)
+    for chapter, name, truth in pages(color, {part for part in chapters.split(",") if part}):
+        page = seen(f"{Path(chapter).name}-{name}", truth, models, size)
         if chapter not in references:
             references[chapter] = page
             continue

@@ -9,7 +9,7 @@ squeezed form are beats.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ import click
 import cv2
 import numpy as np
 
-from datasets.archive import find_chapters
-from datasets.chapters import open_chapter
-from datasets.page import decode, gray_of
+from benchmarks.pages import pages
+from datasets.page import gray_of
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.descreen import descreen, find_screens, network_view
 from imaging.moire import moire
@@ -29,15 +28,6 @@ _SIZE = 256  # the side that networks see, where no model says otherwise
 _TIMES = 3
 
 Predict = Callable[[U8], F32]
-
-
-def pages(root: str, chapters: frozenset[str] | None = None) -> Iterator[tuple[str, U8]]:
-    """Every page below a folder, or of the chapters of these names, by name."""
-    for ref in find_chapters(root):
-        if chapters is None or Path(ref.rel).name in chapters:
-            chapter = open_chapter(ref)
-            for page in chapter.pages:
-                yield f"{ref.rel}/{page.name}", decode(chapter.read(page))
 
 
 def squeezed(page: U8, size: int) -> U8:
@@ -161,16 +151,16 @@ def main(color: str, chapters: str | None, bw: str | None, pictures: Path | None
     """Print what smoothing changes, what it takes away, and how long it takes on one core."""
     cv2.setNumThreads(1)
     size, predict = load(model)
-    chosen = frozenset(chapters.split(",")) if chapters else None
+    chosen = frozenset(chapters.split(",")) if chapters else ()
     plain, drawn, scanned = Figures(), Figures(), Figures()
-    for number, (name, rgb) in enumerate(pages(color, chosen)):
+    for number, (chapter, name, rgb) in enumerate(pages(color, chosen)):
         plain_pages(plain, gray_of_equal_lightness(rgb), size)
-        save(pictures, f"drawn-{name}", drawn_pages(drawn, rgb, number, size, predict))
+        save(pictures, f"drawn-{chapter}/{name}", drawn_pages(drawn, rgb, number, size, predict))
     plain.tell("Plain gray pages")
     drawn.tell("Ink drawn from them")
     if bw:
-        for name, rgb in pages(bw):
-            save(pictures, f"scanned-{name}", scanned_pages(scanned, gray_of(rgb), size, predict))
+        for chapter, name, rgb in pages(bw):
+            save(pictures, f"scanned-{chapter}/{name}", scanned_pages(scanned, gray_of(rgb), size, predict))
         scanned.tell("Black-and-white pages")
 
 

@@ -9,7 +9,6 @@ Pages per second: planned, predicted, assembled and joined, in this one process.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,9 +16,8 @@ import cv2
 import numpy as np
 
 import models
-from datasets.archive import find_chapters
-from datasets.chapters import open_chapter
-from datasets.page import decode, encode
+from benchmarks.pages import pages
+from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.metrics import ciede2000, colorfulness, seam_energy
 from imaging.placing import dominant
@@ -30,16 +28,6 @@ from jobs.parts.recipe import load_model
 _HEAD = ("strategy", "CIEDE2000", "colourfulness", "seam energy", "of the truth there", "pages/s", "views/page")
 _BATCH = 8
 _COLORS = [(255, 80, 60), (60, 190, 80), (70, 120, 255), (240, 190, 40), (200, 80, 220), (40, 200, 210)]
-
-
-def color_pages(root: str, chapters: set[str]) -> Iterator[tuple[str, U8]]:
-    """The pages of these chapters (all, where none is named), by name."""
-    for ref in find_chapters(root):
-        if chapters and Path(ref.rel).name not in chapters:
-            continue
-        chapter = open_chapter(ref)
-        for page in chapter.pages:
-            yield f"{Path(ref.rel).name}-{Path(page.name).stem}", decode(chapter.read(page))
 
 
 def predict(variant: models.Variant, views: list[View]) -> F32:
@@ -112,14 +100,16 @@ def main(model: str, color: str, chapters: str, only: tuple[Strategy, ...], pict
     cv2.setNumThreads(threads)
     variant = load_model(model)
     figures: dict[str, list[list[float]]] = defaultdict(list)
-    for name, truth in color_pages(color, {part for part in chapters.split(",") if part}):
+    for chapter, name, truth in pages(color, {part for part in chapters.split(",") if part}):
         for strategy in only or STRATEGIES:
             values, ours, views = measure(variant, truth, strategy)
             figures[strategy].append(values)
             if pictures:
                 Path(pictures).mkdir(parents=True, exist_ok=True)
                 for kind, picture in {"colour": ours, "views": views}.items():
-                    (Path(pictures) / f"{name}-{strategy}-{kind}.jpg").write_bytes(encode(picture, "jpeg"))
+                    (Path(pictures) / f"{Path(chapter).name}-{name}-{strategy}-{kind}.jpg").write_bytes(
+                        encode(picture, "jpeg")
+                    )
     click.echo(table(figures))
 
 

@@ -15,7 +15,6 @@ letters: how many of the dark pixels within the truth were found. The time is th
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -25,9 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets.archive import find_chapters
-from datasets.chapters import open_chapter
-from datasets.page import decode
+from benchmarks.pages import pages
 from imaging.bubbles import find_words
 from imaging.color import U8, gray_of_equal_lightness, to_lab
 
@@ -67,16 +64,6 @@ class Count:
             f"recall {share(self.right, self.right + self.missed)}  letters {share(self.covered, self.letters)}  "
             f"{self.seconds / max(self.pages, 1) * 1000:.0f} ms a page, {self.pages} pages"
         )
-
-
-def pages(root: str, chapters: set[str]) -> Iterator[tuple[str, str, U8]]:
-    """Chapter, name without its suffix, and page, of the chapters asked for; of all if none is named."""
-    for ref in find_chapters(root):
-        if chapters and ref.rel not in chapters:
-            continue
-        chapter = open_chapter(ref)
-        for page in chapter.pages:
-            yield ref.rel, Path(page.name).stem, decode(chapter.read(page))
 
 
 def truth(lettered: U8, art: U8) -> tuple[Mask, Mask]:

@@ -1,0 +1,18 @@
+"""The pages that benchmarks are measured on."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from datasets.archive import find_chapters
+from datasets.chapters import open_chapter
+from datasets.page import decode
+from imaging.color import U8
+
+
+def pages(root: str, chapters: Collection[str] = ()) -> Iterator[tuple[str, str, U8]]:
+    """Every page below a folder, or of the chapters of these names: chapter, page without its suffix, pixels."""
+    for ref in find_chapters(root):
+        if not chapters or {ref.rel, Path(ref.rel).name, Path(ref.rel).stem} & set(chapters):
+            chapter = open_chapter(ref)
+            for page in chapter.pages:
+                yield ref.rel, Path(page.name).stem, decode(chapter.read(page))
