@@ -158,8 +158,8 @@ class ShardSet:
 
         Each row: ink (1, size, size) uint8, as colouring sees it (imaging.descreen.network_view), and target
         (C, size, size) int8 or uint8 (imaging.target), the page squeezed to a square as pix2pix does. kind: "pairs" has
-        both, "ink" and "color" one of them, for training without pairs. Pages without colour give ink only. num_cpus:
-        CPUs that a task asks for.
+        both, and the number of its chapter; "ink" and "color" one of them, for training without pairs. Pages without
+        colour give ink only. num_cpus: CPUs that a task asks for.
         A split whose examples fit in `cache` bytes is decoded once and kept in Ray's object store; a larger one is
         decoded on each pass, and pages whose ink is drawn by chance are drawn anew.
         """
@@ -212,13 +212,21 @@ def training_example(
     color = page.decode_color(size if page.gray or kind == "color" else hint)
     if color is None:
         return []
-    example = {}
+    example: dict[str, Any] = {}
     if kind != "color":
         gray = page.decode_gray(None if page.gray else color, hint, draw)
         example["ink"] = network_view(gray, size)[None]
     if kind != "ink":
         example["target"] = np.ascontiguousarray(quantized_target(_squeeze(color, size), target))
+    if kind == "pairs":
+        example["chapter"] = np.int64(_number_of(page))
     return [example]
+
+
+def _number_of(page: Page) -> int:
+    """Of a page's chapter: equal for pages of one chapter, different for others'."""
+    named = f"{page.series}\0{page.chapter}".encode()
+    return int.from_bytes(hashlib.sha256(named).digest()[:8], "big") >> 1
 
 
 def _squeeze(picture: U8, size: int) -> U8:

@@ -10,6 +10,7 @@ from typing import Any
 from models.checkpoint import CheckpointError, fingerprint, from_bytes, parse_card, restore_module
 from models.colornet import Colornet
 from models.cyclegan import CycleGAN
+from models.exemplar import Exemplar
 from models.hypercolumn import Hypercolumn
 from models.pix2pix import Pix2Pix
 from models.pix2pixhd import Pix2PixHD
@@ -17,7 +18,7 @@ from models.variant import Mechanics, Precision, Variant, VariantConfig
 from models.zhang import Zhang
 
 VARIANTS: dict[str, type[Variant]] = {variant.name: variant for variant in (
-    Pix2Pix, CycleGAN, Pix2PixHD, Colornet, Hypercolumn, Zhang,
+    Pix2Pix, CycleGAN, Pix2PixHD, Colornet, Hypercolumn, Zhang, Exemplar,
 )}  # fmt: skip
 
 

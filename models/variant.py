@@ -89,7 +89,9 @@ class Variant(ABC):
     rebuilds it. It knows nothing of data, storage or Ray. A subclass gives `__init__` and `step`.
 
     paired: whether ink and target of a batch are of the same pages. pretrained: the torchvision network whose published
-    weights it starts from ("vgg16"), if any; pretrained_needed: whether it is of no use without.
+    weights it starts from ("vgg16"), if any; pretrained_needed: whether it is of no use without. bundled: the network
+    whose weights come with an installed package ("efficientnet_lite0"), which it starts from. group: pages of one
+    chapter that stand together in a training batch. follows: whether it looks at coloured pages, and at hints.
     """
 
     name: ClassVar[str]
@@ -97,6 +99,9 @@ class Variant(ABC):
     paired: ClassVar[bool] = True
     pretrained: ClassVar[str] = ""
     pretrained_needed: ClassVar[bool] = False
+    bundled: ClassVar[str] = ""
+    group: ClassVar[int] = 1
+    follows: ClassVar[bool] = False
 
     def __init__(self, config: Any, colorist: nn.Module, trained: Mapping[str, Mapping[str, nn.Module]]) -> None:
         """colorist: the network that colours; its parts are among those trained, or frozen.
@@ -149,7 +154,7 @@ class Variant(ABC):
             self._optimizers[side] = self.optimizer(side, parameters)
         self.device = next(self._bare[next(iter(self._bare))].parameters()).device
         self._colorist.to(self.device)  # its frozen parts
-        self._rates = {side: optimizer.param_groups[0]["lr"] for side, optimizer in self._optimizers.items()}
+        self._rates = {side: [group["lr"] for group in o.param_groups] for side, o in self._optimizers.items()}
         self._average = AveragedModel(self._colorist, avg_fn=self._averaged, use_buffers=True)
         self._dtype = _dtype_of(self.mechanics.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype is torch.float16)
@@ -160,12 +165,15 @@ class Variant(ABC):
         Constant for the first half, then straight down to nothing: the published 100 + 100 epochs of the GANs.
         """
         for side, optimizer in self._optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = self._rates[side] * min(1.0, max(0.0, 2 * (1 - progress)))
+            for group, rate in zip(optimizer.param_groups, self._rates[side], strict=True):
+                group["lr"] = rate * min(1.0, max(0.0, 2 * (1 - progress)))
 
-    def training_step(self, ink: Tensor, target: Tensor, *, update: bool = True) -> dict[str, Tensor]:
+    def training_step(
+        self, ink: Tensor, target: Tensor, *, chapters: Tensor | None = None, update: bool = True
+    ) -> dict[str, Tensor]:
         """Learn from one batch. Returns the losses by name, detached scalars.
 
+        chapters: (B,) equal numbers for pages of one chapter, for a variant that looks at others (`group`).
         update: False for a batch whose gradients only add to those of the next (`Mechanics.accumulate` - 1 times).
         """
         for network in self._networks.values():
@@ -210,9 +218,18 @@ class Variant(ABC):
         except (KeyError, CheckpointError) as error:
             raise CheckpointError(f"the checkpoint does not fit this {self.name}: {error}") from error
 
+    def look_at(self, ink: Tensor, target: Tensor) -> None:
+        """Pages in colour that `predict` follows from now on: (R, 1, S, S), (R, C, S, S); none of them: no more."""
+        raise ValueError(f"{self.name} looks at no other pages")
+
     @torch.inference_mode()
-    def predict(self, ink: Tensor) -> Tensor:
-        """Colour a batch: ink (B, 1, S, S) -> target (B, C, S, S), on the device of the generator."""
+    def predict(self, ink: Tensor, hints: Tensor | None = None) -> Tensor:
+        """Colour a batch: ink (B, 1, S, S) -> target (B, C, S, S), on the device of the generator.
+
+        hints: (B, 1 + C, S, S), 1 where a colour is told, and it; for a variant that `follows`.
+        """
+        if hints is not None:
+            raise ValueError(f"{self.name} takes no hints")
         network = self.generator().eval()
         parameter = next(network.parameters())
         out: Tensor = network(ink.to(parameter.device, parameter.dtype, non_blocking=True))

@@ -10,6 +10,8 @@ import torch
 from ray.data import ExecutionOptions, ExecutionResources
 from ray.train import DataConfig
 
+import models
+from datasets.grouping import grouped
 from datasets.shards import ShardSet
 from datasets.transforms import Augment, resize_for
 from jobs.parts.cluster import Cluster
@@ -52,30 +54,35 @@ def looking_ahead(workers: int, *, deterministic: bool) -> DataConfig:
     return DataConfig(execution_options=ExecutionOptions(resource_limits=limits, preserve_order=deterministic))
 
 
-def batches(settings: dict[str, Any], *, paired: bool, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:
-    """This worker's share of the streams, for ever: (ink, target) in [-1, 1] on `device`, augmented."""
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
+
+
+def batches(settings: dict[str, Any], *, paired: bool, device: torch.device) -> Iterator[Batch]:
+    """This worker's share of the streams, for ever: (ink, target) in [-1, 1] on `device`, augmented; and the numbers of
+    the pages' chapters, where ink and target are of one page."""
     model = settings["model"]
     augment = Augment(model["image_size"], model["target"], settings["saturation_jitter"], settings["augment"])
     if paired:
         for batch in _stream("pairs", settings, device):
-            yield augment(batch["ink"], batch["target"])
+            yield *augment(batch["ink"], batch["target"]), batch["chapter"]
     for ink, color in zip(_stream("ink", settings, device), _stream("color", settings, device), strict=True):
-        yield augment.ink(ink["ink"]), augment.color(color["target"])
+        yield augment.ink(ink["ink"]), augment.color(color["target"]), None
 
 
 def _stream(kind: str, settings: dict[str, Any], device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
     stream = ray.train.get_dataset_shard(kind)
-    size = settings["batch_size"]
+    size, group = settings["batch_size"], models.VARIANTS[settings["variant"]].group
+    buffer = max(64, 4 * size)
     for opened in range(2**31):
         empty = True
-        for batch in stream.iter_torch_batches(
-            batch_size=size,
-            drop_last=True,
-            prefetch_batches=2,
-            local_shuffle_buffer_size=max(64, 4 * size),
-            local_shuffle_seed=settings["seed"] + opened,
-            device=device,
-        ):
+        seed = settings["seed"] + opened
+        shuffle = {} if group > 1 else {"local_shuffle_buffer_size": buffer, "local_shuffle_seed": seed}
+        opened_stream = stream.iter_torch_batches(
+            batch_size=size, drop_last=True, prefetch_batches=2, device=device, **shuffle
+        )
+        if group > 1:
+            opened_stream = grouped(iter(opened_stream), size=size, group=group, buffer=buffer, seed=seed)
+        for batch in opened_stream:
             empty = False
             yield batch
         if empty:

