@@ -16,13 +16,14 @@ import click
 import cv2
 import numpy as np
 
+import models
 from benchmarks.pages import pages
 from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, lightness_of_level, to_lab
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness
 from imaging.reference import Example, build_reference, transfer
-from jobs.parts.predicting import predict_chroma
+from jobs.parts.predicting import follow, predict_chroma
 from jobs.parts.recipe import load_model
 
 _SIZE = 256  # where no model says otherwise
@@ -42,10 +43,10 @@ class Page:
 Way = Callable[[Page, Page], F32]  # the reference, the page -> chroma
 
 
-def seen(name: str, truth: U8, models: dict[str, Callable[[U8], F32]], size: int) -> Page:
+def seen(name: str, truth: U8, networks: dict[str, Callable[[U8], F32]], size: int) -> Page:
     view = network_view(gray_of_equal_lightness(truth), size)
     chroma = to_lab(cv2.resize(truth, (size, size), interpolation=cv2.INTER_AREA))[..., 1:]
-    return Page(name, truth, view, chroma, {model: predict(view) for model, predict in models.items()})
+    return Page(name, truth, view, chroma, {model: predict(view) for model, predict in networks.items()})
 
 
 def plain_table(reference: Page, page: Page) -> F32:
@@ -127,15 +128,30 @@ def by_reference(model: str | None) -> Way:
     return way
 
 
-def ways(models: list[str]) -> dict[str, Way]:
+def by_looking(variant: models.Variant) -> Way:
+    """A network that is shown the reference itself."""
+
+    def way(reference: Page, page: Page) -> F32:
+        follow(variant, reference.gray[None], reference.chroma[None])
+        painted: F32 = predict_chroma(variant, page.gray[None])[0]
+        follow(variant, reference.gray[None][:0], reference.chroma[None][:0])
+        return painted
+
+    return way
+
+
+def ways(variants: dict[str, models.Variant]) -> dict[str, Way]:
     found: dict[str, Way] = {
         "gray page": lambda _, page: np.zeros_like(page.chroma),
         "plain table": plain_table,
         "k-NN": nearest_places,
         "reference, no network": by_reference(None),
     }
-    for model in models:
+    for model, variant in variants.items():
         found[model] = lambda _, page, model=model: page.predicted[model]  # type: ignore[misc]
+        if variant.follows:
+            found[f"{model}, reference"] = by_looking(variant)
+            continue
         found[f"{model}, moved statistics"] = moved_statistics(model, 1.0)
         found[f"{model}, half moved"] = moved_statistics(model, 0.5)
         found[f"{model}, reference"] = by_reference(model)
@@ -164,7 +180,7 @@ def main(uris: tuple[str, ...], color: str, chapters: str, pictures: Path | None
     """Print a table of the ways."""
     cv2.setNumThreads(1)
     variants = {uri.rstrip("/").split("/")[-2]: load_model(uri) for uri in uris}
-    models = {
+    networks = {
         name: (lambda view, variant=variant: predict_chroma(variant, view[None])[0])
         for name, variant in variants.items()
     }
@@ -173,12 +189,12 @@ def main(uris: tuple[str, ...], color: str, chapters: str, pictures: Path | None
     colors: dict[str, list[float]] = defaultdict(list)
     references: dict[str, Page] = {}
     for chapter, name, truth in pages(color, {part for part in chapters.split(",") if part}):
-        page = seen(f"{Path(chapter).name}-{name}", truth, models, size)
+        page = seen(f"{Path(chapter).name}-{name}", truth, networks, size)
         if chapter not in references:
             references[chapter] = page
             continue
         colors[chapter].append(colorfulness(truth))
-        for way, made in ways(list(models)).items():
+        for way, made in ways(variants).items():
             ours = join_chroma(gray_of_equal_lightness(truth), made(references[chapter], page))
             figures[way, chapter].append((ciede2000(ours, truth), colorfulness(ours)))
             if pictures:

@@ -20,7 +20,7 @@ from imaging.reference import Example, Reference, build_reference
 from jobs.parts import handling
 from jobs.parts.handling import Policy
 from jobs.parts.options import read_given
-from jobs.parts.predicting import predict_chroma
+from jobs.parts.predicting import follow, predict_chroma
 from jobs.parts.sandbox import sandbox
 
 log = logging.getLogger("mangahue")
@@ -39,8 +39,11 @@ class Examples:
         """Of what is learned from them: another reference makes another job."""
         return hashlib.sha256(self.grays.tobytes() + self.chromas.astype(np.float16).tobytes()).hexdigest()[:16]
 
-    def reference(self, variant: models.Variant) -> Reference:
-        """What is known of this network's errors by them."""
+    def reference(self, variant: models.Variant) -> Reference | None:
+        """What is known of this network's errors by them; None of one that looks at them itself from now on."""
+        if variant.follows:
+            follow(variant, self.grays, self.chromas)
+            return None
         predicted = predict_chroma(variant, self.grays)
         together = zip(self.grays, self.chromas, predicted, strict=True)
         return build_reference([Example(gray, chroma, says) for gray, chroma, says in together])

@@ -12,6 +12,7 @@ import models
 from datasets.errors import Code
 from datasets.limits import SLOW
 from imaging.color import F32, U8
+from imaging.hints import draw_spots
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts import telemetry
@@ -85,10 +86,12 @@ def _paint_pages(
 ) -> None:
     """seconds: that a batch may take."""
     squares = [square for work in works if work.grays is not None for square in work.grays]
+    hints = _hints(works, variant.image_size)
     painted: list[F32 | None] = []
     for start in range(0, len(squares), batch_size):
+        batch = slice(start, start + batch_size)
         with deadline(seconds):
-            painted += _predict(squares[start : start + batch_size], variant)
+            painted += _predict(squares[batch], variant, hints and hints[batch])
     if reference is not None:
         pairs = zip(squares, painted, strict=True)
         painted = [None if chroma is None else transfer(reference, square, chroma) for square, chroma in pairs]
@@ -104,10 +107,21 @@ def _paint_pages(
             work.safer = whole[at].astype(np.float16)
 
 
-def _predict(squares: Sequence[U8], variant: models.Variant) -> list[F32 | None]:
+def _hints(works: Sequence[Work], size: int) -> list[F32] | None:
+    """For each square what is told of it; None where nothing is told of any."""
+    if not any(work.spots for work in works):
+        return None
+    return [
+        draw_spots(work.spots, place, work.shape, (work.height, work.width), size)
+        for work in works
+        for place in work.places
+    ]
+
+
+def _predict(squares: Sequence[U8], variant: models.Variant, hints: Sequence[F32] | None) -> list[F32 | None]:
     """None for a square that memory does not suffice for, alone."""
     try:
-        return list(predict_chroma(variant, np.stack(squares)))
+        return list(predict_chroma(variant, np.stack(squares), None if hints is None else np.stack(hints)))
     except (MemoryError, RuntimeError) as error:
         told = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         if not told:
@@ -115,4 +129,8 @@ def _predict(squares: Sequence[U8], variant: models.Variant) -> list[F32 | None]
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     half = len(squares) // 2
-    return _predict(squares[:half], variant) + _predict(squares[half:], variant) if half else [None]
+    if not half:
+        return [None]
+    return _predict(squares[:half], variant, hints and hints[:half]) + _predict(
+        squares[half:], variant, hints and hints[half:]
+    )

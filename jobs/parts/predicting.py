@@ -6,13 +6,27 @@ import torch
 import models
 from datasets.transforms import encode_ink
 from imaging.color import F32, U8
-from imaging.target import chroma_of
+from imaging.target import AB_RANGE, chroma_of
 
 
-def predict_chroma(variant: models.Variant, grays: U8) -> F32:
-    """grays: (B, S, S) gray levels, S the variant's image_size. Returns (B, S, S, 2) float32 ab."""
+def predict_chroma(variant: models.Variant, grays: U8, hints: F32 | None = None) -> F32:
+    """grays: (B, S, S) gray levels, S the variant's image_size. Returns (B, S, S, 2) float32 ab.
+
+    hints: (B, S, S, 3), 1 where a colour is told, and its ab, for a variant that follows them; None: for none.
+    """
     ink = encode_ink(torch.from_numpy(np.ascontiguousarray(grays)))[:, None]
     if torch.cuda.is_available():
         ink = ink.pin_memory()  # or its copy to the GPU would wait for what runs there
-    predicted = variant.predict(ink).float().cpu().numpy()
+    predicted = variant.predict(ink, None if hints is None else _encoded(hints)).float().cpu().numpy()
     return np.stack([chroma_of(page, variant.target) for page in predicted])
+
+
+def follow(variant: models.Variant, grays: U8, chromas: F32) -> None:
+    """Have a variant look at pages in colour from now on. grays: (R, S, S); chromas: (R, S, S, 2) ab."""
+    target = torch.from_numpy(chromas.transpose(0, 3, 1, 2) / np.float32(AB_RANGE))
+    variant.look_at(encode_ink(torch.from_numpy(grays))[:, None], target)
+
+
+def _encoded(hints: F32) -> torch.Tensor:
+    scaled = hints / np.array([1, AB_RANGE, AB_RANGE], np.float32)
+    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))

@@ -17,6 +17,7 @@ from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from datasets.page import SUFFIX_OF, ImageFormat
 from imaging.color import U8
+from imaging.hints import Spot
 from imaging.placing import Place
 from jobs.parts.handling import Policy
 from jobs.parts.ledger import Manifest
@@ -40,7 +41,8 @@ class Todo:
 class Work:
     """A member on its way. data: its bytes as they came, None until they are fetched. width, height: pixels, 0 where
     that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (as in handling.Seen);
-    chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a whole where it was shown in parts too.
+    spots: colours that were told for it; chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a
+    whole where it was shown in parts too.
 
     action, code, message: as in ledger.PageRecord. kept_name, coloured_name: of the two one is its name in the output.
     """
@@ -52,6 +54,7 @@ class Work:
     grays: U8 | None = None
     places: tuple[Place, ...] = ()
     shape: tuple[int, int] = (0, 0)
+    spots: tuple[Spot, ...] = ()
     chroma: np.ndarray | None = None
     safer: np.ndarray | None = None
     width: int = 0

@@ -44,11 +44,11 @@ def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> lis
     sizes: list[int] = []
     real = painter.predict_chroma
 
-    def predict(variant: models.Variant, grays: np.ndarray) -> np.ndarray:
+    def predict(variant: models.Variant, grays: np.ndarray, hints: np.ndarray | None) -> np.ndarray:
         sizes.append(len(grays))
         if len(grays) > most:
             raise error
-        return real(variant, grays)
+        return real(variant, grays, hints)
 
     monkeypatch.setattr(painter, "predict_chroma", predict)
     return sizes
@@ -106,11 +106,11 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
     (poison,) = grays
     seen: list[int] = []
 
-    def predict(variant: models.Variant, grays: np.ndarray) -> np.ndarray:
+    def predict(variant: models.Variant, grays: np.ndarray, hints: np.ndarray | None) -> np.ndarray:
         seen.append(len(grays))
         if any(np.array_equal(gray, poison) for gray in grays):
             raise Died
-        return real(variant, grays)
+        return real(variant, grays, hints)
 
     monkeypatch.setattr(painter, "predict_chroma", predict)
     deaths = 0

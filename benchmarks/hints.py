@@ -1,0 +1,99 @@
+"""Whether a network keeps to colours that it is told, and what they do for the rest of the page.
+
+python -m benchmarks.hints --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
+
+Pages are made gray (equal lightness). Spots are drawn at random places that have one colour, and told as --hints tells
+them; the page is finished as a job finishes it. A spot is honoured where its mean colour in the published page is
+within CIEDE2000 10 of the told chroma at the ink's lightness.
+"""
+
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from skimage.color import deltaE_ciede2000
+
+from benchmarks.pages import pages
+from datasets.page import encode
+from imaging.color import F32, U8, gray_of_equal_lightness, lightness_of_level, to_lab
+from imaging.descreen import for_network
+from imaging.hints import Spot, draw_spots
+from imaging.metrics import ciede2000
+from imaging.views import plan_views
+from jobs.parts.predicting import predict_chroma
+from jobs.parts.recipe import load_model
+from jobs.parts.style import Style, finish_page
+
+_COUNTS = (0, 1, 5, 10, 20, 50)
+_RADIUS = 8.0  # pixels of the page
+_NEAR = 10.0
+_EVEN = 12.0  # ab: most spread of a place that is taken for one colour
+_TRIES = 50
+
+
+def inside(spot: Spot, shape: tuple[int, ...]) -> np.ndarray:
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return (rows + 0.5 - spot.y) ** 2 + (columns + 0.5 - spot.x) ** 2 <= spot.radius**2
+
+
+def draw(lab: F32, count: int, chance: np.random.Generator) -> list[Spot]:
+    """Spots of their mean ab, where there is about one colour."""
+    height, width = lab.shape[:2]
+    spots: list[Spot] = []
+    for _ in range(_TRIES * count):
+        if len(spots) == count:
+            break
+        x, y = chance.uniform(_RADIUS, width - _RADIUS), chance.uniform(_RADIUS, height - _RADIUS)
+        ab = lab[inside(Spot(x, y, _RADIUS, (0, 0)), lab.shape)][:, 1:]
+        if ab.std(axis=0).max() <= _EVEN:
+            a, b = ab.mean(axis=0).tolist()
+            spots.append(Spot(x, y, _RADIUS, (a, b)))
+    return spots
+
+
+def away(spot: Spot, gray: U8, page_lab: F32) -> float:
+    """CIEDE2000 of a spot's mean colour from the one that was told."""
+    where = inside(spot, gray.shape)
+    told = np.array([lightness_of_level()[gray[where]].mean(), *spot.ab])
+    return float(deltaE_ciede2000(page_lab[where].mean(axis=0), told))
+
+
+@click.command()
+@click.option("--model", "uri", required=True, help="RUN/model of a network that follows hints.")
+@click.option("--color", required=True, help="Folder of colour pages.")
+@click.option("--chapters", default="", help="Chapters' names, with commas between; all where none is named.")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for pages with their spots, as JPEGs.")
+def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
+    """Print a table by the number of spots on a page."""
+    cv2.setNumThreads(1)
+    variant = load_model(uri)
+    distances: dict[int, list[float]] = {count: [] for count in _COUNTS}
+    errors: dict[int, list[float]] = {count: [] for count in _COUNTS}
+    for chapter, name, truth in pages(color, {part for part in chapters.split(",") if part}):
+        gray, lab = gray_of_equal_lightness(truth), to_lab(truth)
+        shown = for_network(gray)
+        (view,) = plan_views(shown, "page", variant.image_size)
+        spots = draw(lab, max(_COUNTS), np.random.default_rng(0))
+        for count in _COUNTS:
+            told = draw_spots(spots[:count], view.place, shown.shape, gray.shape, variant.image_size)
+            chroma = predict_chroma(variant, view.gray[None], told[None])[0]
+            page = finish_page(gray, chroma, Style()).page
+            page_lab = to_lab(page)
+            distances[count] += [away(spot, gray, page_lab) for spot in spots[:count]]
+            errors[count].append(ciede2000(page, truth))
+            if pictures:
+                pictures.mkdir(parents=True, exist_ok=True)
+                marked = page.copy()
+                for spot in spots[:count]:
+                    cv2.circle(marked, (round(spot.x), round(spot.y)), round(spot.radius) + 2, (255, 0, 255), 2)
+                (pictures / f"{Path(chapter).name}-{name}-{count}.jpg").write_bytes(encode(marked, "jpeg"))
+    click.echo("| spots a page | CIEDE2000 of the page | spots within 10 | median of spots |\n|" + " --- |" * 4)
+    for count in _COUNTS:
+        found = np.array(distances[count])
+        spot_cells = f"{(found <= _NEAR).mean():.3f} | {np.median(found):.2f}" if count else " | "
+        click.echo(f"| {count} | {np.mean(errors[count]):.2f} | {spot_cells} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Spots of colour that somebody chose for a page, as a network is told of them.
+
+S side of the square the network sees. Positions are in pixels of the page, from its left and top edge: the centre of
+the first pixel is at 0.5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imaging.color import F32
+from imaging.placing import Place
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A disc of the page that has this colour. ab: CIELAB; its lightness stays that of the ink."""
+
+    x: float
+    y: float
+    radius: float
+    ab: tuple[float, float]
+
+
+def draw_spots(spots: Sequence[Spot], place: Place, shape: tuple[int, int], page: tuple[int, int], size: int) -> F32:
+    """The spots on the square that shows a place of the page: (S, S, 3), 1 where a colour is told, and its ab; else 0.
+
+    place: in pixels of a page of `shape` (H, W), which may be smaller than the page itself, `page` (H, W). A spot that
+    is smaller than a pixel of the square tells that pixel. Where spots overlap the last one counts.
+    """
+    told = np.zeros((size, size, 3), np.float32)
+    centres = np.arange(size, dtype=np.float32) + 0.5
+    for spot in spots:
+        (y, tall), (x, wide) = (
+            _on_square(at, spot.radius, shape[axis] / page[axis], low, high - low, size)
+            for axis, (at, low, high) in enumerate(
+                ((spot.y, place.rect.top, place.rect.bottom), (spot.x, place.rect.left, place.rect.right))
+            )
+        )
+        inside = ((centres[:, None] - y) / tall) ** 2 + ((centres - x) / wide) ** 2 <= 1
+        told[inside] = (1.0, *spot.ab)
+        if 0 <= y < size and 0 <= x < size:
+            told[int(y), int(x)] = (1.0, *spot.ab)
+    return told
+
+
+def _on_square(at: float, radius: float, shrunk: float, low: int, length: int, size: int) -> tuple[float, float]:
+    """Position and radius along one side of the square."""
+    scale = size / length
+    return (at * shrunk - low) * scale, radius * shrunk * scale

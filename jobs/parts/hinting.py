@@ -1,0 +1,115 @@
+"""--hints: spots of colour that somebody chose, by page.
+
+A CSV file with a header: page (the chapter's path below --source, and the page's name in it), x, y and radius in pixels
+of the page, colour (#rrggbb, or a name that CSS has):
+
+    page,x,y,radius,colour
+    series/ch01.cbz/003.jpg,412,230,12,#e8772e
+"""
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import ImageColor
+
+from datasets.errors import BadUsageError
+from imaging.color import to_lab
+from imaging.hints import Spot
+from jobs.parts.options import read_given
+
+_COLUMNS = ("page", "x", "y", "radius", "colour")
+
+
+@dataclass(frozen=True)
+class ChapterHints:
+    """spots: by the page's name in the chapter."""
+
+    spots: Mapping[str, tuple[Spot, ...]] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Hex, "" without hints: a chapter with other hints is another one."""
+        if not self.spots:
+            return ""
+        return hashlib.sha256(repr(sorted(self.spots.items())).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Hints:
+    """uri: where they came from. spots: by page, with the number of the line that first names it."""
+
+    uri: str
+    spots: Mapping[str, tuple[Spot, ...]]
+    lines: Mapping[str, int]
+
+    def by_chapter(self, rels: Iterable[str]) -> dict[str, ChapterHints]:
+        """Raises BadUsageError naming a page that lies in none of the chapters."""
+        chapters: dict[str, dict[str, tuple[Spot, ...]]] = {}
+        known = set(rels)
+        for page, spots in self.spots.items():
+            cuts = (place for place, letter in enumerate(page) if letter == "/")
+            cut = next((place for place in cuts if page[:place] in known), None)
+            if cut is None:
+                raise BadUsageError(
+                    f"--hints {self.uri}, line {self.lines[page]}: page {page!r} lies in no chapter of --source; give "
+                    f"the chapter's path and the page's name in it: {min(known, default='ch01.cbz')}/001.jpg"
+                )
+            chapters.setdefault(page[:cut], {})[page[cut + 1 :]] = spots
+        return {rel: ChapterHints(spots) for rel, spots in chapters.items()}
+
+
+def read_hints(uri: str) -> Hints:
+    """Raises BadUsageError naming the line and the value that is wrong."""
+    return parse_hints(read_given(uri, "--hints", "a CSV file of page,x,y,radius,colour"), uri)
+
+
+def parse_hints(data: bytes, uri: str) -> Hints:
+    """As `read_hints`, of the file's bytes."""
+    try:
+        rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        header = tuple(cell.strip().lower() for cell in next(rows, []))
+        if header != _COLUMNS:
+            raise BadUsageError(
+                f"--hints {uri}, line 1: the header is {','.join(header)!r}; write {','.join(_COLUMNS)}"
+            )
+        spots: dict[str, list[Spot]] = {}
+        lines: dict[str, int] = {}
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            page, spot = _parse_row(row, f"--hints {uri}, line {rows.line_num}")
+            spots.setdefault(page, []).append(spot)
+            lines.setdefault(page, rows.line_num)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadUsageError(f"--hints {uri}: {error}; it is a CSV file in UTF-8") from error
+    if not spots:
+        raise BadUsageError(f"--hints {uri} holds no hint; give a line for each, or leave --hints out")
+    return Hints(uri, {page: tuple(told) for page, told in spots.items()}, lines)
+
+
+def _parse_row(row: list[str], where: str) -> tuple[str, Spot]:
+    cells = [cell.strip() for cell in row]
+    if len(cells) != len(_COLUMNS):
+        raise BadUsageError(f"{where}: {len(cells)} cells; there are five: {','.join(_COLUMNS)}")
+    page, *numbers, colour = cells
+    values = []
+    for name, text in zip(_COLUMNS[1:4], numbers, strict=True):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (0 <= value < 1e6) or (name == "radius" and value == 0):
+            raise BadUsageError(f"{where}: {name} is {text!r}; give pixels of the page, such as 12")
+        values.append(value)
+    try:
+        rgb = ImageColor.getrgb(colour)[:3]
+    except ValueError as error:
+        raise BadUsageError(f"{where}: colour is {colour!r}; give #rrggbb, or a name such as orange") from error
+    _, a, b = to_lab(np.array([[rgb]], np.uint8))[0, 0].tolist()
+    if not page:
+        raise BadUsageError(f"{where}: page is empty; give the chapter's path and the page's name in it")
+    return page, Spot(values[0], values[1], values[2], (a, b))

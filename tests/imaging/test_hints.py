@@ -1,0 +1,68 @@
+"""Spots of colour on what a network is shown."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imaging.hints import Spot, draw_spots
+from imaging.placing import Place, Rect
+
+SIZE = 64
+RED = (60.0, 40.0)
+
+
+def whole(height: int, width: int) -> Place:
+    return Place(Rect(0, 0, width, height), ground=True)
+
+
+def test_a_spot_lies_where_it_was_put_and_has_its_size() -> None:
+    told = draw_spots([Spot(250, 700, 50, RED)], whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
+
+    rows, columns = np.nonzero(told[..., 0])
+    assert (rows + 0.5).mean() == pytest.approx(700 / 1400 * SIZE, abs=0.5)
+    assert (columns + 0.5).mean() == pytest.approx(250 / 1000 * SIZE, abs=0.5)
+    area = np.pi * (50 / 1400 * SIZE) * (50 / 1000 * SIZE)  # squeezed to a square, a disc is an ellipse
+    assert len(rows) == pytest.approx(area, rel=0.25)
+    assert (told[rows, columns] == (1, *RED)).all()
+    assert not told[told[..., 0] == 0].any()
+
+
+def test_a_page_that_is_shown_smaller_keeps_its_spots_where_they_are() -> None:
+    spots = [Spot(300, 900, 60, RED)]
+
+    large = draw_spots(spots, whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
+    small = draw_spots(spots, whole(700, 500), (700, 500), (1400, 1000), SIZE)
+
+    np.testing.assert_array_equal(small, large)
+
+
+def test_a_part_of_the_page_shows_its_own_spots() -> None:
+    place = Place(Rect(500, 700, 1000, 1400))
+    spots = [Spot(750, 1050, 100, RED), Spot(100, 100, 100, (0.0, 50.0))]
+
+    told = draw_spots(spots, place, (1400, 1000), (1400, 1000), SIZE)
+
+    assert tuple(told[SIZE // 2, SIZE // 2]) == (1.0, *RED)
+    assert not (told[..., 2] == 50).any()
+
+
+def test_where_spots_overlap_the_last_one_counts() -> None:
+    spots = [Spot(500, 500, 200, RED), Spot(500, 500, 50, (0.0, 0.0))]
+
+    told = draw_spots(spots, whole(1000, 1000), (1000, 1000), (1000, 1000), SIZE)
+
+    assert tuple(told[SIZE // 2, SIZE // 2]) == (1.0, 0.0, 0.0)
+    assert (told[..., 1] == RED[0]).any()
+
+
+@given(
+    x=st.floats(0, 999.99),
+    y=st.floats(0, 1399.99),
+    radius=st.floats(0.01, 2000),
+)
+def test_a_spot_on_the_page_always_tells_something(x: float, y: float, radius: float) -> None:
+    told = draw_spots([Spot(x, y, radius, RED)], whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
+
+    assert tuple(told[int(y / 1400 * SIZE), int(x / 1000 * SIZE)]) == (1.0, *RED)
+    assert set(np.unique(told[..., 0])) <= {0.0, 1.0}

@@ -1,0 +1,89 @@
+"""The file of --hints."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.errors import BadUsageError
+from jobs.parts.hinting import ChapterHints, parse_hints, read_hints
+
+HEADER = "page,x,y,radius,colour\n"
+
+
+def of(*lines: str) -> bytes:
+    return (HEADER + "".join(f"{line}\n" for line in lines)).encode()
+
+
+def test_spots_are_gathered_by_page() -> None:
+    hints = parse_hints(
+        of("ch01.cbz/1.png, 10, 20.5, 3, #e8772e", "", "ch01.cbz/1.png,1,2,3,red", "ch02/2.png,0,0,1,#fff"), "h.csv"
+    )
+
+    first, second = hints.spots["ch01.cbz/1.png"]
+    assert (first.x, first.y, first.radius) == (10, 20.5, 3)
+    assert second.ab == pytest.approx((80.1, 67.2), abs=0.1)  # sRGB red in CIELAB
+    assert hints.spots["ch02/2.png"][0].ab == pytest.approx((0, 0), abs=0.01)
+
+
+def test_pages_find_their_chapter(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_bytes(of("a/ch01.cbz/p/1.png,1,2,3,red", "a/b/2.png,1,2,3,blue"))
+
+    chapters = read_hints(f"{tmp_path}/h.csv").by_chapter(["a/ch01.cbz", "a/b", "c"])
+
+    assert {rel: list(hints.spots) for rel, hints in chapters.items()} == {"a/ch01.cbz": ["p/1.png"], "a/b": ["2.png"]}
+
+
+def test_a_page_of_no_chapter_is_named_with_its_line() -> None:
+    hints = parse_hints(of("ch01.cbz/1.png,1,2,3,red", "ch9.cbz/1.png,1,2,3,red"), "h.csv")
+
+    with pytest.raises(BadUsageError, match=r"h\.csv, line 3: page 'ch9\.cbz/1\.png'.*ch01\.cbz/001\.jpg"):
+        hints.by_chapter(["ch01.cbz"])
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "line 1: the header is ''"),
+        (b"page;x;y\n", "line 1: the header is 'page;x;y'"),
+        (HEADER.encode(), "holds no hint"),
+        (of("a/1.png,1,2,3"), "line 2: 4 cells"),
+        (of("a/1.png,1,2,3,red", "a/1.png,one,2,3,red"), "line 3: x is 'one'"),
+        (of("a/1.png,1,-2,3,red"), "line 2: y is '-2'"),
+        (of("a/1.png,1,nan,3,red"), "line 2: y is 'nan'"),
+        (of("a/1.png,1,2,0,red"), "line 2: radius is '0'"),
+        (of("a/1.png,1,2,3,carrot"), "line 2: colour is 'carrot'"),
+        (of(",1,2,3,red"), "line 2: page is empty"),
+        (HEADER.encode() + b"\xff\xfe", "it is a CSV file in UTF-8"),
+        (of('"a/1.png,1,2,3,red'), "it is a CSV file"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(data: bytes, told: str) -> None:
+    with pytest.raises(BadUsageError) as refusal:
+        parse_hints(data, "h.csv")
+
+    assert told in str(refusal.value)
+    assert "h.csv" in str(refusal.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadUsageError, match=r"--hints .*none\.csv"):
+        read_hints(f"{tmp_path}/none.csv")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_hints_or_refused(data: bytes) -> None:
+    for given_bytes in (data, HEADER.encode() + data):
+        try:
+            hints = parse_hints(given_bytes, "h.csv")
+        except BadUsageError:
+            continue
+        assert hints.spots
+
+
+def test_other_hints_have_another_digest() -> None:
+    one, other = (parse_hints(of(f"a/1.png,1,2,{radius},red"), "h").by_chapter(["a"])["a"] for radius in (3, 4))
+
+    assert len({one.digest(), other.digest(), ChapterHints().digest()}) == 3
+    assert ChapterHints().digest() == ""
