@@ -24,6 +24,7 @@ LOSS = {  # the loss that tells how near the colours are; those of the adversari
     "colornet": "squared",
     "hypercolumn": "cross_entropy",
     "zhang": "cross_entropy",
+    "exemplar": "chroma",
 }
 
 
