@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from imaging.color import F32, U8, lightness_of_level
 
@@ -22,6 +23,7 @@ _CELL = 6.0  # side of the histogram's cells that stand for their pixels, in wei
 _STEPS_OF_MEANS = 12
 _BLEND = 12.0  # colours that lie at most so much farther than the nearest share a pixel
 _REACH = 45.0  # a pixel that lies farther from each colour keeps what it has
+_LEAST = 0.005  # share of a page that a colour must have to be used on it
 _TURNS = (0, -10, 10, -20, 20, -30, 30, -40, 40)  # degrees of hue that a page is tried at
 _TURN_COST = 0.02  # mean squared distance that a turn must save for each of its degrees squared
 _STEPS = 4  # of alignment
@@ -94,7 +96,9 @@ def build_palette(pages: Iterable[tuple[U8, F32]], colors: int = 48, rounds: int
         raise ValueError("a palette needs at least one page")
     palette = _clustered(given, colors)
     for _ in range(rounds - 1):
-        palette = _clustered([(gray, lock(gray, chroma, palette, 1.0)) for gray, chroma in given], colors)
+        # Colours that are hardly used take part: they are those that a later round puts together.
+        locked = [(gray, lock_and_tell(gray, chroma, palette, 1.0, least=0.0)[0]) for gray, chroma in given]
+        palette = _clustered(locked, colors)
     return palette
 
 
@@ -135,27 +139,63 @@ def _names(centres: Sequence[F32]) -> list[str]:
     return names
 
 
-def lock(gray: U8, chroma: F32, palette: Palette, strength: float = 0.85) -> F32:
-    """Chroma with the page's drift taken back. gray: (h, w), chroma: (h, w, 2) ab; strength in [0, 1]: of all that is
-    found, how much is taken back. Returns (h, w, 2).
+@dataclass(frozen=True)
+class Use:
+    """A palette colour on a page. share: of the page's pixels. before, after: their mean ab, unlocked and locked."""
 
-    First the page as a whole is turned and shifted in ab to lie on the palette; then the mean of what lies at each
-    colour is moved to that colour. Shades within a colour are kept. What is like no colour of the palette stays.
+    share: float
+    before: tuple[float, float]
+    after: tuple[float, float]
+
+
+def lock(gray: U8, chroma: F32, palette: Palette, strength: float = 0.85) -> F32:
+    """Chroma with the page's drift taken back: what `lock_and_tell` makes, alone."""
+    return lock_and_tell(gray, chroma, palette, strength)[0]
+
+
+def lock_and_tell(
+    gray: U8, chroma: F32, palette: Palette, strength: float = 0.85, least: float = _LEAST
+) -> tuple[F32, dict[int, Use]]:
+    """Chroma with the page's drift taken back, and the colours that were used, by their number in the palette.
+
+    gray: (h, w), chroma: (h, w, 2) ab; strength in [0, 1]: of all that is found, how much is taken back. Returns
+    (h, w, 2) too. First the page as a whole is turned and shifted in ab to lie on the palette; then the mean of what
+    lies at each colour is moved to that colour. Shades within a colour are kept. What is like no colour of the palette
+    stays.
+
+    A colour that less than `least` of the page belongs to is not used. That is decided by `centre` alone: `ab` of a
+    colour that is not used may be edited, and the page comes out the same bit for bit.
     """
     if not palette.colors or strength == 0:
-        return chroma
+        return chroma, {}
     features = _features(gray, chroma)
     centres = np.array([color.centre for color in palette.colors], np.float32) * _WEIGHTS
-    turn, shift = _alignment(*_cells(features), centres)
+    cells, shares = _cells(features)
+    turn, shift = _alignment(cells, shares, centres)
+    belongs, known = _memberships(_moved(cells, turn, shift), centres)
+    used = np.flatnonzero((shares * known) @ belongs >= least)
+    if not len(used):
+        return chroma, {}
     moved = _moved(features, turn, shift)
-    belongs, known = _memberships(moved, centres)
+    belongs, known = _memberships(moved, centres[used])
     seen = belongs.sum(axis=0)
     means = (belongs.T @ moved[:, 1:3]) / np.maximum(seen, 1e-6)[:, None]
-    wanted = np.array([color.ab for color in palette.colors], np.float32)
-    pull = wanted - means
-    out = moved[:, 1:3] + belongs @ pull
+    wanted = np.array([palette.colors[k].ab for k in used], np.float32)
+    out = moved[:, 1:3] + belongs @ (wanted - means)
     step = np.float32(strength) * known[:, None] * (out - features[:, 1:3])
-    return (features[:, 1:3] + step).reshape(chroma.shape).astype(np.float32)
+    made = features[:, 1:3] + step
+    belongs *= known[:, None]
+    return made.reshape(chroma.shape).astype(np.float32), _uses(used, belongs, features[:, 1:3], made)
+
+
+def _uses(used: NDArray[np.intp], belongs: F32, before: F32, after: F32) -> dict[int, Use]:
+    weight = belongs.sum(axis=0)
+    means = [belongs.T @ ab / np.maximum(weight, 1e-6)[:, None] for ab in (before, after)]
+    shares = weight / len(belongs)
+    return {
+        int(k): Use(float(share), (float(b[0]), float(b[1])), (float(a[0]), float(a[1])))
+        for k, share, b, a in zip(used, shares, *means, strict=True)
+    }
 
 
 def _features(gray: U8, chroma: F32) -> F32:

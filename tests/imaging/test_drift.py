@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.drift import drift, drift_between, point_colors, region_colors
+from imaging.drift import drift, drift_between, looks_at, point_colors, region_colors, together
 
 
 def turned(degrees: list[float], chroma: float) -> np.ndarray:
@@ -49,6 +49,17 @@ def test_between_chapters_the_means_count_and_not_the_pages() -> None:
     even = np.float32([[0, -5], [0, -5], [0, -5]])
     assert drift_between([wide, even]).rms == pytest.approx(5)
     assert drift_between([wide, np.full((1, 2), np.nan, np.float32)]).looks == 1
+
+
+@given(st.lists(st.integers(0, 5), max_size=6), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_looks_put_together_are_looks_at_all(counts: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [rng.normal(rng.uniform(-40, 40, 2), 9, (count, 2)).astype(np.float32) for count in counts]
+    whole = drift(np.concatenate([np.zeros((0, 2), np.float32), *parts]))
+    merged = together(looks_at(part) for part in parts).drift()
+    assert merged.looks == whole.looks
+    np.testing.assert_allclose([merged.rms, merged.hue], [whole.rms, whole.hue], rtol=1e-5, atol=1e-3)
 
 
 def test_regions_and_points_have_the_colours_drawn_there() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.palette import Color, Palette, build_palette, lock
+from imaging.palette import Color, Palette, build_palette, lock, lock_and_tell
 
 # Gray level and true ab of what is on the pages.
 THINGS = {"paper": (250, (0, 0)), "skin": (190, (18, 25)), "coat": (90, (-30, 25)), "sky": (170, (-15, -35))}
@@ -99,6 +99,55 @@ def test_editing_one_colour_changes_only_its_pixels(palette: Palette) -> None:
     after = lock(gray, chroma, edited, 1.0)
     assert (after[thing != 2] == before[thing != 2]).all()
     assert np.abs(after[thing == 2].mean(axis=0) - (40, 10)).max() < 2
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(2, 24), st.floats(0.05, 1))
+@settings(max_examples=60, deadline=None)
+def test_a_page_is_the_same_bit_for_bit_unless_it_uses_a_colour_that_was_edited(
+    seed: int, things: int, colors: int, strength: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    known = build_palette([page(seed=seed % 7)[:2], scattered(rng, 8)], colors)
+    gray, chroma = scattered(rng, things)
+    made, used = lock_and_tell(gray, chroma, known, strength)
+    for number, color in enumerate(known.colors):
+        edited = known.edited(color.name, tuple(rng.uniform(-90, 90, 2)))
+        again, of_edited = lock_and_tell(gray, chroma, edited, strength)
+        assert set(of_edited) == set(used)
+        if number not in used:
+            np.testing.assert_array_equal(again, made)
+        elif used[number].share > 1e-3:
+            assert (again != made).any()
+    assert all(0 <= use.share <= 1 for use in used.values())
+
+
+def scattered(rng: np.random.Generator, things: int) -> tuple[np.ndarray, np.ndarray]:
+    """Areas of some colours, some of them large and some of a few pixels."""
+    thing = np.zeros((SIDE, SIDE), int)
+    for number in range(things):
+        top, left = rng.integers(0, SIDE, 2)
+        thing[top : top + rng.integers(1, SIDE), left : left + rng.integers(1, SIDE)] = number
+    gray = rng.integers(0, 256, things).astype(np.uint8)[thing]
+    return gray, (rng.uniform(-60, 60, (things, 2))[thing] + rng.normal(0, 2, (SIDE, SIDE, 2))).astype(np.float32)
+
+
+def test_few_pixels_use_no_colour(palette: Palette) -> None:
+    gray, chroma, thing = page(seed=9)
+    coats = {k for k, c in enumerate(palette.colors) if np.hypot(*np.subtract(c.centre[1:3], THINGS["coat"][1])) < 5}
+    assert coats & set(lock_and_tell(gray, chroma, palette)[1])
+    gray[thing == 2], chroma[thing == 2] = THINGS["paper"][0], 0
+    gray[0, :9], chroma[0, :9] = THINGS["coat"]  # 9 pixels of 4096
+    assert not coats & set(lock_and_tell(gray, chroma, palette)[1])
+
+
+def test_what_a_colour_was_and_became_is_told(palette: Palette) -> None:
+    gray, chroma, thing = page(shift=(6, -5), seed=9)
+    made, used = lock_and_tell(gray, chroma, palette, 1.0)
+    skies = [(k, use) for k, use in used.items() if palette.colors[k].ab[1] < -25]
+    (use,) = [use for k, use in skies if palette.colors[k] == nearest(palette, "sky")]
+    assert use.before == pytest.approx(chroma[thing == 3].mean(axis=0), abs=2)
+    assert use.after == pytest.approx(made[thing == 3].mean(axis=0), abs=2)
+    assert sum(use.share for _, use in skies) == pytest.approx((thing == 3).mean(), abs=0.05)
 
 
 def test_no_strength_or_no_colours_change_nothing(palette: Palette) -> None:
