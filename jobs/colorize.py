@@ -93,7 +93,7 @@ class ColorizeConfig:
 
 def main(config: ColorizeConfig) -> Exit:
     recipe = Recipe.of(config)
-    ledger = Ledger(config.out, recipe.fingerprint)
+    ledger = Ledger(config.out, recipe.fingerprint, recipe.style.palette)
     work = plan(config.source, ledger, recipe, replace=config.replace)
     if work.todo:
         color(work, recipe, connect())

@@ -48,7 +48,7 @@ def bind(stretch: Stretch, ledger: Ledger, data: Sequence[bytes]) -> None:
 
 
 def _record(work: Work, data: bytes) -> PageRecord:
-    return PageRecord(
+    return work.published or PageRecord(
         name=work.member.original,
         output=work.coloured_name if work.action == "coloured" else work.kept_name,
         index=work.member.index,
@@ -59,6 +59,7 @@ def _record(work: Work, data: bytes) -> PageRecord:
         size=len(data),
         width=work.width,
         height=work.height,
+        colors=work.colors,
     )
 
 
@@ -146,6 +147,8 @@ def _manifest(todo: Todo, ledger: Ledger, records: list[PageRecord], stretch: St
         code=Code.CUT_OFF if damage else "",
         message=damage,
         seconds=round(stretch.seconds, 3) if stretch else 0.0,
+        palette=ledger.palette if records else [],
+        taken=sum(work.published is not None for work in stretch.works) if stretch else 0,
     )
 
 
@@ -186,7 +189,7 @@ def _not_to_be_published(todo: Todo, ledger: Ledger, manifest: Manifest) -> Mani
 
 
 def _pieces(todo: Todo, ledger: Ledger) -> str:
-    return f"{HOME}/pieces/{todo.ref.rel}/{ledger.fingerprint[:16]}-{todo.ref.version[:40]}"
+    return f"{HOME}/pieces/{todo.ref.rel}/{ledger.short_name}-{todo.ref.version[:40]}"
 
 
 def pieces_aside(todo: Todo, ledger: Ledger) -> set[int]:
@@ -235,6 +238,7 @@ def _assemble(todo: Todo, ledger: Ledger, keys: list[str]) -> Manifest:
         status="partial" if any(part.status == "partial" for part in parts) else "done",
         pages=[page for part in parts for page in part.pages],
         seconds=sum(part.seconds for part in parts),
+        taken=sum(part.taken for part in parts),
     )
     return _not_to_be_published(todo, ledger, manifest) or _assembled(todo, ledger, manifest, keys)
 

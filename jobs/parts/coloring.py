@@ -40,7 +40,7 @@ def color(work: Work, recipe: Recipe, cluster: Cluster) -> None:
     A job that is told to stop, or that Ray can't go on with, leaves what is not done to the next run: those chapters
     have failed.
     """
-    ledger = Ledger(recipe.out, recipe.fingerprint)
+    ledger = Ledger(recipe.out, recipe.fingerprint, recipe.style.palette)
     try:
         with stoppable():
             for manifest in _color_chapters(work.todo, recipe, cluster, ledger):

@@ -7,18 +7,21 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 import models
 from datasets.archive import ChapterRef, find_chapters
-from datasets.errors import BadUsageError, MangahueError
+from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError
 from datasets.limits import SLOW
+from datasets.storage import open_storage
 from imaging.color import F32, U8
 from imaging.palette import Palette, build_palette
 from imaging.reference import Example, Reference, build_reference
 from jobs.parts import handling
 from jobs.parts.handling import Policy
+from jobs.parts.ledger import PALETTE
 from jobs.parts.options import read_given
 from jobs.parts.predicting import follow, predict_chroma
 from jobs.parts.sandbox import sandbox
@@ -49,19 +52,40 @@ class Examples:
         return build_reference([Example(gray, chroma, says) for gray, chroma, says in together])
 
 
-def read_palette(choice: str, examples: Examples | None) -> Palette | None:
-    """--palette: "off", "auto" (of the reference's pages), or the URI of a palette.json. Raises BadUsageError."""
+def read_palette(config: Any, examples: Examples | None) -> Palette | None:
+    """--palette: "off", "auto" (of the reference's pages), or the URI of a palette.json. Raises BadUsageError.
+
+    auto, once it lies in the output, is what was made of it there by hand.
+    """
+    choice = config.palette
     if choice == "off":
         return None
     if choice != "auto":
-        data = read_given(choice, "--palette", "a palette.json, such as a job leaves in OUT/_mangahue/")
-        try:
-            return Palette.from_dict(json.loads(data))
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadUsageError(f"--palette {choice}: {error}; correct the file, or take another") from error
+        return _parsed(
+            choice, read_given(choice, "--palette", "a palette.json, such as a job leaves in OUT/_mangahue/")
+        )
     if examples is None:
         raise BadUsageError("--palette auto takes the colours of --reference: give that too, or a palette.json")
-    return build_palette(list(zip(examples.grays, examples.chromas, strict=True)))
+    built = build_palette(list(zip(examples.grays, examples.chromas, strict=True)))
+    try:
+        kept = open_storage(config.out).read(PALETTE)
+    except ObjectNotFoundError:
+        return built
+    place = f"{config.out}/{PALETTE}"
+    edited = None if config.replace else _parsed(place, kept)
+    if edited is None or [color.centre for color in edited.colors] == [color.centre for color in built.colors]:
+        return edited or built
+    raise BadUsageError(
+        f"--palette auto: {place} has other colours than --reference gives, not other `ab` alone; give it as "
+        "--palette, or --replace to begin again with those of --reference"
+    )
+
+
+def _parsed(uri: str, data: bytes) -> Palette:
+    try:
+        return Palette.from_dict(json.loads(data))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadUsageError(f"--palette {uri}: {error}; correct the file, or take another") from error
 
 
 def read_examples(uri: str, image_size: int, policy: Policy) -> Examples:

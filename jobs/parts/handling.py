@@ -23,6 +23,7 @@ from imaging.descreen import for_network, network_view
 from imaging.gate import Fault
 from imaging.placing import Place
 from imaging.views import Strategy, plan_views
+from jobs.parts.shades import tell
 from jobs.parts.style import Style, finish_page
 
 _JPEG = b"\xff\xd8"
@@ -140,14 +141,14 @@ def learn_from(data: bytes, image_size: int, pixels: int) -> tuple[U8, F32] | No
 
 def color_over(
     data: bytes, chroma: np.ndarray, safer: np.ndarray | None, style: Style, pixels: int
-) -> tuple[bytes, tuple[Fault, ...]]:
-    """The page at full size under its chroma (h, w, 2), encoded; and what the gate has against it.
+) -> tuple[bytes, tuple[Fault, ...], dict[str, list[float]]]:
+    """The page at full size under its chroma (h, w, 2), encoded; what the gate has against it; its palette colours.
 
     safer: as `finish_page` takes it. Raises PageUnreadableError.
     """
     gray = gray_of(decode(data, pixels=pixels))
     laid = finish_page(gray, chroma.astype(np.float32), style, None if safer is None else safer.astype(np.float32))
-    return encode(laid.page, style.image_format), laid.faults
+    return encode(laid.page, style.image_format), laid.faults, tell(laid.colors)
 
 
 def rebind(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:

@@ -1,15 +1,19 @@
 """The commit log of a colouring job, kept in its output folder.
 
 Beside the coloured chapters lies `_mangahue/`:
-  job.json                    whose folder this is: the fingerprint of weights and settings
+  job.json                    whose folder this is: the fingerprint of weights and settings, and the palette
   chapters/<rel>.json         the manifest of a chapter; a chapter is done when its manifest says so
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
   pieces/<rel>/<identity>/    finished stretches of a long chapter that is not assembled yet
+  palette.json                the colours of --palette, to be edited by hand
   report.json, report.html    what came of it all
 and `_SUCCESS` when nothing is left to do. Ray runs things at least once; what is seen is written once: a chapter is put
 on the condition that nothing is there, and the first writer wins.
 
 A manifest ends with a digest of itself: one that was altered is no manifest.
+
+The palette's colours are no part of the fingerprint, but for what their pixels are told by: a job whose palette was
+edited is the same job, and the chapters that use an edited colour are no longer done.
 """
 
 import hashlib
@@ -35,13 +39,16 @@ from datasets.errors import (
 )
 from datasets.names import short
 from datasets.storage import Storage, open_storage
+from imaging.palette import Palette
 from jobs.parts.outcome import as_json
+from jobs.parts.shades import is_current, pack
 
 log = logging.getLogger("mangahue")
 HOME = OUTPUT_HOME
 SUCCESS = "_SUCCESS"
 JOB = f"{HOME}/job.json"
 REPORT = f"{HOME}/report.json"
+PALETTE = f"{HOME}/palette.json"
 _READERS = 32  # requests at once while planning: they wait, they don't work
 _STALE = timedelta(days=1)  # no upload takes as long
 
@@ -51,7 +58,8 @@ class PageRecord:
     """What was done to one member. action: coloured, kept (already in colour, or no page), flagged (not decodable).
 
     name: in the source. output: its name in the output. size: bytes in the output; width, height: pixels, 0 where not
-    known. code, message: why it is flagged; a message alone: why it is kept.
+    known. code, message: why it is flagged; a message alone: why it is kept. colors: of the palette that it uses, as
+    shades.py tells them.
     """
 
     name: str
@@ -64,6 +72,7 @@ class PageRecord:
     size: int = 0
     width: int = 0
     height: int = 0
+    colors: dict[str, list[float]] = field(default_factory=dict)
 
 
 class DamagedManifestError(MangahueError):
@@ -77,7 +86,9 @@ class Manifest:
     A failed chapter has no manifest in the folder: the next run tries it again, as it does a damaged one, of which
     verify.py found that it is no longer what was published. version: of the source. output: its key, "" where nothing
     is published. sha256, size: of the archive; empty for a folder. policy: under which a quarantined chapter was
-    refused. code, message: what is wrong with the chapter as a whole. counts: of a brief manifest, pages by action.
+    refused. code, message: what is wrong with the chapter as a whole. palette: ab of each of its colours. taken: pages
+    that stay as they were published before the palette was edited. counts, colors: of a brief manifest, pages by
+    action, and what they tell of the palette's colours, packed.
     """
 
     rel: str
@@ -94,7 +105,10 @@ class Manifest:
     message: str = ""
     seconds: float = 0.0
     policy: str = ""
+    palette: list[list[float]] = field(default_factory=list)
+    taken: int = 0
     counts: Mapping[str, int] | None = None
+    colors: bytes | None = None
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "Manifest":
@@ -116,7 +130,15 @@ class Manifest:
     def brief(self) -> "Manifest":
         """The same without the pages that nothing is to be said of: what a driver keeps of each chapter."""
         told = [page for page in self.pages if page.code]
-        return replace(self, pages=told, counts=self.counts if self.counts is not None else self._counted())
+        counts = self.counts if self.counts is not None else self._counted()
+        return replace(self, pages=told, palette=[], counts=counts, colors=self.shades)
+
+    @property
+    def shades(self) -> bytes:
+        """The palette's colours in it, packed."""
+        if self.colors is not None:
+            return self.colors
+        return pack((page.colors for page in self.pages), self.palette)
 
     def _counted(self) -> Counter[str]:
         return Counter(page.action for page in self.pages if page.index is not None)
@@ -125,9 +147,16 @@ class Manifest:
 class Ledger:
     """The commit log of one output folder, for the driver and for every worker. Picklable."""
 
-    def __init__(self, out: str, fingerprint: str) -> None:
+    def __init__(self, out: str, fingerprint: str, palette: Palette | None = None) -> None:
         self.fingerprint = fingerprint
+        self.palette = [list(color.ab) for color in palette.colors] if palette else []
         self.storage: Storage = open_storage(out)
+
+    @property
+    def short_name(self) -> str:
+        """Of what decides every pixel: weights, settings, palette."""
+        told = f"-{hashlib.sha256(json.dumps(self.palette).encode()).hexdigest()[:8]}" if self.palette else ""
+        return self.fingerprint[:16] + told
 
     def claim(self, job: dict[str, Any], *, replace: bool) -> None:
         """Make the folder this job's own. Raises BadUsageError where other weights or settings made it."""
@@ -144,7 +173,7 @@ class Ledger:
                 f"({_describe(owner)}), this job is {self.fingerprint[:16]} ({_describe(job)}); "
                 "give another folder, or --replace to colour it again"
             )
-        if told is None or owner["fingerprint"] != self.fingerprint:
+        if (told is None, owner["fingerprint"], owner.get("palette")) != (False, self.fingerprint, job.get("palette")):
             self.storage.put(JOB, mine)
 
     def _owner_by_manifests(self) -> dict[str, Any]:
@@ -200,11 +229,14 @@ class Ledger:
 
         A chapter that was refused counts as done as long as it would be refused under the same `policy`.
         """
-        if manifest is None or manifest.status == "damaged":
-            return False
-        if (manifest.fingerprint, manifest.version) != (self.fingerprint, ref.version):
+        if manifest is None or not self.made(manifest, ref) or not is_current(manifest.shades, self.palette):
             return False
         return manifest.status != "quarantined" or manifest.policy == policy
+
+    def made(self, manifest: Manifest, ref: ChapterRef) -> bool:
+        """Whether it tells of this source, and these weights and settings, whatever has become of the palette."""
+        same = (manifest.fingerprint, manifest.version) == (self.fingerprint, ref.version)
+        return same and manifest.status != "damaged"
 
     def commit(self, manifest: Manifest) -> None:
         """Write a manifest: from here on the chapter is done."""
@@ -213,8 +245,9 @@ class Ledger:
     def publish(self, manifest: Manifest, archive: bytes | Path, *, replace: bool) -> Manifest:
         """Put a chapter's archive in one go, then its manifest. Returns the manifest that holds.
 
-        If something is there already: another run of this job was first, and its manifest holds; or it is not ours,
-        and ObjectExistsError tells. It tells too where the folder was taken over by another job meanwhile.
+        If something is there already: another run of this job was first, and its manifest holds, unless it is of
+        another palette; or it is not ours, and ObjectExistsError tells. It tells too where the folder was taken over
+        meanwhile, by another job or by this one with another palette.
         """
         self._check_owner()
         staged = self._staged(manifest)
@@ -225,9 +258,10 @@ class Ledger:
             self.storage.put(manifest.output, archive, if_absent=not replace, metadata=metadata, content_type=content)
         except ObjectExistsError:
             try:
-                return self._adopt(manifest)
+                holds = self._adopt(manifest)
             finally:
                 self.storage.delete(staged)
+            return holds if is_current(holds.shades, self.palette) else self.publish(manifest, archive, replace=True)
         self.commit(manifest)
         self.storage.delete(staged)
         return manifest
@@ -264,9 +298,12 @@ class Ledger:
 
     def _check_owner(self) -> None:
         owner = read_json(self.storage, JOB)
-        if owner is not None and owner["fingerprint"] != self.fingerprint:
+        if owner is None:
+            return
+        palette = [color["ab"] for color in owner.get("palette", {}).get("colors", [])]
+        if (owner["fingerprint"], palette) != (self.fingerprint, self.palette):
             raise ObjectExistsError(
-                f"{self.storage.uri} was taken over by a job of other weights or settings "
+                f"{self.storage.uri} was taken over by a job of other weights, settings or palette "
                 f"({owner['fingerprint'][:16]}) while this "
                 f"one ({self.fingerprint[:16]}) ran; give them folders of their own"
             )
@@ -336,11 +373,11 @@ def _same(one: Manifest | None, other: Manifest) -> bool:
     """Whether two manifests tell of the same archive."""
     if one is None or one.status == "damaged":
         return False
-    return (one.sha256, one.fingerprint, one.version) == (other.sha256, other.fingerprint, other.version)
+    return all(getattr(one, name) == getattr(other, name) for name in ("sha256", "fingerprint", "version", "shades"))
 
 
 def _plain(manifest: Manifest) -> dict[str, Any]:
-    values = {name: value for name, value in manifest.__dict__.items() if name != "counts"}
+    values = {name: value for name, value in manifest.__dict__.items() if name not in ("counts", "colors")}
     values["pages"] = [page.__dict__ for page in manifest.pages]
     return {**values, "digest": _digest(values)}
 

@@ -8,26 +8,27 @@ from pathlib import PurePosixPath
 from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
 from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
-from jobs.parts.ledger import HOME, SUCCESS, Ledger, Manifest
+from jobs.parts.ledger import HOME, PALETTE, SUCCESS, Ledger, Manifest, read_json
 from jobs.parts.outcome import as_json
 from jobs.parts.recipe import Recipe
 from jobs.parts.stretches import Todo
 
 log = logging.getLogger("mangahue")
-PALETTE = f"{HOME}/palette.json"
 
 
 @dataclass
 class Work:
     """The job's chapters, what is to do, and what came of each; `results` holds earlier runs' as well.
 
-    stopped: why the job ended before all was done, "" where it did not.
+    edited: chapters that are done again for a colour of the palette that was edited. stopped: why the job ended before
+    all was done, "" where it did not.
     """
 
     inputs: list[ChapterRef]
     todo: list[Todo]
     results: dict[str, Manifest]
     computed: set[str] = field(default_factory=set)
+    edited: set[str] = field(default_factory=set)
     stopped: str = ""
 
     def record(self, manifest: Manifest) -> None:
@@ -65,12 +66,20 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         for ref in inputs
         if ref.rel not in ended
     ]
+    edited = {item.ref.rel for item in todo if _is_edited(known.get(item.ref.rel), item.ref, ledger)}
     if todo:
         ledger.storage.delete(SUCCESS)
-        if recipe.style.palette is not None:
-            ledger.storage.put(PALETTE, as_json(recipe.style.palette.to_dict()))
+    palette = recipe.style.palette
+    if palette is not None and read_json(ledger.storage, PALETTE) != palette.to_dict():
+        ledger.storage.put(PALETTE, as_json(palette.to_dict()))
     log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(todo))
-    return Work(inputs, todo, ended)
+    if edited:
+        log.info("%d chapters use a colour of the palette that was edited", len(edited))
+    return Work(inputs, todo, ended, edited=edited)
+
+
+def _is_edited(manifest: Manifest | None, ref: ChapterRef, ledger: Ledger) -> bool:
+    return manifest is not None and bool(manifest.shades) and ledger.made(manifest, ref)
 
 
 def _was_published(manifest: Manifest | None) -> bool:

@@ -49,7 +49,7 @@ class Recipe:
             model=config.model,
             card=card,
             out=config.out,
-            style=replace(Style.of(config), palette=read_palette(config.palette, examples)),
+            style=replace(Style.of(config), palette=read_palette(config, examples)),
             batch_size=config.batch_size,
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,
@@ -79,7 +79,9 @@ class Recipe:
 
     def as_job(self) -> dict[str, Any]:
         """What job.json says beside the fingerprint."""
-        return {"weights_sha256": self.card["weights_sha256"], "settings": self.settings, "config": self.config}
+        palette = {} if self.style.palette is None else {"palette": self.style.palette.to_dict()}
+        named = {"weights_sha256": self.card["weights_sha256"], "settings": self.settings, "config": self.config}
+        return {**named, **palette}
 
 
 def read_card(uri: str, option: str = "--model") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from datasets.errors import ChapterUnreadableError, Code, MangahueError, PageUnr
 from datasets.limits import SLOW
 from jobs.parts import handling, telemetry
 from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
+from jobs.parts.keeping import take_published, unchanged
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.sandbox import SandboxError, sandbox
 from jobs.parts.stretches import Row, Stretch, Todo, Work, cut, from_row, output_names, to_row
@@ -28,6 +29,7 @@ def open_stretches(todo: Todo, ledger: Ledger, style: Style) -> Iterator[Stretch
         return
     try:
         directory = sandbox().call(handling.look_inside, todo.ref, todo.policy, seconds=_slow(todo))
+        stay = unchanged(todo, ledger, directory.members)
     except MangahueError as error:
         yield Stretch(todo, outcome=_ended(todo, ledger, error))
         return
@@ -35,7 +37,7 @@ def open_stretches(todo: Todo, ledger: Ledger, style: Style) -> Iterator[Stretch
     names = output_names([member.name for member in directory.members], style.image_format)
     aside = pieces_aside(todo, ledger) if len(cuts) > 1 else set()
     for number, part in enumerate(cuts):
-        works = [Work(member, *names[member.place]) for member in part]
+        works = [Work(member, *names[member.place], published=stay.get(member.place)) for member in part]
         stretch = Stretch(todo, number, len(cuts), works, ready=number in aside)
         if number == 0:
             stretch.warnings, stretch.damage = directory.warnings, directory.damage
@@ -45,19 +47,20 @@ def open_stretches(todo: Todo, ledger: Ledger, style: Style) -> Iterator[Stretch
 
 
 def prepare(stretch: Stretch, ledger: Ledger, image_size: int, style: Style) -> Stretch:
-    """Fetch and decode the members; a page to colour gets its gray square, any other passes as it is."""
+    """Fetch and decode the members; a page to colour gets its gray square, any other passes as it is, or was."""
     begun = time.monotonic()
     if not stretch.ready:
         _fetch_all(stretch, ledger)
     if not stretch.ready and stretch.outcome is None:
         for work in stretch.works:
-            if work.member.index is not None and work.action != "flagged":
+            if work.member.index is not None and work.action != "flagged" and work.published is None:
                 _look(work, stretch.todo, image_size, style)
     stretch.seconds += time.monotonic() - begun
     return stretch
 
 
 def _fetch_all(stretch: Stretch, ledger: Ledger) -> None:
+    take_published(stretch, ledger)
     for work in stretch.works:
         if work.data is not None or stretch.outcome is not None:
             continue
@@ -121,7 +124,7 @@ def _encode(work: Work, todo: Todo, style: Style) -> bytes:
     limits = todo.policy.limits
     call = (handling.color_over, work.data, work.chroma, work.safer, style, limits.pixels)
     try:
-        data, faults = sandbox().call(*call, seconds=limits.seconds)
+        data, faults, work.colors = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:
         work.flag(error.code, error.message)
         return work.data

@@ -20,7 +20,7 @@ from imaging.color import U8
 from imaging.hints import Spot
 from imaging.placing import Place
 from jobs.parts.handling import Policy
-from jobs.parts.ledger import Manifest
+from jobs.parts.ledger import Manifest, PageRecord
 
 STRETCH_MEMBERS = 32
 STRETCH_BYTES = 32 * 2**20
@@ -28,8 +28,8 @@ STRETCH_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Todo:
-    """A chapter to colour. output: its key in the output. replace: it overwrites what an older source or other weights
-    left at its place."""
+    """A chapter to colour. output: its key in the output. replace: it overwrites what an older source, other weights or
+    another palette left at its place."""
 
     ref: ChapterRef
     output: str
@@ -44,7 +44,8 @@ class Work:
     spots: colours that were told for it; chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a
     whole where it was shown in parts too.
 
-    action, code, message: as in ledger.PageRecord. kept_name, coloured_name: of the two one is its name in the output.
+    action, code, message, colors: as in ledger.PageRecord. kept_name, coloured_name: of the two one is its name in the
+    output. published: its record, if it stays as it was published; `data` is then of the output.
     """
 
     member: Member
@@ -62,6 +63,8 @@ class Work:
     action: str = "kept"
     code: str = ""
     message: str = ""
+    colors: dict[str, list[float]] = field(default_factory=dict)
+    published: PageRecord | None = None
 
     def flag(self, code: str, message: str) -> None:
         """Leave it as it is, and say why."""

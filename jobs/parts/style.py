@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import cv2
@@ -12,7 +12,7 @@ from imaging.bubbles import find_words, neutral
 from imaging.color import F32, U8, join_chroma
 from imaging.gate import Code, Fault, Mask, Thresholds, judge, tame
 from imaging.lines import settle_chroma
-from imaging.palette import Palette, lock
+from imaging.palette import Palette, Use, lock_and_tell
 from imaging.views import Strategy
 
 GATE_OPTIONS = ("ssim", "lines", "tint", "clipped", "dull", "wild")  # the thresholds that are a job's options
@@ -46,16 +46,19 @@ class Style:
         limits = {f"gate_{name}": getattr(self.thresholds, name) for name in GATE_OPTIONS}
         named: dict[str, Any] = {"strategy": self.strategy, "lines": self.lines, "bubbles": self.bubbles}
         if self.palette is not None:
-            named["palette"] = hashlib.sha256(json.dumps(self.palette.to_dict()).encode()).hexdigest()[:16]
+            told_by = [color.centre for color in self.palette.colors]  # `ab` may be edited: it is the same job
+            named["palette"] = hashlib.sha256(json.dumps(told_by).encode()).hexdigest()[:16]
         return {"format": self.image_format, **named, **limits}
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A page (H, W, 3) as it is to be published. faults: what the gate still has against it; empty if it passes."""
+    """A page (H, W, 3) as it is to be published. faults: what the gate still has against it; empty if it passes.
+    colors: of the palette, those that it hangs on."""
 
     page: U8
     faults: tuple[Fault, ...] = ()
+    colors: dict[int, Use] = field(default_factory=dict)
 
 
 def finish_page(gray: U8, chroma: F32, style: Style, safer: F32 | None = None) -> Finished:
@@ -67,12 +70,15 @@ def finish_page(gray: U8, chroma: F32, style: Style, safer: F32 | None = None) -
     """
     words = find_words(gray)
     tried: Finished | None = None
+    used: dict[int, Use] = {}
     for prediction in (chroma, safer):
         if prediction is None:
             continue
         if style.palette is not None:
             size = prediction.shape[1::-1]
-            prediction = lock(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), prediction, style.palette)
+            small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+            prediction, used_here = lock_and_tell(small, prediction, style.palette)
+            used |= used_here  # one that was refused counts too: with another colour it might have passed
         laid = settle_chroma(gray, prediction) if style.lines == "sides" else prediction
         if style.bubbles == "neutral":
             laid = neutral(laid, words)
@@ -82,7 +88,7 @@ def finish_page(gray: U8, chroma: F32, style: Style, safer: F32 | None = None) -
         if not tried.faults:
             break
     assert tried is not None
-    return tried
+    return replace(tried, colors=used)
 
 
 def _judged(gray: U8, chroma: F32, words: Mask, style: Style) -> Finished:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import models
 from datasets.errors import BadUsageError
 from datasets.synthetic import Series, draw_page
 from imaging.color import to_lab
+from imaging.palette import Palette
 from jobs.colorize import ColorizeConfig
 from jobs.parts.exemplars import read_examples
 from jobs.parts.handling import Policy
@@ -108,12 +110,49 @@ def test_the_palette_is_kept_with_the_output_and_may_be_edited(
     seen["ab"] = [-value for value in seen["ab"]]
     (tmp_path / "mine.json").write_text(json.dumps(edited))
     mine = recipe("other", palette=str(tmp_path / "mine.json"))
-    assert mine.fingerprint != recipe("other", palette=str(kept)).fingerprint != recipe("other").fingerprint
+    assert mine.fingerprint == recipe("other", palette=str(kept)).fingerprint != recipe("other").fingerprint
     page = draw_page(SERIES, 1, 1)
     chroma = cv2.resize(np.ascontiguousarray(to_lab(page.color)[..., 1:]), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     plain = finish_page(page.ink, chroma, auto.style).page
     changed = np.abs(finish_page(page.ink, chroma, mine.style).page.astype(int) - plain).max(axis=2) > 20
     assert 0.01 < changed.mean() < 0.9  # where that colour is, and not everywhere
+
+
+def test_auto_is_what_was_made_of_it_by_hand(tmp_path: Path, model: Path, colored: dict[str, bytes]) -> None:
+    reference, out, kept = write(tmp_path / "in", colored), tmp_path / "out", tmp_path / "out/_mangahue/palette.json"
+
+    def palette(**options: Any) -> Palette | None:
+        given = {"model": str(model), "source": "/in", "out": str(out), "reference": reference, "palette": "auto"}
+        return Recipe.of(ColorizeConfig(**given, **options)).style.palette
+
+    built = palette()
+    assert built is not None
+    edited = built.edited(built.colors[0].name, (40.0, -30.0))
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps(edited.to_dict()))
+    assert palette() == edited
+    assert palette(replace=True) == built
+    kept.write_text(json.dumps(Palette(edited.colors[1:]).to_dict()))
+    with pytest.raises(BadUsageError, match=r"other colours than --reference.* --palette, or --replace"):
+        palette()
+    kept.write_text("{")
+    with pytest.raises(BadUsageError, match="correct the file"):
+        palette()
+
+
+def test_other_centres_make_another_job_and_other_names_do_not(tmp_path: Path, model: Path) -> None:
+    color = {"name": "hat", "ab": [1, 2], "centre": [50, 1, 2, 0.5], "weight": 0.5}
+
+    def fingerprint(*colors: dict[str, Any]) -> str:
+        (tmp_path / "palette.json").write_text(json.dumps({"colors": colors}))
+        given = {"model": str(model), "source": "/in", "out": "/out", "palette": str(tmp_path / "palette.json")}
+        return Recipe.of(ColorizeConfig(**given)).fingerprint
+
+    same = [fingerprint(color), fingerprint(color | {"ab": [9, 9]}), fingerprint(color | {"name": "coat", "weight": 0})]
+    assert len(set(same)) == 1
+    assert (
+        len({same[0], fingerprint(color, color), fingerprint(color | {"centre": [51, 1, 2, 0.5]}), fingerprint()}) == 4
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""What stays of a published chapter when a colour of the palette was edited: the pages that do not use it, as they are.
+
+They are taken from the output byte for byte, and checked against the manifest; what does not pass is coloured again.
+"""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+
+from datasets.archive import PDF_SUFFIX, suffix_of
+from datasets.chapters import Member
+from datasets.errors import MangahueError
+from jobs.parts.ledger import Ledger, PageRecord
+from jobs.parts.stretches import Stretch, Todo
+
+_BROKEN = (MangahueError, OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+def unchanged(todo: Todo, ledger: Ledger, members: Sequence[Member]) -> dict[int, PageRecord]:
+    """By their member's place, the published pages that are what this job would make of them.
+
+    None where the chapter was not published by this job, of this very source; nor of a PDF, which is made whole.
+    """
+    published = ledger.manifest(todo.ref.rel) if todo.replace and ledger.palette else None
+    if published is None or not ledger.made(published, todo.ref) or suffix_of(todo.output) == PDF_SUFFIX:
+        return {}
+    if [page.name for page in published.pages] != [member.original for member in members]:
+        return {}
+    pairs = zip(published.palette, ledger.palette, strict=True)
+    edited = {str(number) for number, (then, now) in enumerate(pairs) if then != now}
+    return {
+        member.place: page
+        for member, page in zip(members, published.pages, strict=True)
+        if page.index is not None and edited.isdisjoint(page.colors)
+    }
+
+
+def take_published(stretch: Stretch, ledger: Ledger) -> None:
+    """Read the pages that stay. One that is not what its record says is no longer among them."""
+    works = [work for work in stretch.works if work.published is not None and work.data is None]
+    records = [work.published for work in works if work.published is not None]
+    for work, data in zip(works, _read(stretch.todo, ledger, records), strict=True):
+        work.data = data
+        if data is None:
+            work.published = None
+
+
+def _read(todo: Todo, ledger: Ledger, records: Sequence[PageRecord]) -> Iterator[bytes | None]:
+    with ExitStack() as stack:
+        read = _reader(todo, ledger, stack) if records else None
+        for record in records:
+            data = None
+            with suppress(*_BROKEN):  # another run may be replacing it, or it was damaged since
+                data = read(record) if read is not None else None
+            yield data if data is not None and hashlib.sha256(data).hexdigest() == record.sha256 else None
+
+
+def _reader(todo: Todo, ledger: Ledger, stack: ExitStack) -> Callable[[PageRecord], bytes] | None:
+    if todo.ref.kind == "folder":
+        return lambda record: ledger.storage.read(f"{todo.output}/{record.output}")
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(ledger.storage.open(todo.output))))
+    except _BROKEN:
+        return None
+
+    def read(record: PageRecord) -> bytes:
+        if archive.getinfo(record.output).file_size != record.size:
+            raise ValueError("another size than was published")
+        return archive.read(record.output)
+
+    return read

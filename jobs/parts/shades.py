@@ -1,0 +1,78 @@
+"""The palette's colours on the pages of a chapter: how they are told in a manifest, and by whom an edit is noticed.
+
+A page tells of each colour it uses, by the colour's number in the palette as text (JSON has no other keys):
+[share of the page, a, b before the lock, a, b after it]. A driver keeps of a chapter one row of numbers to a colour.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imaging.color import F32
+from imaging.drift import Looks, looks_at
+from imaging.palette import Use
+
+Told = Mapping[str, Sequence[float]]
+_WIDTH = 13  # numbers of a row
+
+
+@dataclass(frozen=True)
+class Shade:
+    """A palette colour in a chapter. ab: what the palette had for it. share: of a page, summed over the pages.
+    before, after: the lock, a look to a page."""
+
+    number: int
+    ab: tuple[float, float]
+    share: float
+    before: Looks
+    after: Looks
+
+
+def tell(used: Mapping[int, Use]) -> dict[str, list[float]]:
+    """What a page's record says of the colours it uses."""
+    return {
+        str(number): [round(use.share, 4), *(round(value, 1) for value in (*use.before, *use.after))]
+        for number, use in used.items()
+    }
+
+
+def pack(pages: Iterable[Told], palette: Sequence[Sequence[float]]) -> bytes:
+    """What its pages tell, as one. palette: ab of each of its colours. Empty where no page uses any."""
+    found: dict[int, list[Sequence[float]]] = {}
+    for page in pages:
+        for number, values in page.items():
+            found.setdefault(int(number), []).append(values)
+    rows = []
+    for k, told in sorted(found.items()):
+        table = np.array(told, np.float32)
+        looks = [looks_at(table[:, at : at + 2]) for at in (1, 3)]
+        means = [value for look in looks for value in (*look.mean, look.square, look.chroma)]
+        rows.append([k, *palette[k], table[:, 0].sum(), len(table), *means])
+    return np.array(rows, np.float32).tobytes()
+
+
+def unpack(packed: bytes) -> list[Shade]:
+    """The inverse of `pack`."""
+    return [
+        Shade(int(row[0]), (row[1], row[2]), row[3], _looks(row[4], row[5:9]), _looks(row[4], row[9:13]))
+        for row in _rows(packed).tolist()
+    ]
+
+
+def is_current(packed: bytes, palette: Sequence[Sequence[float]]) -> bool:
+    """Whether the colours that were used have in this palette the ab they had then."""
+    rows = _rows(packed)
+    numbers = rows[:, 0].astype(int)
+    if not len(rows):
+        return True
+    return int(numbers.max()) < len(palette) and bool((np.array(palette, np.float32)[numbers] == rows[:, 1:3]).all())
+
+
+def _rows(packed: bytes) -> F32:
+    return np.frombuffer(packed, np.float32).reshape(-1, _WIDTH)
+
+
+def _looks(count: float, row: Sequence[float]) -> Looks:
+    a, b, square, chroma = row
+    return Looks(int(count), (a, b), square, chroma)

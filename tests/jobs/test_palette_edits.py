@@ -1,0 +1,315 @@
+"""A palette's colour is edited: the pages that use it are done again, and all others stay byte for byte."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datasets.errors import BadUsageError, ObjectExistsError
+from datasets.storage import open_storage
+from imaging.drift import drift
+from imaging.palette import Color, Palette
+from jobs.colorize import ColorizeConfig
+from jobs.parts.binding import assemble
+from jobs.parts.ledger import HOME, Ledger, Manifest
+from jobs.parts.planning import plan
+from jobs.parts.recipe import Recipe
+from jobs.parts.shades import is_current, pack, unpack
+from jobs.parts.stages import finish, open_stretches, prepare
+from jobs.parts.stretches import STRETCH_MEMBERS, Todo
+from jobs.parts.style import Style
+from tests.archives import zipped
+from tests.jobs.test_ledger import Killed, kill_at
+from tests.jobs.test_stages import COMIC_INFO, FINGERPRINT, LENIENT, SIZE, color_page, members_of, saved, todo_of
+
+RED, BLUE, GREEN = (50.0, 30.0), (10.0, -50.0), (-40.0, 30.0)
+PALETTE = Palette(
+    tuple(Color(name, ab, (60.0, *ab, 1.0), 0.3) for name, ab in (("red", RED), ("blue", BLUE), ("green", GREEN)))
+)
+EDITED = PALETTE.edited("blue", (-30.0, -30.0))
+PAGES = {"1.png": (RED,), "2.png": (RED, BLUE), "3.png": (GREEN,), "4.png": (BLUE, GREEN)}
+USE_BLUE = {"2.png", "4.png"}
+
+
+@pytest.fixture(params=["local", "s3"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty folder on each kind of storage, for /in and /out."""
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
+
+
+def gray_page(seed: int) -> bytes:
+    levels = np.random.default_rng(seed).integers(130, 160, (56, 40), dtype=np.uint8)
+    levels[::14] = 0
+    return saved(levels)
+
+
+def chroma_of(*colors: tuple[float, float]) -> np.ndarray:
+    """What a network would say: these colours, side by side."""
+    bands = np.arange(SIZE) * len(colors) // SIZE
+    return np.tile(np.array(colors, np.float16)[bands][None], (SIZE, 1, 1))
+
+
+def ledger_of(out: str, palette: Palette) -> Ledger:
+    ledger = Ledger(out, FINGERPRINT, palette)
+    ledger.claim({"weights_sha256": "", "settings": {}, "palette": palette.to_dict()}, replace=False)
+    return ledger
+
+
+def color(
+    todo: Todo, ledger: Ledger, palette: Palette, pages: Mapping[str, Any] = PAGES, skip: int = -1
+) -> tuple[Manifest | None, set[str]]:
+    """All stages of a chapter, and the names of the pages that went to the network. skip: a stretch that is left."""
+    style, painted, outcome = Style("png", thresholds=LENIENT, palette=palette), set(), None
+    for stretch in open_stretches(todo, ledger, style):
+        if stretch.number == skip:
+            continue
+        prepare(stretch, ledger, SIZE, style)
+        for work in stretch.works:
+            if work.grays is not None:
+                work.chroma, work.grays = chroma_of(*pages[work.member.name]), None
+                painted.add(work.member.name)
+        outcome = finish(stretch, ledger, style).outcome
+        if outcome is None and stretch.number == stretch.of - 1 and skip < 0:
+            outcome = assemble(todo, stretch.of, ledger)
+    return outcome, painted
+
+
+def published(out: str, output: str) -> dict[str, bytes]:
+    storage = open_storage(out)
+    if output.endswith(".cbz"):
+        return members_of(storage.read(output))
+    return {entry.key.removeprefix(f"{output}/"): storage.read(entry.key) for entry in storage.list(f"{output}/")}
+
+
+FILES = {
+    **{name: gray_page(seed) for seed, name in enumerate(PAGES)},
+    "5.png": color_page(),
+    "6.png": gray_page(9)[:300],  # can't be read
+    "ComicInfo.xml": COMIC_INFO,
+}
+
+
+@pytest.mark.parametrize("kind", ["archive", "folder"])
+def test_pages_that_use_an_edited_colour_are_done_again_and_no_other(home: str, kind: str) -> None:
+    files = {"ep.cbz": zipped(FILES)} if kind == "archive" else {f"ep/{name}": data for name, data in FILES.items()}
+    todo, out = todo_of(home, files), f"{home}/out"
+    first, painted = color(todo, ledger_of(out, PALETTE), PALETTE)
+    assert first is not None
+    assert (first.status, first.taken) == ("partial", 0)
+    assert painted == set(PAGES)
+    before = published(out, todo.output)
+
+    ledger = ledger_of(out, EDITED)
+    assert not ledger.covers(ledger.manifests()[todo.ref.rel], todo.ref, todo.policy.digest())
+    second, painted = color(replace(todo, replace=True), ledger, EDITED)
+    assert second is not None
+    assert painted == USE_BLUE
+    assert (second.status, second.taken) == ("partial", 4)
+    after = published(out, todo.output)
+    assert list(after) == list(before)
+    assert {name for name in before if before[name] != after[name]} - {"ComicInfo.xml"} == USE_BLUE
+    assert ledger.covers(ledger.manifests()[todo.ref.rel], todo.ref, todo.policy.digest())
+
+    whole, painted = color(todo, ledger_of(f"{home}/anew", EDITED), EDITED)  # as if all had been done with it
+    assert painted == set(PAGES)
+    assert published(f"{home}/anew", todo.output) == after
+    assert whole is not None
+    assert second.pages == whole.pages
+
+
+def test_the_record_tells_which_colours_a_page_uses(tmp_path: Path) -> None:
+    manifest, _ = color(
+        todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), ledger_of(str(tmp_path / "out"), PALETTE), PALETTE
+    )
+    assert manifest is not None
+    numbers = {page.name: set(page.colors) for page in manifest.pages}
+    assert numbers == {
+        "1.png": {"0"}, "2.png": {"0", "1"}, "3.png": {"2"}, "4.png": {"1", "2"},
+        "5.png": set(), "6.png": set(), "ComicInfo.xml": set(),
+    }  # fmt: skip
+    share, *means = manifest.pages[1].colors["0"]
+    assert share == pytest.approx(0.5, abs=0.1)
+    assert means == pytest.approx([*RED, *RED], abs=3)
+
+
+def test_chapters_without_the_colour_stay_done(tmp_path: Path) -> None:
+    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
+    pages = dict.fromkeys(PAGES, (RED, GREEN))
+    color(todo, ledger_of(out, PALETTE), PALETTE, pages)
+    ledger = ledger_of(out, EDITED)
+    assert ledger.covers(ledger.manifests()[todo.ref.rel], todo.ref, todo.policy.digest())
+
+
+@pytest.mark.parametrize("harm", ["page", "cut", "gone", "manifest"])
+def test_what_is_not_as_it_was_published_is_coloured_again(tmp_path: Path, harm: str) -> None:
+    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
+    color(todo, ledger_of(out, PALETTE), PALETTE)
+    archive = tmp_path / "out/ep.cbz"
+    before = members_of(archive.read_bytes())
+    if harm == "page":
+        archive.write_bytes(zipped({**before, "1.png": before["3.png"]}))
+    elif harm == "cut":
+        archive.write_bytes(archive.read_bytes()[:2000])
+    elif harm == "gone":
+        archive.unlink()
+    else:
+        (tmp_path / f"out/{HOME}/chapters/ep.cbz.json").write_text("{}")
+    manifest, painted = color(replace(todo, replace=True), ledger_of(out, EDITED), EDITED)
+    assert manifest is not None
+    assert painted == (USE_BLUE | {"1.png"} if harm == "page" else set(PAGES))
+    after = members_of(archive.read_bytes())
+    assert {name for name in before if before[name] != after[name]} - {"ComicInfo.xml"} == USE_BLUE
+
+
+@pytest.mark.parametrize("point", ["before put", "before manifest"])
+def test_a_run_that_is_killed_while_it_replaces(home: str, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    todo, out = todo_of(home, {"ep.cbz": zipped(FILES)}), f"{home}/out"
+    color(todo, ledger_of(out, PALETTE), PALETTE)
+    before = open_storage(out).read("ep.cbz")
+    dead = ledger_of(out, EDITED)
+    if point == "before manifest":
+        kill_at(dead, "commit", monkeypatch)
+    else:
+        put = dead.storage.put
+
+        def die(key: str, *args: Any, **options: Any) -> Any:
+            if key == "ep.cbz":
+                raise Killed
+            return put(key, *args, **options)
+
+        monkeypatch.setattr(dead.storage, "put", die)
+    with pytest.raises(Killed):
+        color(replace(todo, replace=True), dead, EDITED)
+    assert (open_storage(out).read("ep.cbz") == before) == (point == "before put")
+
+    ledger = ledger_of(out, EDITED)
+    known = ledger.manifests()
+    known |= {manifest.rel: manifest for manifest in ledger.recover(known)}
+    done = ledger.covers(known["ep.cbz"], todo.ref, todo.policy.digest())
+    assert done == (point == "before manifest")  # it was published: nothing is computed again
+    _, painted = color(replace(todo, replace=True), ledger, EDITED)
+    assert painted == (set() if done else USE_BLUE)
+    assert ledger.manifest("ep.cbz") is not None
+    assert ledger.sha256("ep.cbz") == ledger.manifests()["ep.cbz"].sha256
+
+
+def test_an_edit_that_changes_no_byte_is_committed_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": FILES["1.png"]})}), str(tmp_path / "out")
+    hardly = PALETTE.edited("red", (RED[0] + 1e-5, RED[1]))
+    color(todo, ledger_of(out, PALETTE), PALETTE)
+    dead = ledger_of(out, hardly)
+    kill_at(dead, "commit", monkeypatch)
+    with pytest.raises(Killed):
+        color(replace(todo, replace=True), dead, hardly)
+    ledger = ledger_of(out, hardly)
+    (recovered,) = ledger.recover(ledger.manifests())
+    assert ledger.covers(recovered, todo.ref, todo.policy.digest())
+
+
+def test_a_run_with_the_palette_of_before_gets_nothing_more_in(tmp_path: Path) -> None:
+    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
+    old = ledger_of(out, PALETTE)
+    new = ledger_of(out, EDITED)
+    manifest, _ = color(todo, old, PALETTE)
+    assert manifest is not None
+    assert manifest.status == "failed"
+    assert "palette" in manifest.message
+    assert not (tmp_path / "out/ep.cbz").exists()
+
+    ledger_of(out, PALETTE)  # what was on its way when the palette was edited
+    color(todo, old, PALETTE)
+    ledger_of(out, EDITED)
+    manifest, painted = color(todo, new, EDITED)  # was planned before that came: no replace
+    assert manifest is not None
+    assert (manifest.status, painted) == ("partial", set(PAGES))
+    assert new.covers(new.manifests()["ep.cbz"], todo.ref, todo.policy.digest())
+    assert new.sha256("ep.cbz") == manifest.sha256
+
+
+def test_a_long_chapter(tmp_path: Path) -> None:
+    pages = {f"{i:03d}.png": ((RED,), (BLUE,), (GREEN,))[i % 3] for i in range(STRETCH_MEMBERS + 5)}
+    files = {name: FILES[f"{i % 4 + 1}.png"] for i, name in enumerate(pages)}
+    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(files)}), str(tmp_path / "out")
+    color(todo, ledger_of(out, PALETTE), PALETTE, pages)
+    before = members_of((tmp_path / "out/ep.cbz").read_bytes())
+    again, blue = replace(todo, replace=True), {name for name, colors in pages.items() if colors == (BLUE,)}
+
+    other = PALETTE.edited("blue", (0.0, 0.0))
+    color(
+        again, ledger_of(out, other), other, pages, skip=1
+    )  # killed with one stretch put aside, then edited once more
+    manifest, painted = color(again, ledger_of(out, EDITED), EDITED, pages)
+    assert manifest is not None
+    assert painted == blue
+    assert manifest.taken == len(pages) - len(blue)
+    after = members_of((tmp_path / "out/ep.cbz").read_bytes())
+    assert {name for name in before if before[name] != after[name]} == blue
+    color(todo, ledger_of(str(tmp_path / "anew"), EDITED), EDITED, pages)
+    assert members_of((tmp_path / "anew/ep.cbz").read_bytes()) == after
+
+
+def test_an_edited_palette_is_the_same_job(tmp_path: Path, model: Path) -> None:
+    out, given = tmp_path / "out", tmp_path / "palette.json"
+
+    def planned(palette: Palette) -> tuple[Any, Ledger]:
+        given.write_text(json.dumps(palette.to_dict()))
+        config = ColorizeConfig(model=str(model), source=f"{tmp_path}/in", out=str(out), palette=str(given))
+        recipe = Recipe.of(config)
+        ledger = Ledger(str(out), recipe.fingerprint, recipe.style.palette)
+        return plan(config.source, ledger, recipe, replace=False), ledger
+
+    storage = open_storage(f"{tmp_path}/in")
+    for name in ("ep1.cbz", "ep2.cbz"):
+        storage.put(name, zipped({"1.png": FILES["1.png"]}))
+    work, ledger = planned(PALETTE)
+    assert (len(work.todo), work.edited) == (2, set())
+    for todo, colors in zip(work.todo, ((RED,), (BLUE,)), strict=True):
+        color(todo, ledger, PALETTE, {"1.png": colors})
+    ledger.storage.put("_SUCCESS", b"")
+
+    renamed = Palette(tuple(replace(c, name=f"{c.name} of the hat") for c in PALETTE.colors))
+    assert planned(renamed)[0].todo == []
+    assert json.loads((out / HOME / "palette.json").read_text()) == renamed.to_dict()
+    assert (out / "_SUCCESS").exists()
+
+    work, ledger = planned(EDITED)
+    assert [(todo.ref.rel, todo.replace) for todo in work.todo] == [("ep2.cbz", True)]
+    assert work.edited == {"ep2.cbz"}
+    assert json.loads((out / HOME / "palette.json").read_text()) == EDITED.to_dict()
+    assert json.loads((out / HOME / "job.json").read_text())["palette"] == EDITED.to_dict()
+    color(work.todo[0], ledger, EDITED, {"1.png": (BLUE,)})
+    assert planned(EDITED)[0].todo == []
+    assert [todo.ref.rel for todo in planned(PALETTE)[0].todo] == ["ep2.cbz"]  # and back
+
+    with pytest.raises(BadUsageError, match="--replace"):
+        planned(Palette(PALETTE.colors[1:]))
+
+
+def test_a_taken_over_folder_is_told_of(tmp_path: Path) -> None:
+    ledger = ledger_of(str(tmp_path), PALETTE)
+    ledger_of(str(tmp_path), EDITED)
+    with pytest.raises(ObjectExistsError, match="or palette"):
+        ledger.publish(Manifest("ep", "", "", FINGERPRINT, "done", "ep"), b"", replace=True)
+
+
+def test_what_pages_tell_is_packed_for_the_driver() -> None:
+    pages = [{"0": [0.5, 10, 0, 12, 0], "2": [0.1, 0, 5, 0, 6]}, {"0": [0.3, 20, 0, 14, 0]}, {}]
+    palette = [[12.0, 0.1], [0.0, 0.0], [0.0, 7.0]]
+    packed = pack(pages, palette)
+    first, last = unpack(packed)
+    assert (first.number, last.number) == (0, 2)
+    assert first.ab == pytest.approx((12.0, 0.1))
+    assert first.share == pytest.approx(0.8)
+    assert first.before.drift().rms == pytest.approx(drift(np.float32([[10, 0], [20, 0]])).rms)
+    assert (first.after.count, first.after.mean) == (2, (13.0, 0.0))
+    assert last.after.mean == (0.0, 6.0)
+    assert is_current(packed, [[12.0, 0.1], [9.0, 9.0], [0.0, 7.0]])
+    assert not is_current(packed, [[12.0, 0.2], [0.0, 0.0], [0.0, 7.0]])
+    assert not is_current(packed, palette[:2])
+    assert (unpack(pack([{}], palette)), is_current(b"", [])) == ([], True)
