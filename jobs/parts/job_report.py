@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jobs.parts.drift_chart import DriftChart
 from jobs.parts.report_html import render
 
 STATUSES = {
@@ -51,9 +52,13 @@ def render_job_report(
     title: str,
     summary: Mapping[str, str],
     chapters: Sequence[ChapterLine],
+    drifts: Sequence[DriftChart] = (),
     settings: Mapping[str, object],
 ) -> str:
-    """The report as one HTML page, to be written as UTF-8. Chapters that need a person come first, then those done."""
+    """The report as one HTML page, to be written as UTF-8. Chapters that need a person come first, then those done.
+
+    drifts: of the palette's colours, where there is a palette.
+    """
     done = [chapter for chapter in chapters if chapter.status == "done"]
     statuses = Counter(chapter.status for chapter in chapters)
     page_counts = {name: sum(getattr(c, name) for c in chapters) for name in _COUNTS}
@@ -72,5 +77,6 @@ def render_job_report(
             ("doubted", "Chapters done, with pages to look at", [c for c in done if c.doubted]),
             ("done", "Chapters done", [c for c in done if not c.doubted]),
         ],
+        drifts=drifts,
         settings=settings,
     )

@@ -45,8 +45,17 @@ class Chart:
     bottom = HEIGHT - BOTTOM
 
 
-def draw_curve(name: str, points: Iterable[Point], x_range: Point | None = None) -> Chart:
-    """Draw a curve, broken where a point is no finite number. x_range: to share an axis among charts."""
+def draw_curve(
+    name: str,
+    points: Iterable[Point],
+    x_range: Point | None = None,
+    *,
+    y_range: Point | None = None,
+    x_name: str = "step",
+    most: int = MOST_POINTS,
+) -> Chart:
+    """Draw a curve of at most `most` points, broken where one is no finite number. x_range, y_range: to share an axis
+    among charts. x_name: what is counted on it, in whole numbers."""
     everything = [(float(x), float(y)) for x, y in points]
     drawn = [point for point in everything if _plottable(point)]
     lost = len(everything) - len(drawn)
@@ -55,7 +64,8 @@ def draw_curve(name: str, points: Iterable[Point], x_range: Point | None = None)
     x_low, x_high = x_range or (min(x for x, _ in drawn), max(x for x, _ in drawn))
     if x_low == x_high:
         x_low, x_high = x_low - 0.5, x_high + 0.5
-    y_marks = nice_ticks(min(y for _, y in drawn), max(y for _, y in drawn), outward=True)
+    y_range = y_range or (min(y for _, y in drawn), max(y for _, y in drawn))
+    y_marks = nice_ticks(*y_range, outward=True)
     y_low, y_high = y_marks[0], y_marks[-1]
 
     def place(x: float, y: float) -> Point:
@@ -63,11 +73,11 @@ def draw_curve(name: str, points: Iterable[Point], x_range: Point | None = None)
         up = (y - y_low) / (y_high - y_low)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
-    x_marks = [mark for mark in nice_ticks(x_low, x_high) if x_low <= mark <= x_high]
-    first, last = (f"{significant(y)} at step {number(x, 0)}" for x, y in (drawn[0], drawn[-1]))
+    x_marks = [mark for mark in nice_ticks(x_low, x_high) if x_low <= mark <= x_high and mark % 1 == 0]
+    first, last = (f"{significant(y)} at {x_name} {number(x, 0)}" for x, y in (drawn[0], drawn[-1]))
     return Chart(
         name=name,
-        path=_path([place(*point) if _plottable(point) else None for point in downsample(everything)]),
+        path=_path([place(*point) if _plottable(point) else None for point in downsample(everything, most)]),
         x_ticks=[Tick(place(x, y_low)[0], label) for x, label in zip(x_marks, tick_labels(x_marks), strict=True)],
         y_ticks=[Tick(place(x_low, y)[1], label) for y, label in zip(y_marks, tick_labels(y_marks), strict=True)],
         in_words=f"{first}, {last}",

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from datasets.errors import Code, MangahueError
+from jobs.parts.drift_chart import drift_charts
 from jobs.parts.job_report import ChapterLine, render_job_report
 from jobs.parts.ledger import HOME, REPORT, SUCCESS, Ledger, Manifest, read_json
 from jobs.parts.outcome import Exit, as_json
@@ -17,6 +18,7 @@ from jobs.parts.recipe import Recipe
 log = logging.getLogger("mangahue")
 _MOST_DOUBTED = 20  # pages told of in the log
 _STATUSES = ("done", "partial", "quarantined", "failed")
+_ACTIONS = ("coloured", "kept", "flagged")
 
 
 def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
@@ -29,12 +31,22 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
     _complain(work.results.values())
     told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
     log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(work.computed), ledger.storage.uri)
-    state = _state(work)
+    if work.edited:
+        again, taken = _pages_of_edited(work)
+        log.info("palette edited: %d pages done again, %d taken as they were published", again, taken)
+    state = _state(work, recipe)
     if state != _reported(ledger):
         _write(work, ledger, recipe, {status: counts[status] for status in _STATUSES}, state)
     if counts["done"] == len(inputs):
         return Exit.DONE
     return Exit.PARTLY if work.stopped or counts["done"] or counts["partial"] else Exit.FAILED
+
+
+def _pages_of_edited(work: Work) -> tuple[int, int]:
+    """Of chapters done again for an edited colour: pages computed, pages that stay."""
+    chapters = [work.results[rel] for rel in work.edited & work.computed]
+    taken = sum(manifest.taken for manifest in chapters)
+    return sum(manifest.count(action) for manifest in chapters for action in _ACTIONS) - taken, taken
 
 
 def _complain(manifests: Iterable[Manifest]) -> None:
@@ -62,10 +74,12 @@ def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
     return whole + [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in pages]
 
 
-def _state(work: Work) -> str:
-    """A digest of what became of every chapter: a report that carries it is up to date."""
+def _state(work: Work, recipe: Recipe) -> str:
+    """A digest of what became of every chapter, and of the palette: a report that carries it is up to date."""
     outcomes = sorted((m.rel, m.version, m.fingerprint, m.status, m.sha256) for m in work.results.values())
-    return hashlib.sha256(json.dumps(outcomes).encode()).hexdigest()
+    palette = recipe.style.palette
+    told = outcomes if palette is None else [palette.to_dict(), outcomes]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _reported(ledger: Ledger) -> str | None:
@@ -76,7 +90,7 @@ def _reported(ledger: Ledger) -> str | None:
 def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], state: str) -> None:
     results = sorted(work.results.values(), key=lambda manifest: manifest.rel)
     lines = [_line(manifest, ledger) for manifest in results]
-    pages = {action: sum(m.count(action) for m in results) for action in ("coloured", "kept", "flagged")}
+    pages = {action: sum(m.count(action) for m in results) for action in _ACTIONS}
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     report = {
         "fingerprint": ledger.fingerprint,
@@ -91,6 +105,8 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
         ],
         "settings": recipe.config,
     }
+    if work.edited:
+        report["palette_edited"] = dict(zip(("pages_again", "pages_taken"), _pages_of_edited(work), strict=True))
     ledger.storage.put(REPORT, as_json(report))
     page = render_job_report(
         title="Coloured chapters",
@@ -101,6 +117,7 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
             "finished": finished,
         },
         chapters=lines,
+        drifts=drift_charts([work.results[ref.rel].shades for ref in work.inputs], recipe.style.palette),
         settings=recipe.config,
     )
     ledger.storage.put(f"{HOME}/report.html", page.encode(), content_type="text/html; charset=utf-8")

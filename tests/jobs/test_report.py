@@ -17,8 +17,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from imaging.palette import Color, Palette
+from jobs.parts.drift_chart import DriftChart, drift_charts
 from jobs.parts.job_report import ChapterLine, render_job_report
 from jobs.parts.report import Curve, Figure, PageView, render_report
+from jobs.parts.shades import pack
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGS = [
@@ -100,7 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings={"model": "unet", "path": "s3://" + "x" * 200},
     )  # fmt: skip
     (folder / "index.html").write_text(html, encoding="utf-8")
-    job = render_job_report(title="A job", summary={}, chapters=CHAPTERS, settings={})
+    job = render_job_report(title="A job", summary={}, chapters=CHAPTERS, drifts=drifts(), settings={})
     (folder / "job.html").write_text(job, encoding="utf-8")
     return folder
 
@@ -299,7 +302,7 @@ def test_hostile_text_stays_text(tmp_path: Path, visit: Callable[..., Watched]) 
     texts: dict[str, Any] = {"title": HOSTILE, "summary": {HOSTILE: HOSTILE}, "settings": {HOSTILE: [HOSTILE]}}
     report = render_report(**texts, figures=[figure], curves=[curve], pages=[page])
     line = replace(CHAPTERS[1], source=HOSTILE, output=HOSTILE, code=HOSTILE, message=HOSTILE)
-    job = render_job_report(**texts, chapters=[line, replace(line, status="done")])
+    job = render_job_report(**texts, chapters=[line, replace(line, status="done")], drifts=drifts(HOSTILE))
     for name, html in (("report", report), ("job", job)):
         (tmp_path / f"{name}.html").write_text(html, encoding="utf-8")
         watched = visit((tmp_path / f"{name}.html").as_uri())
@@ -372,3 +375,52 @@ def test_the_report_of_a_job_counts_every_chapter(site: Path, visit: Callable[..
     numbers = page.locator("#attention tbody tr").first.locator("td.n").all_inner_texts()
     assert numbers == ["1,000", "990", "7", "3", "1 min 11 s"]
     assert page.locator("#attention tbody tr").nth(1).locator("td.n").last.inner_text() == "–"
+
+
+def drifts(name: str = "light orange") -> list[DriftChart]:
+    """Of nine chapters, in which a pale yellow strays and is brought back, and a violet is seen once."""
+    yellow = Color(name, (2.0, 20.0), (90, 2, 20, 1), 0.5)
+    palette = Palette((yellow, Color("violet", (30.0, -40.0), (40, 30, -40, 1), 0.1)))
+    chapters: list[list[dict[str, list[float]]]] = [
+        [{"0": [0.4, 2 + 12 * math.sin(i + n), 20 + 9 * math.cos(i), 2 + math.sin(i + n), 20]} for n in range(3)]
+        for i in range(9)
+    ]
+    chapters[4].append({"1": [0.1, 20, -30, 29, -40]})
+    return drift_charts([pack(pages, [list(color.ab) for color in palette.colors]) for pages in chapters], palette)
+
+
+def test_the_report_draws_how_the_palettes_colours_hold(site: Path, visit: Callable[..., Watched]) -> None:
+    page = visit((site / "job.html").as_uri()).page
+    assert page.locator("#drift figure").count() == 2
+    told = page.locator("#drift figcaption").first.inner_text()
+    assert re.search(r"light orange\s+drift 10\.\d → 0\.7, hue \d+° → 2°, 27 pages", told), told
+    assert page.locator("#drift figcaption .small").last.inner_text() == "1 page"
+    for figure in page.locator("#drift figure").all():
+        svg = figure.locator("svg")
+        title, description = (svg.get_attribute("aria-labelledby") or "").split()
+        assert page.locator(f"#{title}").inner_html() == figure.locator("bdi").inner_text()
+        assert "before the lock" in page.locator(f"#{description}").inner_html()
+        before, _, after = (box for box in (line.bounding_box() for line in svg.locator(".line").all()) if box)
+        assert before["y"] < after["y"], "the locked colour does not lie nearer to the palette's"
+    own = [page.locator("#drift .locked").nth(i).evaluate("node => getComputedStyle(node).stroke") for i in (0, 1)]
+    yellow, violet = ([int(value) for value in re.findall(r"\d+", css)[:3]] for css in own)
+    assert yellow[0] > yellow[2] + 20
+    assert violet[2] > violet[1] + 40
+    assert page.locator("#drift text").all_text_contents().count("chapter") == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_line_of_any_colour_is_seen_on_any_ground(site: Path, visit: Callable[..., Watched], scheme: str) -> None:
+    page = visit((site / "job.html").as_uri(), color_scheme=scheme).page
+    paper, rim = (
+        luminance(page.locator(selector).first.evaluate(f"node => getComputedStyle(node).{style}"))
+        for selector, style in (("body", "backgroundColor"), ("#drift .rim", "stroke"))
+    )
+    light, dark = max(paper, rim), min(paper, rim)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_without_a_palette_nothing_is_drawn() -> None:
+    assert 'id="drift"' not in render_job_report(title="A job", summary={}, chapters=CHAPTERS, settings={})
+    assert drift_charts([b"", b""], None) == []
+    assert drift_charts([b""], Palette((Color("never seen", (0, 0), (50, 0, 0, 1), 0),))) == []

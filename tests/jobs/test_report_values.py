@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 
+from imaging.palette import Color, Palette
+from jobs.parts.drift_chart import MOST_CHARTS, drift_charts
 from jobs.parts.job_report import ChapterLine, render_job_report
 from jobs.parts.report import Figure, PageView, best_columns, by_chapter, columns_of, render_report
 from jobs.parts.report_chart import MOST_POINTS, downsample, draw_curve, nice_ticks, tick_labels
 from jobs.parts.report_html import duration, number, plain, relative_url
+from jobs.parts.shades import pack
 
 DONE = ChapterLine("s3://in/a/01.cbz", "s3://out/a/01.cbz", "done", 20, 18, 2, 0, "", "", 12.0)
 
@@ -110,3 +114,30 @@ def test_pages_of_an_unfinished_chapter_are_not_hidden() -> None:
 def test_an_unknown_status_is_refused() -> None:
     with pytest.raises(ValueError, match="done, partial, quarantined, failed"):
         replace(DONE, status="ok")
+
+
+def test_a_large_library_has_few_charts_of_few_points() -> None:
+    palette = Palette(tuple(Color(f"colour {k}", (k, 0.0), (50, k, 0, 1), 0.0) for k in range(20)))
+    ab = [list(color.ab) for color in palette.colors]
+    page = {str(k): [0.01 + k / 1000, k + 3.0, 4.0, k, 0.0] for k in range(20)}
+    spike = {"19": [0.02, 19.0, 90.0, 19.0, 0.0]}
+    charts = drift_charts([pack([spike if i == 777 else page] * 2, ab) for i in range(2000)], palette)
+    assert [chart.name for chart in charts] == [f"colour {k}" for k in range(19, 19 - MOST_CHARTS, -1)]
+    for chart in charts:
+        assert len(re.findall("[ML]", chart.before.path)) <= 200
+        assert chart.drifts[1].rms == pytest.approx(0, abs=1e-3)
+    assert {chart.drifts[0].looks for chart in charts} == {4000, 3998}
+    assert "5.00 at chapter 1" in charts[0].before.in_words
+    assert charts[0].before.y_ticks == charts[1].after.y_ticks, "no two scales"
+    lowest = min(float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", charts[0].before.path))
+    assert lowest < charts[0].before.height / 3, "the one chapter that strays is lost"
+
+
+def test_axes_count_whole_chapters() -> None:
+    chart = draw_curve("hat", [(1, 0.5), (2, 0.25), (3, 1.0)], y_range=(0, 4), x_name="chapter")
+    assert [tick.label for tick in chart.x_ticks] == ["1", "2", "3"]
+    assert [tick.label for tick in chart.y_ticks][-1] == "4"
+    assert chart.in_words == "0.500 at chapter 1, 1.00 at chapter 3"
+    alone = draw_curve("hat", [(1, 0.5)])
+    assert [tick.label for tick in alone.x_ticks] == ["1"]
+    assert alone.path.endswith("h0")

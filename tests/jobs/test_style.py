@@ -12,6 +12,7 @@ from datasets.synthetic import Series, draw_page
 from imaging.bubbles import find_words
 from imaging.color import join_chroma
 from imaging.gate import Thresholds
+from imaging.palette import Color, Palette
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import ColorizeConfig
 from jobs.parts import handling
@@ -134,6 +135,18 @@ def test_a_page_that_the_gate_refuses_is_tried_with_the_safer_prediction(lettere
     np.testing.assert_array_equal(saved_by.page, finish_page(lettered, good, Style()).page)
     first = finish_page(lettered, good, Style(), safer=gray)
     np.testing.assert_array_equal(first.page, saved_by.page)  # one that passes is not tried again
+
+
+def test_a_page_hangs_on_the_colours_of_every_prediction_that_was_tried(lettered: np.ndarray) -> None:
+    red, blue = (Color(name, ab, (60, *ab, 1), 0.5) for name, ab in (("red", (50.0, 30.0)), ("blue", (10.0, -50.0))))
+    style = Style(palette=Palette((red, blue)), thresholds=Thresholds(one_hue=0.5))  # one colour alone is refused
+    gray = np.full((64, 64), 145, np.uint8)
+    first, safer = (np.full((16, 16, 2), color.ab, np.float32) for color in (red, blue))
+    tried = finish_page(gray, first, style, safer=safer)
+    assert tried.faults
+    assert set(tried.colors) == {0, 1}
+    assert set(finish_page(gray, first, style).colors) == {0}
+    assert finish_page(lettered, rainbow().astype(np.float32), Style()).colors == {}
 
 
 def test_too_much_colour_is_taken_back(lettered: np.ndarray) -> None:

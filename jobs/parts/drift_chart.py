@@ -1,0 +1,69 @@
+"""How the palette's colours hold through a series, as charts of a job's report: a point to a chapter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imaging.color import join_chroma, lightness_of_level
+from imaging.drift import Drift, together
+from imaging.palette import Color, Palette
+from jobs.parts.report_chart import Chart, Point, draw_curve, span_of
+from jobs.parts.shades import Shade, unpack
+
+MOST_CHARTS = 12
+MOST_POINTS = 200
+_X = "chapter"
+
+
+@dataclass(frozen=True)
+class DriftChart:
+    """Of one colour. css: itself, as it is on screen. before, after: the lock, on the same axes: distance in ab from
+    the palette's colour, over chapters. drifts: over all pages, before and after."""
+
+    name: str
+    css: str
+    before: Chart
+    after: Chart
+    drifts: tuple[Drift, Drift]
+
+
+def drift_charts(chapters: Sequence[bytes], palette: Palette | None) -> list[DriftChart]:
+    """Of the colours that most of the pages is of, at most 12. chapters: the packed shades of each, in their order."""
+    if palette is None:
+        return []
+    used: dict[int, float] = {}
+    for packed in chapters:
+        for shade in unpack(packed):
+            used[shade.number] = used.get(shade.number, 0.0) + shade.share
+    chosen = sorted(used, key=lambda number: -used[number])[:MOST_CHARTS]
+    found: dict[int, list[tuple[int, Shade]]] = {number: [] for number in chosen}
+    for place, packed in enumerate(chapters, 1):
+        for shade in unpack(packed):
+            if shade.number in found:
+                found[shade.number].append((place, shade))
+    lines = {number: _distances(seen) for number, seen in found.items()}
+    points = [point for pair in lines.values() for line in pair for point in line]
+    x_range, y_range = span_of(points), (0.0, max((y for _, y in points), default=0.0))
+    charts = []
+    for number, pair in lines.items():
+        color = palette.colors[number]
+        drawn = [draw_curve(color.name, line, x_range, y_range=y_range, x_name=_X, most=MOST_POINTS) for line in pair]
+        shades = [shade for _, shade in found[number]]
+        drifts = together(s.before for s in shades).drift(), together(s.after for s in shades).drift()
+        charts.append(DriftChart(color.name, _css(color), drawn[0], drawn[1], drifts))
+    return charts
+
+
+def _distances(seen: Sequence[tuple[int, Shade]]) -> tuple[list[Point], list[Point]]:
+    def off(shade: Shade, mean: Point) -> float:
+        return float(np.hypot(mean[0] - shade.ab[0], mean[1] - shade.ab[1]))
+
+    before = [(float(place), off(shade, shade.before.mean)) for place, shade in seen]
+    return before, [(float(place), off(shade, shade.after.mean)) for place, shade in seen]
+
+
+def _css(color: Color) -> str:
+    level = int(np.abs(lightness_of_level() - color.centre[0]).argmin())
+    red, green, blue = join_chroma(np.full((1, 1), level, np.uint8), np.full((1, 1, 2), color.ab, np.float32))[0, 0]
+    return f"#{red:02x}{green:02x}{blue:02x}"
