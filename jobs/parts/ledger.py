@@ -263,6 +263,8 @@ class Ledger:
                 self.storage.delete(staged)
             return holds if is_current(holds.shades, self.palette) else self.publish(manifest, archive, replace=True)
         self.commit(manifest)
+        if replace and not self._lies_there(manifest):  # another run that replaces it came in between
+            return self.publish(manifest, archive, replace=True)
         self.storage.delete(staged)
         return manifest
 
@@ -337,12 +339,16 @@ class Ledger:
                 manifest = Manifest.from_json(self.storage.read(key))
             except (DamagedManifestError, ObjectNotFoundError):  # the latter: its writer has just committed it
                 continue
-            if self.storage.stat(manifest.output) is None:
-                continue
-            there = self.storage.metadata(manifest.output).get("sha256") or self.sha256(manifest.output)
-            if there == manifest.sha256:
+            if self._lies_there(manifest):
                 return manifest
         return None
+
+    def _lies_there(self, manifest: Manifest) -> bool:
+        """Whether its archive is what lies at its place."""
+        if self.storage.stat(manifest.output) is None:
+            return False
+        there = self.storage.metadata(manifest.output).get("sha256") or self.sha256(manifest.output)
+        return there == manifest.sha256
 
     def sha256(self, key: str) -> str:
         """Of an object's content, read again. Hex."""

@@ -224,6 +224,24 @@ def test_replace(out: str) -> None:
     assert keys(out, STAGED) == []
 
 
+def test_two_runs_that_replace_at_once_leave_a_manifest_that_holds(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, one, two = archive("old"), archive("one"), archive("two")
+    Ledger(out, FINGERPRINT).publish(manifest_of(old), old, replace=False)
+    first, second = Ledger(out, FINGERPRINT), Ledger(out, FINGERPRINT)
+    commit, overtaken = first.commit, []
+
+    def commit_after_the_other(manifest: Manifest) -> None:
+        if not overtaken:
+            overtaken.append(second.publish(manifest_of(two), two, replace=True))
+        commit(manifest)
+
+    monkeypatch.setattr(first, "commit", commit_after_the_other)
+    first.publish(manifest_of(one), one, replace=True)
+    assert overtaken
+    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(open_storage(out).read(REL)).brief()}
+    assert keys(out, STAGED) == []
+
+
 def test_recover_after_a_kill_between_archive_and_manifest(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = archive("one")
     dead = Ledger(out, FINGERPRINT)
