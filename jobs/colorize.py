@@ -37,8 +37,9 @@ class ColorizeConfig:
     )
     reference: str = option("Coloured pages of the series: a chapter, or a folder of them; their colours are followed.",
                             group="Colour", default="", metavar="URI")  # fmt: skip
-    palette: str = option("What predicted colours are pulled back to: off, auto (of --reference), or a palette.json "
-                          "edited by hand.", group="Colour", default="off", metavar="off|auto|URI")  # fmt: skip
+    palette: str = option("What predicted colours are pulled back to: off; auto: the colours of --reference, as edited "
+                          "by hand in OUT/_mangahue/palette.json; or those of a file like it.", group="Colour",
+                          default="off", metavar="off|auto|URI")  # fmt: skip
     strategy: Literal[Strategy] = option(
         "What the network is shown of a page: all of it; tiles or panels too; auto: strips and spreads in parts; "
         "squares: as a warning.", group="Colour", default="page")  # fmt: skip

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imaging.color import F32
-from imaging.drift import Looks, looks_at
+from imaging.drift import Looks
 from imaging.palette import Use
 
 Told = Mapping[str, Sequence[float]]
@@ -38,18 +39,26 @@ def tell(used: Mapping[int, Use]) -> dict[str, list[float]]:
 
 
 def pack(pages: Iterable[Told], palette: Sequence[Sequence[float]]) -> bytes:
-    """What its pages tell, as one. palette: ab of each of its colours. Empty where no page uses any."""
-    found: dict[int, list[Sequence[float]]] = {}
-    for page in pages:
-        for number, values in page.items():
-            found.setdefault(int(number), []).append(values)
-    rows = []
-    for k, told in sorted(found.items()):
-        table = np.array(told, np.float32)
-        looks = [looks_at(table[:, at : at + 2]) for at in (1, 3)]
-        means = [value for look in looks for value in (*look.mean, look.square, look.chroma)]
-        rows.append([k, *palette[k], table[:, 0].sum(), len(table), *means])
-    return np.array(rows, np.float32).tobytes()
+    """What its pages tell, as one. palette: ab of each of its colours. Empty where no page uses any.
+
+    Made of every manifest when a job is planned: of a chapter's pages all at once.
+    """
+    entries = [(int(number), *values) for page in pages for number, values in page.items()]
+    if not entries:
+        return b""
+    table = np.array(entries)
+    numbers, of = np.unique(table[:, 0].astype(int), return_inverse=True)
+    count = np.bincount(of)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(of, values) / count
+
+    columns = [numbers, *np.array(palette)[numbers].T, count * mean(table[:, 1]), count]
+    for a, b in (table[:, 2:4].T, table[:, 4:6].T):
+        means = mean(a), mean(b)
+        square = mean((a - means[0][of]) ** 2 + (b - means[1][of]) ** 2)
+        columns += [*means, square, mean(np.hypot(a, b))]
+    return np.stack(columns, axis=1).astype(np.float32).tobytes()
 
 
 def unpack(packed: bytes) -> list[Shade]:
