@@ -199,7 +199,9 @@ def main(uris: tuple[str, ...], color: str, chapters: str, pictures: Path | None
             figures[way, chapter].append((ciede2000(ours, truth), colorfulness(ours)))
             if pictures:
                 pictures.mkdir(parents=True, exist_ok=True)
-                (pictures / f"{page.name}-{way.replace(', ', '-').replace(' ', '-')}.jpg").write_bytes(encode(ours, "jpeg"))
+                (pictures / f"{page.name}-{way.replace(', ', '-').replace(' ', '-')}.jpg").write_bytes(
+                    encode(ours, "jpeg")
+                )
     click.echo(table(figures, colors))
 
 

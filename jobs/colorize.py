@@ -40,6 +40,8 @@ class ColorizeConfig:
     palette: str = option("What predicted colours are pulled back to: off; auto: the colours of --reference, as edited "
                           "by hand in OUT/_mangahue/palette.json; or those of a file like it.", group="Colour",
                           default="off", metavar="off|auto|URI")  # fmt: skip
+    hints: str = option("Spots of colour for pages: a CSV file of page,x,y,radius,colour, in pixels; of models of the "
+                        "exemplar variant.", group="Colour", default="", metavar="URI")  # fmt: skip
     strategy: Literal[Strategy] = option(
         "What the network is shown of a page: all of it; tiles or panels too; auto: strips and spreads in parts; "
         "squares: as a warning.", group="Colour", default="page")  # fmt: skip

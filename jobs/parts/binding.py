@@ -18,6 +18,7 @@ from datasets.comicinfo import COMIC_INFO, mark_colored
 from datasets.errors import Code, CodedError, MangahueError, ObjectExistsError
 from datasets.limits import SLOW
 from jobs.parts import handling, telemetry
+from jobs.parts.hinting import digest_of
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
 from jobs.parts.sandbox import sandbox
 from jobs.parts.stretches import Stretch, Todo, Work
@@ -60,6 +61,7 @@ def _record(work: Work, data: bytes) -> PageRecord:
         width=work.width,
         height=work.height,
         colors=work.colors,
+        hints=digest_of(work.spots) if work.action == "coloured" else "",
     )
 
 
@@ -148,6 +150,7 @@ def _manifest(todo: Todo, ledger: Ledger, records: list[PageRecord], stretch: St
         message=damage,
         seconds=round(stretch.seconds, 3) if stretch else 0.0,
         palette=ledger.palette if records else [],
+        hints=todo.hints.digest(),
         taken=sum(work.published is not None for work in stretch.works) if stretch else 0,
     )
 
@@ -189,7 +192,8 @@ def _not_to_be_published(todo: Todo, ledger: Ledger, manifest: Manifest) -> Mani
 
 
 def _pieces(todo: Todo, ledger: Ledger) -> str:
-    return f"{HOME}/pieces/{todo.ref.rel}/{ledger.short_name}-{todo.ref.version[:40]}"
+    told = f"-{todo.hints.digest()}" if todo.hints.spots else ""
+    return f"{HOME}/pieces/{todo.ref.rel}/{ledger.short_name}{told}-{todo.ref.version[:40]}"
 
 
 def pieces_aside(todo: Todo, ledger: Ledger) -> set[int]:
@@ -228,7 +232,7 @@ def done_already(todo: Todo, ledger: Ledger) -> Manifest | None:
         published = ledger.manifest(todo.ref.rel)
     except MangahueError:
         return None
-    return published if ledger.covers(published, todo.ref, todo.policy.digest()) else None
+    return published if ledger.covers(published, todo.ref, todo.policy.digest(), todo.hints.digest()) else None
 
 
 def _assemble(todo: Todo, ledger: Ledger, keys: list[str]) -> Manifest:

@@ -33,9 +33,16 @@ class ChapterHints:
 
     def digest(self) -> str:
         """Hex, "" without hints: a chapter with other hints is another one."""
-        if not self.spots:
-            return ""
-        return hashlib.sha256(repr(sorted(self.spots.items())).encode()).hexdigest()[:16]
+        return _digest(sorted(self.spots.items())) if self.spots else ""
+
+
+def digest_of(spots: tuple[Spot, ...]) -> str:
+    """The same of one page's hints."""
+    return _digest(spots) if spots else ""
+
+
+def _digest(told: object) -> str:
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

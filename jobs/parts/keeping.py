@@ -1,4 +1,4 @@
-"""What stays of a published chapter when a colour of the palette was edited: the pages that do not use it, as they are.
+"""What stays of a published chapter when a colour of the palette, or a hint, was edited: the pages that it is not for.
 
 They are taken from the output byte for byte, and checked against the manifest; what does not pass is coloured again.
 """
@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from datasets.archive import PDF_SUFFIX, suffix_of
 from datasets.chapters import Member
 from datasets.errors import MangahueError
+from jobs.parts.hinting import digest_of
 from jobs.parts.ledger import Ledger, PageRecord
 from jobs.parts.stretches import Stretch, Todo
 
@@ -23,7 +24,7 @@ def unchanged(todo: Todo, ledger: Ledger, members: Sequence[Member]) -> dict[int
 
     None where the chapter was not published by this job, of this very source; nor of a PDF, which is made whole.
     """
-    published = ledger.manifest(todo.ref.rel) if todo.replace and ledger.palette else None
+    published = ledger.manifest(todo.ref.rel) if todo.replace else None
     if published is None or not ledger.made(published, todo.ref) or suffix_of(todo.output) == PDF_SUFFIX:
         return {}
     if [page.name for page in published.pages] != [member.original for member in members]:
@@ -33,7 +34,7 @@ def unchanged(todo: Todo, ledger: Ledger, members: Sequence[Member]) -> dict[int
     return {
         member.place: page
         for member, page in zip(members, published.pages, strict=True)
-        if page.index is not None and edited.isdisjoint(page.colors)
+        if page.index is not None and edited.isdisjoint(page.colors) and page.hints == digest_of(todo.spots_of(member))
     }
 
 

@@ -59,7 +59,7 @@ class PageRecord:
 
     name: in the source. output: its name in the output. size: bytes in the output; width, height: pixels, 0 where not
     known. code, message: why it is flagged; a message alone: why it is kept. colors: of the palette that it uses, as
-    shades.py tells them.
+    shades.py tells them. hints: digest of those that were given for it.
     """
 
     name: str
@@ -73,6 +73,7 @@ class PageRecord:
     width: int = 0
     height: int = 0
     colors: dict[str, list[float]] = field(default_factory=dict)
+    hints: str = ""
 
 
 class DamagedManifestError(MangahueError):
@@ -86,9 +87,9 @@ class Manifest:
     A failed chapter has no manifest in the folder: the next run tries it again, as it does a damaged one, of which
     verify.py found that it is no longer what was published. version: of the source. output: its key, "" where nothing
     is published. sha256, size: of the archive; empty for a folder. policy: under which a quarantined chapter was
-    refused. code, message: what is wrong with the chapter as a whole. palette: ab of each of its colours. taken: pages
-    that stay as they were published before the palette was edited. counts, colors: of a brief manifest, pages by
-    action, and what they tell of the palette's colours, packed.
+    refused. code, message: what is wrong with the chapter as a whole. palette: ab of each of its colours. hints: digest
+    of the chapter's. taken: pages that stay as they were published before palette or hints were edited. counts, colors:
+    of a brief manifest, pages by action, and what they tell of the palette's colours, packed.
     """
 
     rel: str
@@ -107,6 +108,7 @@ class Manifest:
     policy: str = ""
     palette: list[list[float]] = field(default_factory=list)
     taken: int = 0
+    hints: str = ""
     counts: Mapping[str, int] | None = None
     colors: bytes | None = None
 
@@ -224,17 +226,19 @@ class Ledger:
                 )
             self.storage.put(mark, b"")
 
-    def covers(self, manifest: Manifest | None, ref: ChapterRef, policy: str) -> bool:
-        """Whether a manifest says that this very source is done by these very weights and settings.
+    def covers(self, manifest: Manifest | None, ref: ChapterRef, policy: str, hints: str = "") -> bool:
+        """Whether a manifest says that this very source is done by these very weights, settings and hints.
 
         A chapter that was refused counts as done as long as it would be refused under the same `policy`.
         """
-        if manifest is None or not self.made(manifest, ref) or not is_current(manifest.shades, self.palette):
+        if manifest is None or not self.made(manifest, ref):
+            return False
+        if manifest.hints != hints or not is_current(manifest.shades, self.palette):
             return False
         return manifest.status != "quarantined" or manifest.policy == policy
 
     def made(self, manifest: Manifest, ref: ChapterRef) -> bool:
-        """Whether it tells of this source, and these weights and settings, whatever has become of the palette."""
+        """Whether it tells of this source, and these weights and settings, whatever became of palette and hints."""
         same = (manifest.fingerprint, manifest.version) == (self.fingerprint, ref.version)
         return same and manifest.status != "damaged"
 
@@ -261,7 +265,8 @@ class Ledger:
                 holds = self._adopt(manifest)
             finally:
                 self.storage.delete(staged)
-            return holds if is_current(holds.shades, self.palette) else self.publish(manifest, archive, replace=True)
+            current = holds.hints == manifest.hints and is_current(holds.shades, self.palette)
+            return holds if current else self.publish(manifest, archive, replace=True)
         self.commit(manifest)
         if replace and not self._lies_there(manifest):  # another run that replaces it came in between
             return self.publish(manifest, archive, replace=True)
@@ -379,7 +384,9 @@ def _same(one: Manifest | None, other: Manifest) -> bool:
     """Whether two manifests tell of the same archive."""
     if one is None or one.status == "damaged":
         return False
-    return all(getattr(one, name) == getattr(other, name) for name in ("sha256", "fingerprint", "version", "shades"))
+    return all(
+        getattr(one, name) == getattr(other, name) for name in ("sha256", "fingerprint", "version", "hints", "shades")
+    )
 
 
 def _plain(manifest: Manifest) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
 from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
+from jobs.parts.hinting import ChapterHints
 from jobs.parts.ledger import HOME, PALETTE, SUCCESS, Ledger, Manifest, read_json
 from jobs.parts.outcome import as_json
 from jobs.parts.recipe import Recipe
@@ -20,8 +21,8 @@ log = logging.getLogger("mangahue")
 class Work:
     """The job's chapters, what is to do, and what came of each; `results` holds earlier runs' as well.
 
-    edited: chapters that are done again for a colour of the palette that was edited. stopped: why the job ended before
-    all was done, "" where it did not.
+    edited: chapters that are done again for colours of the palette, or hints, that were edited. stopped: why the job
+    ended before all was done, "" where it did not.
     """
 
     inputs: list[ChapterRef]
@@ -55,14 +56,22 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         log.info("recovered %s: it was published before its manifest was written", manifest.rel, extra=named)
         known[manifest.rel] = manifest
     policy = recipe.policy
+    hints = recipe.hints.by_chapter(ref.rel for ref in inputs) if recipe.hints else {}
     outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}
     ended = {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
     for ref in inputs:
-        if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest()):
+        told = hints.get(ref.rel, ChapterHints()).digest()
+        if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest(), told):
             ended[ref.rel] = known[ref.rel]
     # A manifest that does not cover its chapter tells of an older source, of other weights, or of damage.
     todo = [
-        Todo(ref, outputs[ref.rel], replace=_was_published(known.get(ref.rel)), policy=policy)
+        Todo(
+            ref,
+            outputs[ref.rel],
+            replace=_was_published(known.get(ref.rel)),
+            policy=policy,
+            hints=hints.get(ref.rel, ChapterHints()),
+        )
         for ref in inputs
         if ref.rel not in ended
     ]
@@ -74,12 +83,12 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         ledger.storage.put(PALETTE, as_json(palette.to_dict()))
     log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(todo))
     if edited:
-        log.info("%d chapters use a colour of the palette that was edited", len(edited))
+        log.info("%d chapters use a colour of the palette, or have a hint, that was edited", len(edited))
     return Work(inputs, todo, ended, edited=edited)
 
 
 def _is_edited(manifest: Manifest | None, ref: ChapterRef, ledger: Ledger) -> bool:
-    return manifest is not None and bool(manifest.shades) and ledger.made(manifest, ref)
+    return manifest is not None and manifest.status in ("done", "partial") and ledger.made(manifest, ref)
 
 
 def _was_published(manifest: Manifest | None) -> bool:

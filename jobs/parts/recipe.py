@@ -11,6 +11,7 @@ from datasets.storage import open_storage
 from jobs.parts.cluster import actor_count
 from jobs.parts.exemplars import Examples, read_examples, read_palette
 from jobs.parts.handling import Policy
+from jobs.parts.hinting import Hints, read_hints
 from jobs.parts.options import as_settings
 from jobs.parts.style import Style
 from models.checkpoint import CheckpointError, parse_card
@@ -37,6 +38,7 @@ class Recipe:
     device: str
     policy: Policy
     examples: Examples | None
+    hints: Hints | None
     config: dict[str, Any]
 
     @classmethod
@@ -56,6 +58,7 @@ class Recipe:
             device=config.device,
             policy=policy,
             examples=examples,
+            hints=_hints(config.hints, card) if config.hints else None,
             config=as_settings(config),
         )
 
@@ -82,6 +85,14 @@ class Recipe:
         palette = {} if self.style.palette is None else {"palette": self.style.palette.to_dict()}
         named = {"weights_sha256": self.card["weights_sha256"], "settings": self.settings, "config": self.config}
         return {**named, **palette}
+
+
+def _hints(uri: str, card: dict[str, Any]) -> Hints:
+    """Raises BadUsageError where the model takes none, or the file is wrong."""
+    if not models.VARIANTS[card["variant"]].follows:
+        following = ", ".join(name for name, variant in models.VARIANTS.items() if variant.follows)
+        raise BadUsageError(f"--hints {uri}: a model of {card['variant']} takes no hints; give one of {following}")
+    return read_hints(uri)
 
 
 def read_card(uri: str, option: str = "--model") -> dict[str, Any]:

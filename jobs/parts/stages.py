@@ -7,6 +7,7 @@ it busy, costs that page. The functions ending in `_row` are the same stages on 
 import time
 from collections.abc import Iterator
 
+from datasets.chapters import Directory
 from datasets.errors import ChapterUnreadableError, Code, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
 from jobs.parts import handling, telemetry
@@ -37,13 +38,24 @@ def open_stretches(todo: Todo, ledger: Ledger, style: Style) -> Iterator[Stretch
     names = output_names([member.name for member in directory.members], style.image_format)
     aside = pieces_aside(todo, ledger) if len(cuts) > 1 else set()
     for number, part in enumerate(cuts):
-        works = [Work(member, *names[member.place], published=stay.get(member.place)) for member in part]
+        works = [
+            Work(member, *names[member.place], spots=todo.spots_of(member), published=stay.get(member.place))
+            for member in part
+        ]
         stretch = Stretch(todo, number, len(cuts), works, ready=number in aside)
         if number == 0:
-            stretch.warnings, stretch.damage = directory.warnings, directory.damage
+            stretch.warnings, stretch.damage = [*directory.warnings, *_unknown(todo, directory)], directory.damage
         if directory.sequential and not stretch.ready:
             _fetch_all(stretch, ledger)
         yield stretch
+
+
+def _unknown(todo: Todo, directory: Directory) -> list[str]:
+    """Hints for what is no page of the chapter."""
+    pages = {
+        name for member in directory.members if member.index is not None for name in (member.name, member.original)
+    }
+    return [f"--hints names {page!r}, which is no page of it" for page in todo.hints.spots if page not in pages]
 
 
 def prepare(stretch: Stretch, ledger: Ledger, image_size: int, style: Style) -> Stretch:

@@ -20,6 +20,7 @@ from imaging.color import U8
 from imaging.hints import Spot
 from imaging.placing import Place
 from jobs.parts.handling import Policy
+from jobs.parts.hinting import ChapterHints
 from jobs.parts.ledger import Manifest, PageRecord
 
 STRETCH_MEMBERS = 32
@@ -29,12 +30,17 @@ STRETCH_BYTES = 32 * 2**20
 @dataclass(frozen=True)
 class Todo:
     """A chapter to colour. output: its key in the output. replace: it overwrites what an older source, other weights or
-    another palette left at its place."""
+    another palette left at its place. hints: for its pages."""
 
     ref: ChapterRef
     output: str
     replace: bool
     policy: Policy = field(default_factory=Policy)
+    hints: ChapterHints = field(default_factory=ChapterHints)
+
+    def spots_of(self, member: Member) -> tuple[Spot, ...]:
+        """The hints for a page, told by its name in the source or in the output."""
+        return self.hints.spots.get(member.original) or self.hints.spots.get(member.name, ())
 
 
 @dataclass

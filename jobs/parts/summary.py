@@ -33,7 +33,7 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
     log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(work.computed), ledger.storage.uri)
     if work.edited:
         again, taken = _pages_of_edited(work)
-        log.info("palette edited: %d pages done again, %d taken as they were published", again, taken)
+        log.info("palette or hints edited: %d pages done again, %d taken as they were published", again, taken)
     state = _state(work, recipe)
     if state != _reported(ledger):
         _write(work, ledger, recipe, {status: counts[status] for status in _STATUSES}, state)
@@ -43,7 +43,7 @@ def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
 
 
 def _pages_of_edited(work: Work) -> tuple[int, int]:
-    """Of chapters done again for an edited colour: pages computed, pages that stay."""
+    """Of chapters done again for what was edited: pages computed, pages that stay."""
     chapters = [work.results[rel] for rel in work.edited & work.computed]
     taken = sum(manifest.taken for manifest in chapters)
     return sum(manifest.count(action) for manifest in chapters for action in _ACTIONS) - taken, taken
@@ -106,7 +106,7 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
         "settings": recipe.config,
     }
     if work.edited:
-        report["palette_edited"] = dict(zip(("pages_again", "pages_taken"), _pages_of_edited(work), strict=True))
+        report["edited"] = dict(zip(("pages_again", "pages_taken"), _pages_of_edited(work), strict=True))
     ledger.storage.put(REPORT, as_json(report))
     page = render_job_report(
         title="Coloured chapters",

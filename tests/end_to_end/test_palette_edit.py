@@ -51,14 +51,14 @@ def test_only_pages_that_use_the_edited_colour_change(
     again = cluster.job("colorize", *command)
     assert again.returncode == 0, again.stdout
     assert "2 chapters use a colour of the palette that was edited" in again.stdout
-    assert "palette edited: 3 pages done again, 1 taken as they were published" in again.stdout
+    assert "palette or hints edited: 3 pages done again, 1 taken as they were published" in again.stdout
     after = members(out.uri)
     changed = {place for place in before if before[place] != after[place]}
     assert changed == {("ch1.cbz", "1.jpg"), ("ch1.cbz", "3.jpg"), ("ch3.cbz", "1.jpg")}
     now = {entry.key: entry.version for entry in out.list()}
     assert {key for key in now if key.endswith(".cbz") and now[key] != versions[key]} == {"ch1.cbz", "ch3.cbz"}
     report = json.loads(out.read("_mangahue/report.json"))
-    assert report["palette_edited"] == {"pages_again": 3, "pages_taken": 1}
+    assert report["edited"] == {"pages_again": 3, "pages_taken": 1}
     assert json.loads(out.read("_mangahue/job.json"))["palette"] == edited.to_dict()
     assert out.read("_mangahue/report.html").count(b'<figure class="drift"') == 2
     verified = cluster.job("verify", "--out", out.uri)

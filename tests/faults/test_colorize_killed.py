@@ -184,3 +184,34 @@ def test_another_model_takes_over_chapter_by_chapter(
     assert verified.returncode == 0, verified.stdout
     assert all(out.read(name) != old[name] for name in names)
     assert set(faults.counted("put").values()) == {1}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_palette_is_edited_chapter_by_chapter(
+    deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path
+) -> None:
+    names = write_library(tmp_path / "in", 10)
+    out = open_storage(str(tmp_path / "out"))
+    palette = tmp_path / "palette.json"
+    colors = [{"name": str(light), "ab": [10, 10], "centre": [light, 0, 0, 2], "weight": 0.5} for light in (30, 80)]
+    palette.write_text(json.dumps({"colors": colors}))
+    command = (*colorize(tiny_model, tmp_path / "in", out.uri), "--palette", str(palette))
+    assert deadly.job("colorize", *command).returncode == 0
+    old = {name: out.read(name) for name in names}
+    colors[0]["ab"] = [-30, -30]
+    palette.write_text(json.dumps({"colors": colors}))
+    faults.reset()
+    faults.plan("after put", "driver")
+    killed = deadly.job("colorize", *command)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    time.sleep(3)  # what still ran has ended
+    changed = [name for name in names if out.read(name) != old[name]]
+    assert 0 < len(changed) < len(names)
+    last = deadly.job("colorize", *command)
+    assert last.returncode == 0, last.stdout
+    check_whole(out, names)
+    assert all(out.read(name) != old[name] for name in names)
+    assert set(faults.counted("put").values()) == {1}
+    verified = deadly.job("verify", "--out", out.uri)
+    assert verified.returncode == 0, verified.stdout
