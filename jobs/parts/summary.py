@@ -128,14 +128,15 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
 
 def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
     published = manifest.status in ("done", "partial")
+    coloured, kept, flagged = (manifest.count(action) for action in ("coloured", "kept", "flagged"))
     return ChapterLine(
         source=manifest.source,
         output=f"{ledger.storage.uri}/{manifest.output}" if published else "",
         status=manifest.status,
-        pages=sum(page.index is not None for page in manifest.pages),
-        coloured=manifest.count("coloured"),
-        kept=manifest.count("kept"),
-        flagged=manifest.count("flagged"),
+        pages=coloured + kept + flagged,  # a brief manifest has no others
+        coloured=coloured,
+        kept=kept,
+        flagged=flagged,
         code=manifest.code,
         message=manifest.message or "; ".join(f"{n} {c} {m}" for n, c, m in _complaints(manifest)[:3]),
         warnings="; ".join(manifest.warnings),
