@@ -62,6 +62,7 @@ def _record(work: Work, data: bytes) -> PageRecord:
         height=work.height,
         colors=work.colors,
         hints=digest_of(work.spots) if work.action == "coloured" else "",
+        preview=work.preview,
     )
 
 

@@ -23,6 +23,7 @@ from imaging.descreen import for_network, network_view
 from imaging.gate import Fault
 from imaging.placing import Place
 from imaging.views import Strategy, plan_views
+from jobs.parts.previews import Preview, When, draw_preview
 from jobs.parts.shades import tell
 from jobs.parts.style import Style, finish_page
 
@@ -84,6 +85,16 @@ class Seen:
     shape: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True)
+class Colored:
+    """A coloured page, encoded. faults: what the gate has against it. colors: of the palette, as shades.py tells them."""
+
+    data: bytes
+    faults: tuple[Fault, ...]
+    colors: dict[str, list[float]]
+    preview: Preview | None = None
+
+
 _open: dict[tuple[ChapterRef, Policy], Chapter] = {}  # the last ones: members come one after the other
 _MOST_OPEN = 2  # two editions are read side by side
 
@@ -140,15 +151,16 @@ def learn_from(data: bytes, image_size: int, pixels: int) -> tuple[U8, F32] | No
 
 
 def color_over(
-    data: bytes, chroma: np.ndarray, safer: np.ndarray | None, style: Style, pixels: int
-) -> tuple[bytes, tuple[Fault, ...], dict[str, list[float]]]:
-    """The page at full size under its chroma (h, w, 2), encoded; what the gate has against it; its palette colours.
+    data: bytes, chroma: np.ndarray, safer: np.ndarray | None, style: Style, pixels: int, preview: When = "never"
+) -> Colored:
+    """The page at full size under its chroma (h, w, 2). safer: as `finish_page` takes it. preview: when to make one.
 
-    safer: as `finish_page` takes it. Raises PageUnreadableError.
+    Raises PageUnreadableError.
     """
     gray = gray_of(decode(data, pixels=pixels))
     laid = finish_page(gray, chroma.astype(np.float32), style, None if safer is None else safer.astype(np.float32))
-    return encode(laid.page, style.image_format), laid.faults, tell(laid.colors)
+    shown = draw_preview(gray, laid.page) if preview == "always" or (preview == "told" and laid.faults) else None
+    return Colored(encode(laid.page, style.image_format), laid.faults, tell(laid.colors), shown)
 
 
 def rebind(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:

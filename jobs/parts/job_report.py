@@ -47,12 +47,28 @@ class ChapterLine:
             raise ValueError(f"status={self.status!r} of {self.source!r}: choose one of {', '.join(STATUSES)}")
 
 
+@dataclass(frozen=True)
+class PagePreview:
+    """A coloured page shown in small. picture: path relative to the report, of a .jpg and of the .svg of each layer,
+    without these suffixes. width, height: of the page, pixels. code, message: what the gate has against it; no code for
+    a sample."""
+
+    chapter: str
+    name: str
+    picture: str
+    width: int
+    height: int
+    code: str = ""
+    message: str = ""
+
+
 def render_job_report(
     *,
     title: str,
     summary: Mapping[str, str],
     chapters: Sequence[ChapterLine],
     drifts: Sequence[DriftChart] = (),
+    previews: Sequence[PagePreview] = (),
     settings: Mapping[str, object],
 ) -> str:
     """The report as one HTML page, to be written as UTF-8. Chapters that need a person come first, then those done.
@@ -78,5 +94,6 @@ def render_job_report(
             ("done", "Chapters done", [c for c in done if not c.doubted]),
         ],
         drifts=drifts,
+        previews=previews,
         settings=settings,
     )

@@ -6,6 +6,7 @@ Beside the coloured chapters lies `_mangahue/`:
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
   pieces/<rel>/<identity>/    finished stretches of a long chapter that is not assembled yet
   palette.json                the colours of --palette, to be edited by hand
+  previews/<rel>/             small pictures of a few of its pages, for the report
   report.json, report.html    what came of it all
 and `_SUCCESS` when nothing is left to do. Ray runs things at least once; what is seen is written once: a chapter is put
 on the condition that nothing is there, and the first writer wins.
@@ -59,7 +60,8 @@ class PageRecord:
 
     name: in the source. output: its name in the output. size: bytes in the output; width, height: pixels, 0 where not
     known. code, message: why it is flagged; a message alone: why it is kept. colors: of the palette that it uses, as
-    shades.py tells them. hints: digest of those that were given for it.
+    shades.py tells them. hints: digest of those that were given for it. preview: where the report finds a small
+    picture of it, below `_mangahue/`, without the suffix.
     """
 
     name: str
@@ -74,6 +76,7 @@ class PageRecord:
     height: int = 0
     colors: dict[str, list[float]] = field(default_factory=dict)
     hints: str = ""
+    preview: str = ""
 
 
 class DamagedManifestError(MangahueError):
@@ -131,7 +134,7 @@ class Manifest:
 
     def brief(self) -> "Manifest":
         """The same without the pages that nothing is to be said of: what a driver keeps of each chapter."""
-        told = [page for page in self.pages if page.code]
+        told = [replace(page, colors={}) for page in self.pages if page.code or page.preview]
         counts = self.counts if self.counts is not None else self._counted()
         return replace(self, pages=told, palette=[], counts=counts, colors=self.shades)
 

@@ -11,6 +11,7 @@ from datasets.storage import open_storage
 from jobs.parts.hinting import ChapterHints
 from jobs.parts.ledger import HOME, PALETTE, SUCCESS, Ledger, Manifest, read_json
 from jobs.parts.outcome import as_json
+from jobs.parts.previews import SAMPLED_CHAPTERS
 from jobs.parts.recipe import Recipe
 from jobs.parts.stretches import Todo
 
@@ -64,6 +65,7 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest(), told):
             ended[ref.rel] = known[ref.rel]
     # A manifest that does not cover its chapter tells of an older source, of other weights, or of damage.
+    samples = {ref.rel for ref in inputs[:: -(-len(inputs) // SAMPLED_CHAPTERS)]}
     todo = [
         Todo(
             ref,
@@ -71,6 +73,7 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
             replace=_was_published(known.get(ref.rel)),
             policy=policy,
             hints=hints.get(ref.rel, ChapterHints()),
+            sample=ref.rel in samples,
         )
         for ref in inputs
         if ref.rel not in ended

@@ -14,6 +14,7 @@ from jobs.parts import handling, telemetry
 from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
 from jobs.parts.keeping import take_published, unchanged
 from jobs.parts.ledger import Ledger, Manifest
+from jobs.parts.previews import Previews
 from jobs.parts.sandbox import SandboxError, sandbox
 from jobs.parts.stretches import Row, Stretch, Todo, Work, cut, from_row, output_names, to_row
 from jobs.parts.style import Style
@@ -117,7 +118,9 @@ def finish(stretch: Stretch, ledger: Ledger, style: Style) -> Stretch:
     if stretch.outcome is None and not stretch.ready:
         begun = time.monotonic()
         try:
-            pictures = [_encode(work, stretch.todo, style) for work in stretch.works]
+            sample = stretch.todo.sample and stretch.number == 0
+            previews = Previews(ledger, stretch.todo.ref.rel, stretch.number, sample=sample)
+            pictures = [_encode(work, stretch.todo, style, previews) for work in stretch.works]
             stretch.seconds += time.monotonic() - begun
             bind(stretch, ledger, pictures)
         except MangahueError as error:
@@ -128,21 +131,24 @@ def finish(stretch: Stretch, ledger: Ledger, style: Style) -> Stretch:
     return stretch
 
 
-def _encode(work: Work, todo: Todo, style: Style) -> bytes:
+def _encode(work: Work, todo: Todo, style: Style, previews: Previews) -> bytes:
     """What goes into the output."""
     assert work.data is not None
     if work.action != "coloured":
         return work.data
     limits = todo.policy.limits
-    call = (handling.color_over, work.data, work.chroma, work.safer, style, limits.pixels)
+    call = (handling.color_over, work.data, work.chroma, work.safer, style, limits.pixels, previews.of_next())
     try:
-        data, faults, work.colors = sandbox().call(*call, seconds=limits.seconds)
+        colored = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:
         work.flag(error.code, error.message)
         return work.data
-    if faults:
+    work.colors = colored.colors
+    if faults := colored.faults:
         work.code, work.message = Code(faults[0].code.upper()), "; ".join(fault.message for fault in faults)
-    return data
+    if colored.preview is not None:
+        work.preview = previews.put(colored.preview, told=bool(faults))
+    return colored.data
 
 
 def _ended(todo: Todo, ledger: Ledger, error: MangahueError) -> Manifest:

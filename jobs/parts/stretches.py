@@ -30,13 +30,14 @@ STRETCH_BYTES = 32 * 2**20
 @dataclass(frozen=True)
 class Todo:
     """A chapter to colour. output: its key in the output. replace: it overwrites what an older source, other weights or
-    another palette left at its place. hints: for its pages."""
+    another palette left at its place. hints: for its pages. sample: the report shows a page of it."""
 
     ref: ChapterRef
     output: str
     replace: bool
     policy: Policy = field(default_factory=Policy)
     hints: ChapterHints = field(default_factory=ChapterHints)
+    sample: bool = False
 
     def spots_of(self, member: Member) -> tuple[Spot, ...]:
         """The hints for a page, told by its name in the source or in the output."""
@@ -50,7 +51,7 @@ class Work:
     spots: colours that were told for it; chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a
     whole where it was shown in parts too.
 
-    action, code, message, colors: as in ledger.PageRecord. kept_name, coloured_name: of the two one is its name in the
+    action, code, message, colors, preview: as in ledger.PageRecord. kept_name, coloured_name: one is its name in the
     output. published: its record, if it stays as it was published; `data` is then of the output.
     """
 
@@ -71,6 +72,7 @@ class Work:
     message: str = ""
     colors: dict[str, list[float]] = field(default_factory=dict)
     published: PageRecord | None = None
+    preview: str = ""
 
     def flag(self, code: str, message: str) -> None:
         """Leave it as it is, and say why."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from datasets.errors import Code, MangahueError
 from jobs.parts.drift_chart import drift_charts
-from jobs.parts.job_report import ChapterLine, render_job_report
+from jobs.parts.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.ledger import HOME, REPORT, SUCCESS, Ledger, Manifest, read_json
 from jobs.parts.outcome import Exit, as_json
 from jobs.parts.planning import Work
@@ -17,6 +17,7 @@ from jobs.parts.recipe import Recipe
 
 log = logging.getLogger("mangahue")
 _MOST_DOUBTED = 20  # pages told of in the log
+_MOST_SHOWN = 100  # pages shown in the report
 _STATUSES = ("done", "partial", "quarantined", "failed")
 _ACTIONS = ("coloured", "kept", "flagged")
 
@@ -118,12 +119,24 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
         },
         chapters=lines,
         drifts=drift_charts([work.results[ref.rel].shades for ref in work.inputs], recipe.style.palette),
+        previews=_previews(results),
         settings=recipe.config,
     )
     ledger.storage.put(f"{HOME}/report.html", page.encode(), content_type="text/html; charset=utf-8")
     if not counts["failed"]:
         ledger.sweep(work.results.values())
         ledger.storage.put(SUCCESS, b"")
+
+
+def _previews(results: Iterable[Manifest]) -> list[PagePreview]:
+    """The pages that are shown: first those that the gate has something against."""
+    shown = [
+        PagePreview(m.source, page.name, page.preview, page.width, page.height, page.code, page.message)
+        for m in results
+        for page in m.pages
+        if page.preview
+    ]
+    return sorted(shown, key=lambda page: not page.code)[:_MOST_SHOWN]
 
 
 def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:

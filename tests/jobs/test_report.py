@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from imaging.palette import Color, Palette
 from jobs.parts.drift_chart import DriftChart, drift_charts
-from jobs.parts.job_report import ChapterLine, render_job_report
+from jobs.parts.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.report import Curve, Figure, PageView, render_report
 from jobs.parts.shades import pack
 
@@ -36,6 +36,8 @@ ARGS = [
 ]
 RED, BLUE, GREEN = (220, 20, 20), (20, 20, 220), (20, 160, 20)  # before, after, truth
 NAMES = ["plain.png", "a b #1 100%.png", "頁 “é”'\"&?.png"]
+PREVIEW = "previews/a #1 100%/頁 “é”'&?.cbz/0-0"  # of a job's page; its layers are a third of it each
+LAYERS = {"words": (0, "red"), "panels": (20, "lime"), "areas": (40, "black")}
 HOSTILE = "\"'><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>&amp;"
 
 FIGURES = [
@@ -103,7 +105,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings={"model": "unet", "path": "s3://" + "x" * 200},
     )  # fmt: skip
     (folder / "index.html").write_text(html, encoding="utf-8")
-    job = render_job_report(title="A job", summary={}, chapters=CHAPTERS, drifts=drifts(), settings={})
+    (folder / PREVIEW).parent.mkdir(parents=True)
+    Image.new("RGB", (60, 90), BLUE).save(folder / f"{PREVIEW}.jpg", quality=100)
+    for layer, (left, colour) in LAYERS.items():
+        path = f'<path d="M{left},0h20v90h-20Z" fill="{colour}"/>'
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 90">{path}</svg>'
+        (folder / f"{PREVIEW}.{layer}.svg").write_text(svg)
+    previews = [PagePreview("s3://in/a/02.cbz", "7.png", PREVIEW, 60, 90, "DULL", "hardly any colour")]
+    previews += [PagePreview(f"s3://in/a/{n}.cbz", "001.png", PREVIEW, 60, 90) for n in (1, 4)]
+    job = render_job_report(
+        title="A job", summary={}, chapters=CHAPTERS, drifts=drifts(), previews=previews, settings={}
+    )
     (folder / "job.html").write_text(job, encoding="utf-8")
     return folder
 
@@ -296,13 +308,16 @@ def luminance(css: str) -> float:
 
 def test_hostile_text_stays_text(tmp_path: Path, visit: Callable[..., Watched]) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.jpg")
     page = PageView(HOSTILE, HOSTILE, "x.png", "x.png", "x.png", {HOSTILE: 1.0}, 4, 4, note=HOSTILE)
     figure = Figure(HOSTILE, "lower", {HOSTILE: 1.0, "other": 2.0}, meaning=HOSTILE)
     curve = Curve(HOSTILE, [(0, 1), (1, 2)])
     texts: dict[str, Any] = {"title": HOSTILE, "summary": {HOSTILE: HOSTILE}, "settings": {HOSTILE: [HOSTILE]}}
     report = render_report(**texts, figures=[figure], curves=[curve], pages=[page])
     line = replace(CHAPTERS[1], source=HOSTILE, output=HOSTILE, code=HOSTILE, message=HOSTILE)
-    job = render_job_report(**texts, chapters=[line, replace(line, status="done")], drifts=drifts(HOSTILE))
+    preview = PagePreview(HOSTILE, HOSTILE, "x", 4, 4, HOSTILE, HOSTILE)
+    both = [line, replace(line, status="done")]
+    job = render_job_report(**texts, chapters=both, drifts=drifts(HOSTILE), previews=[preview])
     for name, html in (("report", report), ("job", job)):
         (tmp_path / f"{name}.html").write_text(html, encoding="utf-8")
         watched = visit((tmp_path / f"{name}.html").as_uri())
@@ -320,7 +335,7 @@ def test_no_reference_leaves_the_folder(site: Path, name: str) -> None:
     html = (site / name).read_text(encoding="utf-8")
     references = re.findall(r"""(?:src|href|action|srcset)="([^"]*)"|url\("?([^")]*)|@import""", html)
     for reference in (a or b for a, b in references):
-        assert reference.startswith(("#", "data:", "pictures/")), reference
+        assert reference.startswith(("#", "data:", "pictures/", "previews/")), reference
     assert not re.search(r"<[^>]*\son\w+=", html), "an event attribute"
 
 
@@ -355,7 +370,17 @@ def test_the_index_leads_to_every_page(site: Path, visit: Callable[..., Watched]
 CHAPTERS = [
     ChapterLine("s3://in/a/01.cbz", "s3://out/a/01.cbz", "done", 20, 18, 2, 0, "", "", 12.0),
     ChapterLine(
-        "s3://in/a/02.cbz", "s3://out/a/02.cbz", "partial", 1000, 990, 7, 3, "page_unreadable", "3 pages", 71.0
+        "s3://in/a/02.cbz",
+        "s3://out/a/02.cbz",
+        "partial",
+        1000,
+        990,
+        7,
+        3,
+        "page_unreadable",
+        "3 pages",
+        71.0,
+        doubted=12,
     ),
     ChapterLine(
         "s3://in/" + "long" * 60 + ".cbr", "", "quarantined", 0, 0, 0, 0, "archive_corrupt", "cut off", math.nan
@@ -368,7 +393,9 @@ def test_the_report_of_a_job_counts_every_chapter(site: Path, visit: Callable[..
     page = visit((site / "job.html").as_uri()).page
     assert page.locator(".tally b").all_inner_texts() == ["2", "1", "1", "0"]
     assert page.locator("#outcome h2").inner_text() == "4 chapters"
-    assert page.locator(".page-counts").inner_text() == "1,040 pages: 1,028 coloured, 9 kept as they were, 3 flagged."
+    assert page.locator(".page-counts").inner_text() == (
+        "1,040 pages: 1,028 coloured, 9 kept as they were, 3 flagged, 12 of the coloured to look at."
+    )
     assert page.locator("#attention .status").all_inner_texts() == ["partial", "quarantined"]
     assert page.locator("#attention .why code").all_inner_texts() == ["page_unreadable", "archive_corrupt"]
     assert page.locator("#done tbody tr").count() == 2
@@ -424,3 +451,34 @@ def test_without_a_palette_nothing_is_drawn() -> None:
     assert 'id="drift"' not in render_job_report(title="A job", summary={}, chapters=CHAPTERS, settings={})
     assert drift_charts([b"", b""], None) == []
     assert drift_charts([b""], Palette((Color("never seen", (0, 0), (50, 0, 0, 1), 0),))) == []
+
+
+def test_what_was_found_on_a_page_is_laid_over_it_on_demand(address: str, visit: Callable[..., Watched]) -> None:
+    watched = visit(address + "job.html")
+    page = watched.page
+    page.locator("#previews").scroll_into_view_if_needed()
+    assert page.locator(".preview").count() == 3
+    assert "hardly any colour" in page.locator(".preview").first.inner_text()
+    assert page.locator(".preview code").all_inner_texts() == ["DULL"]
+    told = page.locator("#previews p").inner_text()
+    assert "1 of the 12 pages that the gate has something against" in told
+    assert "as a sample the first coloured page of 2 chapters" in told
+    middles = {layer: (left + 10) / 60 for layer, (left, _) in LAYERS.items()}
+    seen = {"words": (255, 0, 0), "panels": (0, 255, 0), "areas": (0, 0, 0)}
+
+    def colours() -> dict[str, tuple[int, ...]]:
+        picture = watched.pixels(".preview:nth-of-type(1) .sheet")
+        return {layer: picture.getpixel((int(x * picture.width), picture.height // 2)) for layer, x in middles.items()}  # type: ignore[misc]
+
+    assert all(blue > 200 and red < 60 for red, _, blue in colours().values())
+    assert not [url for url in watched.requests if url.endswith(".svg")], "loaded before anyone asks"
+    page.get_by_label("words and bubbles").focus()
+    for layer in LAYERS:  # the keyboard alone, from one switch to the next
+        page.keyboard.press("Space")
+        page.wait_for_timeout(300)
+        assert colours()[layer] == seen[layer]
+        page.keyboard.press("Tab")
+    assert colours() == seen
+    page.get_by_label("panels").uncheck()
+    assert colours()["panels"][2] > 200
+    assert all(url.startswith((address, "data:")) for url in watched.requests), watched.requests

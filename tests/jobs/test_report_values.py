@@ -141,3 +141,9 @@ def test_axes_count_whole_chapters() -> None:
     alone = draw_curve("hat", [(1, 0.5)])
     assert [tick.label for tick in alone.x_ticks] == ["1"]
     assert alone.path.endswith("h0")
+
+
+def test_a_job_without_previews_has_no_switches() -> None:
+    html = render_job_report(title="t", summary={}, chapters=[DONE], settings={})
+    assert "previews" not in html
+    assert "checkbox" not in html

@@ -1,0 +1,84 @@
+"""Small pictures of a few pages, for the report: those that the gate has something against, and samples of the others.
+
+A preview is some objects in the output, `_mangahue/previews/<rel>/<stretch>-<number>`: `.jpg`, and for each layer of
+what was found on the page an `.svg` of its size. Numbers count the previews of a stretch, not pages: a chapter that is
+done again overwrites its own.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+
+from imaging.color import U8
+from imaging.overlay import LAYERS, Outlines, find_layers
+from jobs.parts.ledger import HOME, Ledger
+
+When = Literal["never", "told", "always"]  # told: if the gate has something against the page
+
+SAMPLED_CHAPTERS = 100  # of a job, spread over it, whose first coloured page is shown
+_MOST_TOLD = 8  # pages of a stretch: where a network does badly on all of them, a few say so
+_LONGEST = 640  # pixels of a preview's longer side
+_QUALITY = 80
+_LOOK = {  # over any picture: colour on white, and told from one another without colour
+    "words": 'stroke="#d6006c" stroke-width="2.5" fill="#d6006c" fill-opacity=".3"',
+    "panels": 'stroke="#0062d6" stroke-width="4" stroke-dasharray="14 7" fill="none"',
+    "areas": 'stroke="#00803e" stroke-width="1.5" fill="none"',
+}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """picture: a JPEG. layers: an SVG of its size for each of LAYERS."""
+
+    picture: bytes
+    layers: dict[str, bytes]
+
+
+def draw_preview(gray: U8, page: U8) -> Preview:
+    """gray: (H, W) levels of the source; page: (H, W, 3), coloured."""
+    scale = min(1.0, _LONGEST / max(gray.shape))
+    size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
+    small = cv2.resize(page, size, interpolation=cv2.INTER_AREA)
+    _, picture = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    found = find_layers(gray, size)
+    return Preview(picture.tobytes(), {name: _svg(name, found[name], size).encode() for name in LAYERS})
+
+
+def _svg(name: str, outlines: Outlines, size: tuple[int, int]) -> str:
+    width, height = size
+    frame = f'viewBox="0 0 {width} {height}" preserveAspectRatio="none"'
+    path = " ".join("M" + " ".join(f"{x},{y}" for x, y in outline) + "Z" for outline in outlines)
+    shapes = (
+        f'<defs><path id="o" d="{path}" fill-rule="evenodd"/></defs>'
+        f'<use href="#o" fill="none" stroke="#fff" stroke-width="5" stroke-opacity=".7"/><use href="#o" {_LOOK[name]}/>'
+    )
+    nothing = (
+        f'<text x="{width / 2:g}" y="{height / 2:g}" text-anchor="middle" font-family="sans-serif" font-size="22" '
+        f'paint-order="stroke" stroke="#fff" stroke-width="5" fill="#333">no {name} found</text>'
+    )
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>{shapes if outlines else nothing}</svg>\n'
+
+
+class Previews:
+    """Those of one stretch. sample: whether its first coloured page is shown, whatever the gate says."""
+
+    def __init__(self, ledger: Ledger, rel: str, stretch: int, *, sample: bool) -> None:
+        self._ledger, self._sample, self._told, self._count = ledger, sample, 0, 0
+        self._home = f"previews/{rel}/{stretch}"
+
+    def of_next(self) -> When:
+        """Of which kind of page a preview is still wanted."""
+        if self._sample:
+            return "always"
+        return "told" if self._told < _MOST_TOLD else "never"
+
+    def put(self, preview: Preview, *, told: bool) -> str:
+        """Write it; its place below `_mangahue/`, without the suffix."""
+        place = f"{self._home}-{self._count}"
+        files = {".jpg": (preview.picture, "image/jpeg")}
+        files |= {f".{name}.svg": (data, "image/svg+xml") for name, data in preview.layers.items()}
+        for suffix, (data, kind) in files.items():
+            self._ledger.storage.put(f"{HOME}/{place}{suffix}", data, content_type=kind)
+        self._count, self._told, self._sample = self._count + 1, self._told + told, False
+        return place

@@ -1,0 +1,198 @@
+"""Small pictures for the report: of which pages, where they lie, and that nothing stumbles over them."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import models
+from datasets.archive import find_chapters
+from datasets.storage import open_storage
+from datasets.synthetic import Series, draw_page
+from imaging.gate import Thresholds
+from imaging.overlay import LAYERS
+from jobs.colorize import ColorizeConfig
+from jobs.parts.binding import assemble
+from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, _digest, _plain
+from jobs.parts.outcome import Exit
+from jobs.parts.painter import paint
+from jobs.parts.planning import plan
+from jobs.parts.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
+from jobs.parts.recipe import Recipe
+from jobs.parts.stages import finish, open_stretches, prepare
+from jobs.parts.stretches import STRETCH_MEMBERS, Todo
+from jobs.parts.style import Style
+from jobs.parts.summary import _MOST_SHOWN, _previews, conclude
+from jobs.parts.verifying import _strays, open_published
+from tests.archives import zipped
+from tests.jobs.test_stages import FINGERPRINT, LENIENT, SIZE, color_page, gray_levels, gray_page, saved, todo_of
+
+PASSES = Style(thresholds=LENIENT)
+FAILS = Style(thresholds=Thresholds(dull=100, drab=101, wild=200))
+
+
+@pytest.fixture(scope="module")
+def variant() -> models.Variant:
+    torch.manual_seed(0)
+    return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
+
+
+def chapter(todo: Todo, ledger: Ledger, variant: models.Variant, style: Style) -> Manifest:
+    stretches = [
+        finish(paint(prepare(stretch, ledger, SIZE, style), variant, 8), ledger, style)
+        for stretch in open_stretches(todo, ledger, style)
+    ]
+    return stretches[0].outcome or assemble(todo, len(stretches), ledger)
+
+
+def previews(out: str) -> dict[str, bytes]:
+    storage = open_storage(out)
+    return {entry.key: storage.read(entry.key) for entry in storage.list(f"{HOME}/previews/")}
+
+
+def suffixes(place: str) -> set[str]:
+    return {f"{HOME}/{place}.jpg", *(f"{HOME}/{place}.{layer}.svg" for layer in LAYERS)}
+
+
+def shown(manifest: Manifest) -> dict[str, str]:
+    return {page.name: page.preview for page in manifest.pages if page.preview}
+
+
+@pytest.mark.parametrize("sample", [True, False])
+def test_of_a_chapter_that_passes_the_first_coloured_page_is_a_sample(
+    tmp_path: Path, variant: models.Variant, sample: bool
+) -> None:
+    files = {"0.png": color_page(), "1.png": gray_page(1), "2.png": gray_page(2)}
+    todo = replace(todo_of(str(tmp_path), {"v/ep.cbz": zipped(files)}), sample=sample)
+    out = str(tmp_path / "out")
+    manifest = chapter(todo, Ledger(out, FINGERPRINT), variant, PASSES)
+    assert shown(manifest) == ({"1.png": "previews/v/ep.cbz/0-0"} if sample else {})
+    assert set(previews(out)) == (suffixes("previews/v/ep.cbz/0-0") if sample else set())
+    assert shown(manifest.brief()) == shown(manifest)  # the driver knows
+
+
+def test_of_pages_that_the_gate_refuses_a_few_of_each_stretch_are_shown(
+    tmp_path: Path, variant: models.Variant
+) -> None:
+    pages = {f"{i:03}.png": saved(gray_levels(i, 24, 20)) for i in range(STRETCH_MEMBERS + 3)}
+    out = str(tmp_path / "out")
+    todo = replace(todo_of(str(tmp_path), {"ep.cbz": zipped(pages)}), sample=True)
+    manifest = chapter(todo, Ledger(out, FINGERPRINT), variant, FAILS)
+    assert manifest.status == "done"
+    assert {page.code for page in manifest.pages} == {"DULL"}
+    of_stretch = [[name for name, place in shown(manifest).items() if f"/{n}-" in place] for n in (0, 1)]
+    assert of_stretch == [sorted(pages)[:_MOST_TOLD], sorted(pages)[STRETCH_MEMBERS:]]
+    assert set(previews(out)) == {key for place in shown(manifest).values() for key in suffixes(place)}
+
+
+def test_a_stage_that_runs_twice_writes_the_same(tmp_path: Path, variant: models.Variant) -> None:
+    todo = replace(
+        todo_of(str(tmp_path), {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(3)})}), sample=True
+    )
+    out = str(tmp_path / "out")
+    ledger = Ledger(out, FINGERPRINT)
+    first = chapter(todo, ledger, variant, FAILS)
+    wrote = previews(out)
+    assert chapter(replace(todo, replace=True), Ledger(out, "b2" * 32), variant, FAILS).status == "done"  # done again
+    assert previews(out) == wrote
+    assert len(wrote) == 3 * (1 + len(LAYERS))
+    again = chapter(replace(todo, replace=True), Ledger(out, "c3" * 32), variant, PASSES)
+    assert shown(again) == {"0.png": shown(first)["0.png"]}
+    assert set(previews(out)) == set(wrote)  # overwritten; nothing new beside them
+
+
+def test_a_preview_is_small_and_its_layers_lie_over_it() -> None:
+    ink = draw_page(Series(seed=1, chapters=1, pages=8, width=992, height=1400), 1, 3).ink
+    preview = draw_preview(ink, np.repeat(ink[..., None], 3, axis=2))
+    picture = Image.open(io.BytesIO(preview.picture))
+    assert (picture.format, picture.size) == ("JPEG", (453, 640))
+    assert len(preview.picture) < 100_000
+    for layer in LAYERS:
+        root = ElementTree.fromstring(preview.layers[layer])
+        assert root.attrib["viewBox"] == "0 0 453 640"
+        assert len(preview.layers[layer]) < 40_000
+    assert preview.layers["panels"].count(b"M") > 1
+    blank = draw_preview(np.full((300, 200), 255, np.uint8), np.full((300, 200, 3), 255, np.uint8))
+    assert [b"<text" in blank.layers[layer] for layer in LAYERS] == [True, True, False]  # all of it is one area
+    assert b"no words found" in blank.layers["words"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 2), (31, 33)])
+def test_a_page_of_any_shape_has_one(shape: tuple[int, int]) -> None:
+    gray = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    picture = Image.open(io.BytesIO(draw_preview(gray, np.repeat(gray[..., None], 3, axis=2)).picture))
+    assert max(picture.size) == min(640, max(shape))
+
+
+# -- a job
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, model: Path) -> Recipe:
+    return Recipe.of(ColorizeConfig(model=str(model), source=str(tmp_path / "in"), out=str(tmp_path / "out")))
+
+
+def test_samples_are_spread_over_the_chapters_of_a_job(tmp_path: Path, recipe: Recipe) -> None:
+    for number in range(SAMPLED_CHAPTERS * 2 + 50):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / f"in/{number:04}.cbz").write_bytes(b"")
+    work = plan(recipe.config["source"], Ledger(recipe.out, recipe.fingerprint), recipe, replace=False)
+    chosen = [todo.ref.rel for todo in work.todo if todo.sample]
+    assert chosen == [f"{number:04}.cbz" for number in range(0, 250, 3)]
+
+
+def test_neither_the_end_of_a_job_nor_verify_stumbles_over_previews(
+    tmp_path: Path, recipe: Recipe, variant: models.Variant
+) -> None:
+    todo_of(str(tmp_path), {"a/ep.cbz": zipped({"1.png": gray_page(1), "2.png": gray_page(2), "3.png": color_page()})})
+    ledger = Ledger(recipe.out, recipe.fingerprint)
+    work = plan(recipe.config["source"], ledger, recipe, replace=False)
+    work.record(chapter(work.todo[0], ledger, variant, FAILS))
+    assert conclude(work, ledger, recipe) is Exit.DONE
+    html = open_storage(recipe.out).read(f"{HOME}/report.html").decode()
+    for number in range(2):
+        assert f'src="previews/a/ep.cbz/0-{number}.jpg"' in html
+        assert (tmp_path / f"out/{HOME}/previews/a/ep.cbz/0-{number}.jpg").exists()
+    assert "hardly any colour" in html
+    (line,) = json.loads(ledger.storage.read(f"{HOME}/report.json"))["lines"]
+    assert [line[name] for name in ("pages", "coloured", "kept", "doubted")] == [3, 2, 1, 2]
+    published = open_published(recipe.out)
+    assert [manifest.status for manifest in published.manifests.values()] == ["done"]
+    assert list(_strays(published)) == []
+    assert [ref.rel for ref in find_chapters(recipe.out)] == ["a/ep.cbz"]
+    again = plan(recipe.config["source"], ledger, recipe, replace=False)
+    assert again.todo == []
+    assert shown(again.results["a/ep.cbz"]).keys() == {"1.png", "2.png"}  # a later report shows them too
+
+
+def test_the_report_shows_what_the_gate_refused_first_and_no_more_than_it_can() -> None:
+    page = chapter_page()
+    results = [
+        replace(page, rel=f"{n}.cbz", pages=[replace(page.pages[0], name=str(n), code="DULL" if n % 2 else "")])
+        for n in range(_MOST_SHOWN * 3 // 2)
+    ]
+    found = _previews(results)
+    assert len(found) == _MOST_SHOWN
+    told = [n for n in range(_MOST_SHOWN * 3 // 2) if n % 2]
+    samples = [n for n in range(_MOST_SHOWN * 3 // 2) if not n % 2]
+    assert [int(one.name) for one in found] == (told + samples)[:_MOST_SHOWN]
+
+
+def chapter_page() -> Manifest:
+    page = PageRecord("1.png", "1.jpg", 0, "coloured", "", preview="previews/ep.cbz/0-0", width=40, height=56)
+    return Manifest("ep.cbz", "/in/ep.cbz", "v", FINGERPRINT, "done", pages=[page])
+
+
+def test_a_manifest_of_before_there_were_previews_is_read() -> None:
+    values = _plain(chapter_page())
+    del values["digest"]
+    for page in values["pages"]:
+        del page["preview"]
+    text = json.dumps({**values, "digest": _digest(values)})
+    assert Manifest.from_json(text).pages[0].preview == ""
