@@ -8,11 +8,15 @@ the first chapter's true colours, and `own`, of all the colourist's own pages. D
 the true mean there, so that what is shown of a character counts nothing; error is the mean distance in ab of all
 pixels.
 With --color: CIEDE2000 of real pages at full size, without and with the lock to the true colours of other chapters
-(--palette) and to the model's own.
+(--palette) and to the model's own; and drift at points that were picked by hand on flat parts of two characters
+(drift_points.json: of each chapter and page what is seen there, x and y in [0, 1] of the page's sides). A look is the
+mean of a page's points. Scenes differ in light, so the truth drifts too; drift of the error is of our ab less the true.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from time import thread_time
 
 import click
@@ -23,13 +27,14 @@ from benchmarks.pages import pages as stored_pages
 from datasets.synthetic import CAST, Series, draw_page
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.descreen import network_view
-from imaging.drift import drift, drift_between, region_colors
+from imaging.drift import drift, drift_between, point_colors, region_colors
 from imaging.metrics import ciede2000
 from imaging.palette import Palette, build_palette, lock
 from jobs.parts.predicting import predict_chroma
 from jobs.parts.recipe import load_model
 
 _SIZE = 256
+_POINTS = Path(__file__).with_name("drift_points.json")
 _COLORS, _ROUNDS = 12, 4  # of a palette of predictions
 _TURN, _SHIFT, _OWN_TURN, _OWN_GAIN, _NOISE = 20.0, 6.0, 12.0, 0.1, 3.0  # degrees, ab, degrees, share, ab: deviations
 
@@ -106,34 +111,75 @@ def on_generated(pages: list[Page], colorists: dict[str, list[F32]], strength: f
             click.echo(f"| {name}{case} | " + " | ".join(cells) + f" | {spent:.0f} |")
 
 
+@dataclass(frozen=True)
+class RealPage:
+    """truth: (H, W, 3). made: the same page as we colour it, in each case."""
+
+    chapter: str
+    name: str
+    truth: U8
+    made: dict[str, U8]
+
+
 def on_real(
-    predict: Callable[[U8], F32],
-    pages: Iterable[tuple[str, str, U8]],
-    others: Iterable[tuple[str, str, U8]],
-    strength: float,
-) -> list[float]:
-    """Mean CIEDE2000: as predicted, locked to the others' true colours, locked to the own ones."""
-    known, taken = [], []
-    for *_, truth in others:
-        small = cv2.resize(truth, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
-        known.append((gray_of_equal_lightness(small), np.ascontiguousarray(to_lab(small)[..., 1:])))
-    for *_, truth in pages:
+    predict: Callable[[U8], F32], pages: Iterable[tuple[str, str, U8]], known: Palette | None, strength: float
+) -> list[RealPage]:
+    """As predicted, locked to the known colours, locked to a chapter's own ones."""
+    taken: dict[str, list[tuple[str, U8, U8, U8, F32]]] = {}
+    for chapter, name, truth in pages:
         ink = gray_of_equal_lightness(truth)
         view = network_view(ink, _SIZE)
-        taken.append((truth, ink, view, predict(view)))
-    palettes = [
-        None,
-        build_palette(known),
-        build_palette(((view, chroma) for _, _, view, chroma in taken), colors=_COLORS, rounds=_ROUNDS),
-    ]
-    figures = []
-    for palette in palettes:
-        off = []
-        for truth, ink, view, chroma in taken:
-            kept = lock(view, chroma, palette, strength) if palette else chroma
-            off.append(ciede2000(join_chroma(ink, kept), truth))
-        figures.append(float(np.mean(off)))
-    return figures
+        taken.setdefault(chapter, []).append((name, truth, ink, view, predict(view)))
+    found = []
+    for chapter, seen in taken.items():
+        own = build_palette(((view, chroma) for *_, view, chroma in seen), colors=_COLORS, rounds=_ROUNDS)
+        for name, truth, ink, view, chroma in seen:
+            palettes = {"as it is": None, **({"locked, true": known} if known else {}), "locked, own": own}
+            made = {
+                case: join_chroma(ink, lock(view, chroma, palette, strength) if palette else chroma)
+                for case, palette in palettes.items()
+            }
+            found.append(RealPage(chapter, name, truth, made))
+    return found
+
+
+def true_palette(pages: Iterable[tuple[str, str, U8]]) -> Palette:
+    small = (cv2.resize(page, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA) for *_, page in pages)
+    return build_palette((gray_of_equal_lightness(page), np.ascontiguousarray(to_lab(page)[..., 1:])) for page in small)
+
+
+Looks = dict[str, dict[str, dict[str, F32]]]  # what is seen -> chapter -> page -> ab
+
+
+def looks(pages: Iterable[tuple[str, str, U8]]) -> Looks:
+    """What the points of drift_points.json show of these pages."""
+    found: Looks = {}
+    points = json.loads(_POINTS.read_text())
+    for chapter, name, page in pages:
+        parts = points.get(chapter, {}).get(name, {})
+        chroma = to_lab(page)[..., 1:] if parts else None
+        for part, places in parts.items():
+            found.setdefault(part, {}).setdefault(chapter, {})[name] = point_colors(chroma, places).mean(axis=0)
+    return found
+
+
+def at_points(ours: Looks, true: Looks) -> list[float]:
+    """Means over what is seen: rms ab and degrees of hue within a chapter and over all pages, rms ab between chapters;
+    of the error its rms within and over all, and its mean length. Then the degrees over all, one by one."""
+    rows = []
+    for part, chapters in ours.items():
+        each = [np.array(list(pages.values())) for pages in chapters.values()]
+        off = [np.array([ab - true[part][c][n] for n, ab in pages.items()]) for c, pages in chapters.items()]
+        within = [drift(colors) for colors in each if len(colors) > 1]
+        all_, wrong = drift(np.concatenate(each)), np.concatenate(off)
+        row = [np.mean([d.rms for d in within]), np.mean([d.hue for d in within]), all_.rms, all_.hue]
+        row += [drift_between(each).rms, drift(wrong).rms, np.hypot(*wrong.T).mean()]
+        rows.append(row)
+    return [float(value) for value in [*np.mean(rows, axis=0), *(row[3] for row in rows)]]
+
+
+def print_points(name: str, ours: Looks, true: Looks) -> None:
+    click.echo(f"| {name} | " + " | ".join(f"{value:.1f}" for value in at_points(ours, true)) + " |")
 
 
 def _names(listed: str) -> set[str]:
@@ -160,13 +206,38 @@ def main(
     for name, variant in variants.items():
         colorists[name] = [predict_chroma(variant, page.gray[None])[0] for page in pages]
     on_generated(pages, colorists, strength)
-    if color and palette:
-        click.echo("\n| CIEDE2000 of real pages | as it is | locked, true | locked, own |\n| --- | --- | --- | --- |")
-        for name, variant in variants.items():
-            for chapter in sorted(_names(chapters)):
-                sets = (stored_pages(color, {chapter}), stored_pages(color, _names(palette)))
-                figures = on_real(lambda view, v=variant: predict_chroma(v, view[None])[0], *sets, strength)  # type: ignore[misc]
-                click.echo(f"| {name}, {chapter} | " + " | ".join(f"{value:.2f}" for value in figures) + " |")
+    if color:
+        known = true_palette(stored_pages(color, _names(palette))) if palette else None
+        real = {
+            name: on_real(
+                lambda v, n=variant: predict_chroma(n, v[None])[0],
+                stored_pages(color, _names(chapters)),
+                known,
+                strength,
+            )  # type: ignore[misc]
+            for name, variant in variants.items()
+        }
+        print_real(real)
+
+
+def print_real(real: dict[str, list[RealPage]]) -> None:
+    """Tables of error and of drift at the points, for each model."""
+    first = next(iter(real.values()))
+    cases = list(first[0].made)
+    click.echo("\n| CIEDE2000 of real pages | " + " | ".join(cases) + " |\n| --- |" + " --- |" * len(cases))
+    for name, pages in real.items():
+        for chapter in dict.fromkeys(page.chapter for page in pages):
+            of = [page for page in pages if page.chapter == chapter]
+            off = [np.mean([ciede2000(page.made[case], page.truth) for page in of]) for case in cases]
+            click.echo(f"| {name}, {chapter} | " + " | ".join(f"{value:.2f}" for value in off) + " |")
+    true = looks((page.chapter, page.name, page.truth) for page in first)
+    heads = ["in a chapter, ab", "hue", "over all, ab", "hue", "between chapters, ab", "of the error, ab", "error, ab"]
+    heads += [f"{part}, hue" for part in true]
+    click.echo("\n| drift at points | " + " | ".join(heads) + " |\n| --- |" + " --- |" * len(heads))
+    print_points("truth", true, true)
+    for name, pages in real.items():
+        for case in cases:
+            print_points(f"{name}, {case}", looks((p.chapter, p.name, p.made[case]) for p in pages), true)
 
 
 if __name__ == "__main__":
