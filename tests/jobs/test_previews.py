@@ -89,6 +89,8 @@ def test_of_pages_that_the_gate_refuses_a_few_of_each_stretch_are_shown(
     of_stretch = [[name for name, place in shown(manifest).items() if f"/{n}-" in place] for n in (0, 1)]
     assert of_stretch == [sorted(pages)[:_MOST_TOLD], sorted(pages)[STRETCH_MEMBERS:]]
     assert set(previews(out)) == {key for place in shown(manifest).values() for key in suffixes(place)}
+    other = chapter(todo, Ledger(str(tmp_path / "out2"), FINGERPRINT), variant, PASSES)
+    assert shown(other) == {"000.png": "previews/ep.cbz/0-0"}  # one sample of a chapter, not of each stretch
 
 
 def test_a_stage_that_runs_twice_writes_the_same(tmp_path: Path, variant: models.Variant) -> None:
