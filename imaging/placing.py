@@ -89,13 +89,13 @@ def blend(
 ) -> tuple[F32, F32]:
     """The squares' chroma on one map, weighted so that the weights add up to one.
 
-    chromas: (N, S, S, 2) ab. shape: (H, W). target: (h, w), by itself that of `map_shape`. Returns (h, w, 2) float32
-    ab, 0 where no square counts, and (h, w) the weight that was there before it was made one.
+    chromas: (N, S, S, 2) ab, or more channels. shape: (H, W). target: (h, w), by itself that of `map_shape`. Returns
+    (h, w, 2) float32 ab, 0 where no square counts, and (h, w) the weight that was there before it was made one.
     """
     target = target or map_shape(places, chromas.shape[1], shape)
     if not places:
-        return np.zeros((*target, 2), np.float32), np.zeros(target, np.float32)
-    chroma = np.zeros((*target, 2), np.float32)
+        return np.zeros((*target, chromas.shape[-1]), np.float32), np.zeros(target, np.float32)
+    chroma = np.zeros((*target, chromas.shape[-1]), np.float32)
     weight = np.zeros(target, np.float32)
     for on_top in (True, False):
         for place, square in zip(places, chromas, strict=True):
@@ -203,7 +203,7 @@ def _laid(
     rows, columns = rows or slice(0, target[0]), columns or slice(0, target[1])
     size = (columns.stop - columns.start, rows.stop - rows.start)
     if 0 in size:
-        return np.zeros((size[1], size[0], 2), np.float32)
+        return np.zeros((size[1], size[0], square.shape[-1]), np.float32)
     step_y, step_x = shape[0] / target[0], shape[1] / target[1]  # pixels of the page to one of the map
     small = [min(square.shape[0], max(1, round(side))) for side in (rect.width / step_x, rect.height / step_y)]
     square = square.astype(np.float32)

@@ -26,5 +26,10 @@ def chroma_of(prediction: F32, space: str) -> F32:
     """What a network predicted, as chroma. prediction: (C, H, W) in [-1, 1]. Returns (H, W, 2) float32 ab."""
     if space == "ab":
         return np.ascontiguousarray(prediction.transpose(1, 2, 0)) * np.float32(AB_RANGE)
+    return lab_of(prediction)[..., 1:]
+
+
+def lab_of(prediction: F32) -> F32:
+    """What a network of space `rgb` predicted, luminance too. prediction: (3, H, W). Returns (H, W, 3) L, a, b."""
     levels = np.clip(np.round((prediction + 1) * 127.5), 0, 255).astype(np.uint8)
-    return to_lab(np.ascontiguousarray(levels.transpose(1, 2, 0)))[..., 1:]
+    return to_lab(np.ascontiguousarray(levels.transpose(1, 2, 0)))

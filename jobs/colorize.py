@@ -9,6 +9,7 @@ from typing import Literal
 from datasets.errors import BadUsageError
 from datasets.limits import Limits
 from imaging.gate import Thresholds
+from imaging.luminance import Luminance
 from imaging.views import Strategy
 from jobs.parts.cluster import actor_count, connect
 from jobs.parts.coloring import color
@@ -48,6 +49,9 @@ class ColorizeConfig:
     lines: Literal[Lines] = option("sides: colours are kept to their side of the ink.", group="Colour", default="sides")
     bubbles: Literal[Bubbles] = option("Words and what they stand on: left neutral, or coloured as all else.",
                                        group="Colour", default="neutral")  # fmt: skip
+    luminance: Literal[Luminance] = option(
+        "Of a page: keep its own; blend: with the shading of a network whose target is rgb; predict: that network's, "
+        "its ink too.", group="Colour", default="keep")  # fmt: skip
     gate_ssim: float = option("Least likeness (SSIM) of a page's luminance to its source's.", group="Gate",
                               default=Thresholds.ssim)  # fmt: skip
     gate_lines: float = option("Least share of the source's lines that must be kept.", group="Gate",

@@ -87,7 +87,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Colored:
-    """A coloured page, encoded. faults: what the gate has against it. colors: of the palette, as shades.py tells them."""
+    """A coloured page, encoded. faults: what the gate has against it. colors: of the palette (shades.py)."""
 
     data: bytes
     faults: tuple[Fault, ...]

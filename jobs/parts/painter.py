@@ -17,7 +17,7 @@ from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts import telemetry
 from jobs.parts.attempts import Attempts, NoAttempts, deadline
-from jobs.parts.predicting import predict_chroma
+from jobs.parts.predicting import predict_chroma, predict_colors
 from jobs.parts.recipe import Recipe, load_model
 from jobs.parts.stretches import Row, Stretch, Work, from_row, to_row
 
@@ -32,11 +32,13 @@ class Painter:
         self._batch_size = recipe.batch_size
         self._attempts = attempts
         to_device(self._variant, actors)
+        self._luminance = recipe.style.luminance != "keep"
         self._reference = None if recipe.examples is None else recipe.examples.reference(self._variant)
 
     def __call__(self, row: Row) -> Row:
         with telemetry.timed("paint"):
-            return to_row(paint(from_row(row), self._variant, self._batch_size, self._attempts, self._reference))
+            stretch, held = from_row(row), (self._attempts, self._reference, self._luminance)
+            return to_row(paint(stretch, self._variant, self._batch_size, *held))
 
 
 def to_device(variant: models.Variant, workers: int) -> None:
@@ -55,8 +57,11 @@ def paint(
     batch_size: int,
     attempts: Attempts | None = None,
     reference: Reference | None = None,
+    luminance: bool = False,
 ) -> Stretch:
     """Predict the chroma of the pages to colour, `batch_size` squares at a time, and bring it to the reference's.
+
+    luminance: predict that too; the map has L behind ab then.
 
     A batch that memory does not suffice for is halved, down to a square, whose page is then flagged. Where a painter
     died at this stretch (`attempts`), squares go one by one, and a page that two have died at alone is flagged.
@@ -67,14 +72,14 @@ def paint(
     waiting = [work for work in stretch.works if work.grays is not None]
     seconds = SLOW * stretch.todo.policy.limits.seconds
     if attempts.begin(name) == 0:
-        _paint_pages(waiting, variant, batch_size, seconds, reference)
+        _paint_pages(waiting, variant, batch_size, seconds, reference, luminance)
     else:
         telemetry.count_retry("paint")
         for place, work in enumerate(waiting):
             if attempts.begin(f"{name}:{place}") >= _MOST_ATTEMPTS:
                 work.flag(Code.CRASHED, f"painting it ended its worker {_MOST_ATTEMPTS + 1} times")
                 continue
-            _paint_pages([work], variant, 1, seconds, reference)
+            _paint_pages([work], variant, 1, seconds, reference, luminance)
             attempts.end(f"{name}:{place}")
     attempts.end(name)
     stretch.seconds += time.monotonic() - begun
@@ -82,7 +87,12 @@ def paint(
 
 
 def _paint_pages(
-    works: Sequence[Work], variant: models.Variant, batch_size: int, seconds: float, reference: Reference | None
+    works: Sequence[Work],
+    variant: models.Variant,
+    batch_size: int,
+    seconds: float,
+    reference: Reference | None,
+    luminance: bool,
 ) -> None:
     """seconds: that a batch may take."""
     squares = [square for work in works if work.grays is not None for square in work.grays]
@@ -91,10 +101,10 @@ def _paint_pages(
     for start in range(0, len(squares), batch_size):
         batch = slice(start, start + batch_size)
         with deadline(seconds):
-            painted += _predict(squares[batch], variant, hints and hints[batch])
+            painted += _predict(squares[batch], variant, luminance, hints and hints[batch])
     if reference is not None:
         pairs = zip(squares, painted, strict=True)
-        painted = [None if chroma is None else transfer(reference, square, chroma) for square, chroma in pairs]
+        painted = [None if chroma is None else _follow(reference, square, chroma) for square, chroma in pairs]
     for work in works:
         own, painted = painted[: len(work.places)], painted[len(work.places) :]
         whole = [chroma for chroma in own if chroma is not None]
@@ -118,19 +128,30 @@ def _hints(works: Sequence[Work], size: int) -> list[F32] | None:
     ]
 
 
-def _predict(squares: Sequence[U8], variant: models.Variant, hints: Sequence[F32] | None) -> list[F32 | None]:
+def _follow(reference: Reference, square: U8, colors: F32) -> F32:
+    """What the reference makes of predicted chroma; of luminance it says nothing."""
+    chroma = transfer(reference, square, colors[..., :2])
+    return np.concatenate([chroma, colors[..., 2:]], axis=-1)
+
+
+def _predict(
+    squares: Sequence[U8], variant: models.Variant, luminance: bool, hints: Sequence[F32] | None
+) -> list[F32 | None]:
     """None for a square that memory does not suffice for, alone."""
+    told = None if hints is None else np.stack(hints)
     try:
-        return list(predict_chroma(variant, np.stack(squares), None if hints is None else np.stack(hints)))
+        return list((predict_colors if luminance else predict_chroma)(variant, np.stack(squares), told))
     except (MemoryError, RuntimeError) as error:
-        told = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        if not told:
+        scarce = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not scarce:
             raise
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     half = len(squares) // 2
     if not half:
         return [None]
-    return _predict(squares[:half], variant, hints and hints[:half]) + _predict(
-        squares[half:], variant, hints and hints[half:]
-    )
+    return [
+        chroma
+        for part in (slice(0, half), slice(half, None))
+        for chroma in _predict(squares[part], variant, luminance, hints and hints[part])
+    ]

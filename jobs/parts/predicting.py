@@ -6,7 +6,7 @@ import torch
 import models
 from datasets.transforms import encode_ink
 from imaging.color import F32, U8
-from imaging.target import AB_RANGE, chroma_of
+from imaging.target import AB_RANGE, chroma_of, lab_of
 
 
 def predict_chroma(variant: models.Variant, grays: U8, hints: F32 | None = None) -> F32:
@@ -14,17 +14,26 @@ def predict_chroma(variant: models.Variant, grays: U8, hints: F32 | None = None)
 
     hints: (B, S, S, 3), 1 where a colour is told, and its ab, for a variant that follows them; None: for none.
     """
-    ink = encode_ink(torch.from_numpy(np.ascontiguousarray(grays)))[:, None]
-    if torch.cuda.is_available():
-        ink = ink.pin_memory()  # or its copy to the GPU would wait for what runs there
-    predicted = variant.predict(ink, None if hints is None else _encoded(hints)).float().cpu().numpy()
-    return np.stack([chroma_of(page, variant.target) for page in predicted])
+    return np.stack([chroma_of(page, variant.target) for page in _predict(variant, grays, hints)])
+
+
+def predict_colors(variant: models.Variant, grays: U8, hints: F32 | None = None) -> F32:
+    """The same of a variant whose target is `rgb`: (B, S, S, 3) float32 a, b, L."""
+    return np.stack([np.roll(lab_of(page), -1, axis=-1) for page in _predict(variant, grays, hints)])
 
 
 def follow(variant: models.Variant, grays: U8, chromas: F32) -> None:
     """Have a variant look at pages in colour from now on. grays: (R, S, S); chromas: (R, S, S, 2) ab."""
     target = torch.from_numpy(chromas.transpose(0, 3, 1, 2) / np.float32(AB_RANGE))
     variant.look_at(encode_ink(torch.from_numpy(grays))[:, None], target)
+
+
+def _predict(variant: models.Variant, grays: U8, hints: F32 | None) -> F32:
+    ink = encode_ink(torch.from_numpy(np.ascontiguousarray(grays)))[:, None]
+    if torch.cuda.is_available():
+        ink = ink.pin_memory()  # or its copy to the GPU would wait for what runs there
+    predicted: F32 = variant.predict(ink, None if hints is None else _encoded(hints)).float().cpu().numpy()
+    return predicted
 
 
 def _encoded(hints: F32) -> torch.Tensor:

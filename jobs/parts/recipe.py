@@ -43,9 +43,15 @@ class Recipe:
 
     @classmethod
     def of(cls, config: Any) -> "Recipe":
-        """Raises BadUsageError where the model folder holds no model, or the reference no page in colour."""
+        """Raises BadUsageError where the model folder holds no model, or one that predicts no luminance where that is
+        asked for, or the reference no page in colour."""
         card, policy = read_card(config.model), Policy.of(config)
         size = int(card["config"]["image_size"])
+        if config.luminance != "keep" and card["config"]["target"] != "rgb":
+            raise BadUsageError(
+                f"--luminance {config.luminance}: --model {config.model} predicts none, its target is "
+                f"{card['config']['target']}; give a model that was trained with --target rgb, or --luminance keep"
+            )
         examples = read_examples(config.reference, size, policy) if config.reference else None
         return cls(
             model=config.model,

@@ -49,7 +49,8 @@ class Work:
     """A member on its way. data: its bytes as they came, None until they are fetched. width, height: pixels, 0 where
     that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (as in handling.Seen);
     spots: colours that were told for it; chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a
-    whole where it was shown in parts too.
+    whole where it was shown in parts too; both with L as a third channel where the page is to have the network's
+    luminance.
 
     action, code, message, colors, preview: as in ledger.PageRecord. kept_name, coloured_name: one is its name in the
     output. published: its record, if it stays as it was published; `data` is then of the output.

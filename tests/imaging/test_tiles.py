@@ -50,9 +50,18 @@ def test_tiles_of_any_page_cover_it_and_are_few(shape, tile, overlap) -> None:
 def test_weights_add_up_to_one_everywhere(shape, tile, overlap) -> None:
     places = cut_tiles(page(shape), tile, overlap)
 
-    chroma, _ = blend(places, np.full((len(places), 16, 16, 2), (7.0, -60.0)), shape)
+    for colors in ((7.0, -60.0), (7.0, -60.0, 50.0)):  # with luminance too
+        chroma, _ = blend(places, np.full((len(places), 16, 16, len(colors)), colors), shape)
+        assert np.abs(chroma - colors).max() < 1e-4
 
-    assert np.abs(chroma - (7, -60)).max() < 1e-4
+
+def test_a_place_between_the_pixels_of_the_map_changes_nothing() -> None:
+    whole, thin = Place(Rect(0, 0, 100, 100), ground=True), Place(Rect(40, 0, 41, 100))
+    squares = np.full((2, 16, 16, 3), (7.0, -60.0, 50.0))
+
+    chroma, _ = blend([whole, thin], squares, (100, 100), (4, 4))
+
+    np.testing.assert_allclose(chroma, squares[0, :4, :4], atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(1401, 992), (700, 1000), (513, 511)])
