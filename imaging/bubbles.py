@@ -7,29 +7,22 @@ margin.
 H, W pixels.
 """
 
+import itertools
+import math
+
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.color import F32, U8
-from imaging.lettering import (
-    GRID,
-    I32,
-    Block,
-    Letters,
-    Mask,
-    find_blocks,
-    find_letters,
-    look,
-    page_scale,
-    standing_room,
-)
+from imaging.lettering import GRID, Block, Letters, find_blocks, find_letters, look, page_scale, standing_room
+from imaging.pieces import I32, I64, Mask, Pieces
 
 _LOOKED_AT = 1500.0  # a page of a larger scale is looked at in this one: its letters are large enough there
 _SURE, _LIKELY = 1.0, 0.0  # likeness of words on open paper, and of words in a closed bubble
 _ROOMY = 6.0  # a bubble's area to that of its words, at most
 _LARGEST = 0.35  # of the page, the box around a bubble or several that are joined; a margin's is larger
 _LARGEST_HOLE = 0.004  # of the page's scale squared: a larger hole in a bubble is art behind it
+_TILE = 96  # pixels: of the page, where words are looked for as a whole
 _PAD = 2  # pixels around a bubble's inside: what the rim's smoothing left darker than paper
 
 
@@ -54,16 +47,26 @@ def neutral(chroma: F32, words: Mask, *, edge: float = 1.5) -> F32:
 
     chroma: (h, w, 2) ab, stretched to the mask's size where it is smaller. words: (H, W), as of `find_words`. edge:
     pixels outside the mask that the fading takes; inside, chroma is zero, and beyond, it is left as it is. Returns
-    (H, W, 2), what `join_chroma` takes.
+    (H, W, 2), what `join_chroma` takes; `chroma` itself where there are no words and it is of that size.
     """
     height, width = words.shape
-    if chroma.shape[:2] != (height, width):
-        chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
+    same = chroma.shape[:2] == (height, width)
     if not words.any():
-        return chroma
-    away = cv2.distanceTransform((~words).astype(np.uint8), cv2.DIST_L2, 3)
-    keep = np.minimum(away / np.float32(edge + 1), 1)
-    return chroma * keep[..., None]
+        return chroma if same else cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
+    faded = chroma.copy() if same else cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
+    away = (~words).view(np.uint8)
+    margin = math.ceil(edge) + 1
+    for top, left in itertools.product(range(0, height, _TILE), range(0, width, _TILE)):
+        # Of the few tiles with words in or beside them, the way to these words.
+        up, before = min(top, margin), min(left, margin)
+        around = away[top - up : top + _TILE + margin, left - before : left + _TILE + margin]
+        if around.all():
+            continue
+        part = faded[top : top + _TILE, left : left + _TILE]
+        way = cv2.distanceTransform(around, cv2.DIST_L2, 3)[up : up + part.shape[0], before : before + part.shape[1]]
+        keep = np.minimum(way / np.float32(edge + 1), 1)
+        part *= cv2.merge([keep, keep])
+    return faded
 
 
 def _find(gray: U8) -> Mask:
@@ -73,20 +76,26 @@ def _find(gray: U8) -> Mask:
     if not blocks:
         return np.zeros(gray.shape, dtype=bool)
     room = standing_room(page, letters)
-    _, regions, stats, _ = cv2.connectedComponentsWithStats(room.view(np.uint8), connectivity=4)
-    homes = _homes(letters, blocks, regions)
-    words = np.bincount(homes, weights=[block.area for block in blocks], minlength=len(stats))
-    wide, high = stats[:, 2], stats[:, 3]
-    closed = (stats[:, 4] <= _ROOMY * words) & (wide * high < _LARGEST * gray.size)
-    closed &= (wide < gray.shape[1]) & (high < gray.shape[0])  # what goes from edge to edge is a gutter
-    found = closed.astype(np.uint8)[regions]
+    regions = Pieces.of(room, connectivity=4)
+    homes = _homes(letters, blocks, regions.labels)
+    words = np.bincount(homes, weights=[block.area for block in blocks], minlength=len(regions.area))
+    closed = (words > 0) & (regions.area <= _ROOMY * words)
+    found = np.zeros(gray.shape, np.uint8)
+    for number, (left, top, right, bottom) in zip(*regions.boxes(closed), strict=True):
+        wide, high = right - left, bottom - top
+        # What goes from edge to edge is a gutter.
+        if wide * high < _LARGEST * gray.size and wide < gray.shape[1] and high < gray.shape[0]:
+            part = np.s_[top:bottom, left:right]
+            found[part] |= regions.labels[part] == number
+        else:
+            closed[number] = False
     for block, home in zip(blocks, homes, strict=True):
         if not closed[home]:
             _grow(found, room, block)
     return _finish(found, page.scale)
 
 
-def _homes(letters: Letters, blocks: list[Block], regions: I32) -> NDArray[np.int64]:
+def _homes(letters: Letters, blocks: list[Block], regions: I32) -> I64:
     """The region of paper that each block stands on."""
     _, first = np.unique(letters.owner, return_index=True)
     home = regions.ravel()[letters.pixels[first]]

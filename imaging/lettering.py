@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.color import U8
+from imaging.pieces import I32, I64, Mask, Pieces
 
-Mask = NDArray[np.bool_]
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 GRID = 4  # pixels to a cell of the grid that blocks are made on
@@ -107,18 +105,15 @@ def page_scale(height: int, width: int) -> float:
 def find_letters(page: Page) -> Letters:
     """Components of a letter's size, ink and strokes, with paper around them."""
     # A letter is a hole in the paper: diagonal neighbours are one stroke.
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((~page.paper).astype(np.uint8), connectivity=8)
-    long, broad = stats[:, 2:4].max(axis=1), stats[:, 2:4].min(axis=1)
-    fits = (long <= _LONGEST * page.scale) & (broad <= _BROADEST * page.scale)
-    fits &= (long >= max(4, _LEAST * page.scale)) & (stats[:, 4] >= 8)
-    fits[0] = False  # the paper itself
-    ids = np.flatnonzero(fits)
-    number = np.zeros(count, np.int32)
-    number[ids] = np.arange(1, len(ids) + 1)
-    letters, area = _measure(page, number[labels], stats[ids])
-    sides = letters.box[:, 2:] - letters.box[:, :2]
-    filled = letters.ink / np.maximum(sides.prod(axis=1), 1)
-    good = (letters.ink >= 0.25 * area) & (filled > 0.1) & (filled < 0.95)
+    pieces = Pieces.of(~page.paper, connectivity=8)
+    longest, broadest = _LONGEST * page.scale, _BROADEST * page.scale
+    ids, box = pieces.boxes((pieces.area >= 8) & (pieces.area <= longest * broadest))
+    sides = box[:, 2:] - box[:, :2]
+    long, broad = sides.max(axis=1), sides.min(axis=1)
+    fits = (long <= longest) & (broad <= broadest) & (long >= max(4, _LEAST * page.scale))
+    letters = _measure(page, pieces, ids[fits], box[fits])
+    filled = letters.ink / np.maximum(sides[fits].prod(axis=1), 1)
+    good = (letters.ink >= 0.25 * pieces.area[ids[fits]]) & (filled > 0.1) & (filled < 0.95)
     good &= letters.stroke <= 0.45 * np.maximum(letters.size, 8)
     letters = letters.only(good)
     return letters.only(_clearness(letters, _coarse(standing_room(page, letters))) > 0.5)
@@ -157,22 +152,22 @@ def find_blocks(page: Page, letters: Letters) -> list[Block]:
     return blocks
 
 
-def _measure(page: Page, labels: I32, stats: I32) -> tuple[Letters, I32]:
-    """Letters of the components, and the components' areas."""
-    count = len(stats)
-    pixels = np.flatnonzero(labels)
-    owner = labels.ravel()[pixels].astype(np.int64) - 1
+def _measure(page: Page, pieces: Pieces, ids: I64, box: I32) -> Letters:
+    """Letters of these components."""
+    count = len(ids)
+    chosen = np.zeros(len(pieces.area), bool)
+    chosen[ids] = True
+    pixels, owner = pieces.pixels(chosen)
     dark = page.gray.ravel()[pixels] < _INK * page.level
-    strokes = np.zeros(labels.shape, np.uint8)
+    strokes = np.zeros(page.gray.shape, np.uint8)
     strokes.ravel()[pixels[dark]] = 1
-    depth = cv2.distanceTransform(strokes, cv2.DIST_L2, 3).ravel()[pixels]
-    deepest = np.zeros(count)
-    np.maximum.at(deepest, owner, depth)
+    depth = cv2.distanceTransform(strokes, cv2.DIST_L2, 3).ravel()[pixels[dark]]
+    deepest = np.zeros(count, np.float32)
+    np.maximum.at(deepest, owner[dark], depth)
     ink = np.bincount(owner, weights=dark, minlength=count).astype(np.float64)
-    sides = stats[:, 2:4]
+    sides = box[:, 2:] - box[:, :2]
     size = np.minimum(sides[:, 1], 3 * sides[:, 0]).astype(np.float64)  # letters that touch are as high as one
-    box = np.concatenate([stats[:, :2], stats[:, :2] + sides], axis=1)
-    return Letters(pixels, owner, box, ink, 2 * deepest, size), stats[:, 4]
+    return Letters(pixels, owner, box, ink, 2 * deepest.astype(np.float64), size)
 
 
 def _coarse(room: Mask) -> Mask:

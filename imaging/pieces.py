@@ -1,0 +1,68 @@
+"""Connected components of a mask, and where the few of them are that matter.
+
+A component is kept as stretches of the mask's rows, of which there are far fewer than pixels: OpenCV's own statistics,
+which are those of every component at once, cost several times as much as finding the components.
+
+H, W pixels.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """N components.
+
+    labels: (H, W) the component of each pixel, from 1; 0 off the mask. start, long: (R,) stretches, in order: index
+    into the flat page, and pixels. owner: (R,) which component each is of, from 1. area: (N + 1,) pixels; 0 at 0.
+    """
+
+    labels: I32
+    start: I64
+    long: I64
+    owner: I32
+    area: I64
+
+    @classmethod
+    def of(cls, mask: Mask, connectivity: int) -> "Pieces":
+        """connectivity: 4, or 8, where diagonal neighbours touch. mask: (H, W)."""
+        count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
+        # A column of nothing at either side: no stretch goes over the end of a row.
+        flat = cv2.copyMakeBorder(mask.view(np.uint8), 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0).ravel()
+        change = np.flatnonzero(flat[1:] != flat[:-1])
+        start, long = change[::2], change[1::2] - change[::2]
+        start -= 2 * (start // (mask.shape[1] + 2))
+        owner = labels.ravel()[start]
+        area = np.bincount(owner, weights=long, minlength=count).astype(np.int64)
+        return cls(labels, start, long, owner, area)
+
+    def boxes(self, chosen: Mask) -> tuple[I64, I32]:
+        """Of the components chosen, (N + 1,): their numbers, and (n, 4) left, top, right, bottom."""
+        ids = np.flatnonzero(chosen)
+        there = chosen[self.owner]
+        row, left = np.divmod(self.start[there], self.labels.shape[1])
+        right = left + self.long[there]
+        place = (chosen.cumsum() - 1)[self.owner[there]]
+        low, high = np.full((2, len(ids)), np.iinfo(np.int32).max), np.zeros((2, len(ids)), np.int64)
+        for least, side in zip(low, (left, row), strict=True):
+            np.minimum.at(least, place, side)
+        for most, side in zip(high, (right, row + 1), strict=True):
+            np.maximum.at(most, place, side)
+        return ids, np.stack([*low, *high], axis=1).astype(np.int32)
+
+    def pixels(self, chosen: Mask) -> tuple[I64, I64]:
+        """Where the components chosen are, as indices into the flat page, in order; and which of those chosen is there,
+        from 0."""
+        there = chosen[self.owner]
+        start, long = self.start[there], self.long[there]
+        before = long.cumsum() - long
+        pixels = np.repeat(start - before, long) + np.arange(long.sum())
+        return pixels, np.repeat((chosen.cumsum() - 1)[self.owner[there]], long)
