@@ -18,6 +18,7 @@ _LEAST_RADIUS = 3.0  # cycles to a window: a screen of more than 10 pixels is fo
 _BATCH = 64  # windows whose spectra stay in the cache
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
 _FLAT = 3.0  # mean distance from the local mean, levels, below which nothing is looked for
+_SOFT = 0.7  # energy of the long waves, to the squared mean distance from the local mean, that no screen has
 _CONTRAST = 8.0  # amplitude of a screen's wave, levels
 _SPREAD = 0.42  # sigma that smooths a screen, of its pitch: leaves 3 % of its wave
 _WIDTHS = (1.3, 1.7, 2.3, 3.1, 4.2, 5.6)  # sigmas in use, pixels
@@ -68,28 +69,29 @@ def descreen(gray: U8) -> U8:
     chosen = cv2.resize(number, (width, height), interpolation=cv2.INTER_NEAREST)
     out = gray.copy()
     for choice, sigma in enumerate(_WIDTHS, 1):
-        for top, bottom in _bands(number == choice, height):
-            _smooth(gray, out, chosen, choice, sigma, top, bottom)
+        for part in _parts(number == choice, gray.shape):
+            _smooth(gray, out, chosen, choice, sigma, part)
     return out
 
 
-def _bands(cells: np.ndarray, height: int) -> list[tuple[int, int]]:
-    """The rows of the page from the first to the last of these cells; none where there are none."""
-    rows = np.flatnonzero(cells.any(axis=1))
-    return [(int(rows[0]) * _STEP, min(height, (int(rows[-1]) + 1) * _STEP))] if rows.size else []
+def _parts(cells: np.ndarray, shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """The rows and columns of the page that hold these cells, region by region."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(cells.view(np.uint8), connectivity=8)
+    boxes = stats[1:count, :4] * _STEP
+    return [(slice(y, min(y + h, shape[0])), slice(x, min(x + w, shape[1]))) for x, y, w, h in boxes.tolist()]
 
 
-def _smooth(gray: U8, out: U8, chosen: U8, choice: int, sigma: float, top: int, bottom: int) -> None:
-    """Smooth the pixels of `chosen` in these rows of `out`. What stands out when the screen is gone stays as it was."""
+def _smooth(gray: U8, out: U8, chosen: U8, choice: int, sigma: float, part: tuple[slice, slice]) -> None:
+    """Smooth the pixels of `chosen` in this part of `out`. What stands out when the screen is gone stays as it was."""
     margin = round(6 * sigma)
-    first = max(0, top - margin)
-    source = gray[first : bottom + margin]
+    wide = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in part)
+    inner = tuple(slice(side.start - more.start, side.stop - more.start) for side, more in zip(part, wide, strict=True))
+    source = gray[wide]
     even = cv2.GaussianBlur(source, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     around = cv2.blur(even, (round(6.8 * sigma),) * 2, borderType=cv2.BORDER_REFLECT)  # 2.2 sigmas, both together
     kept = cv2.LUT(cv2.absdiff(even, around), _structure())
     mixed = cv2.add(cv2.multiply(source, kept, scale=1 / 255), cv2.multiply(even, 255 - kept, scale=1 / 255))
-    rows = slice(top - first, bottom - first)
-    cv2.copyTo(mixed[rows], (chosen[top:bottom] == choice).view(np.uint8), out[top:bottom])
+    cv2.copyTo(mixed[inner], (chosen[part] == choice).view(np.uint8), out[part])
 
 
 @cache
@@ -116,18 +118,48 @@ def _cells(gray: U8) -> F32:
     below, right = rows * _STEP - gray.shape[0], columns * _STEP - gray.shape[1]
     page = cv2.copyMakeBorder(gray, 0, below, 0, right, cv2.BORDER_REFLECT)
     windows = np.lib.stride_tricks.sliding_window_view(page, (_WINDOW, _WINDOW))[::_STEP, ::_STEP]
-    rough = cv2.resize(cv2.absdiff(page, cv2.blur(page, (7, 7))), (columns, rows), interpolation=cv2.INTER_AREA)
-    busy = cv2.blur(rough.astype(np.float32), (2, 2), anchor=(0, 0))[:-1, :-1] > _FLAT
+    rough = cv2.absdiff(page, cv2.blur(page, (7, 7)))
+    cells = cv2.resize(rough, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
+    busy = cv2.blur(cells, (2, 2), anchor=(0, 0))[:-1, :-1] > _FLAT
+    hopeful = busy & _short_waves(page, rough)
     sure, maybe = np.zeros(busy.shape, np.float32), np.zeros(busy.shape, np.float32)
     # Every other window, as on a chessboard, then those whose neighbours do not agree: most lie well inside or outside.
     white = np.add.outer(np.arange(rows - 1), np.arange(columns - 1)) % 2 == 0
-    _look(windows, busy & white, sure, maybe)
+    first = hopeful & white
+    _look(windows, first, sure, maybe)
     some, all_four = cv2.dilate(maybe, _CROSS) > 0, cv2.erode(sure, _CROSS, borderValue=0) > 0
-    _look(windows, busy & ~white & some & ~all_four, sure, maybe)
+    second = hopeful & ~white & some & ~all_four
+    _look(windows, second, sure, maybe)
+    # What has no hope of its own may be partly screen, beside one.
+    beside = cv2.dilate(sure, np.ones((3, 3), np.uint8)) > 0
+    _look(windows, busy & beside & ~first & ~second & ~all_four, sure, maybe)
     near = cv2.dilate(sure, np.ones((3, 3), np.uint8))  # a window that is partly screen is told by its neighbours
     pitch = np.zeros((rows + 1, columns + 1), np.float32)  # of windows, with a rim: each cell lies in four
     pitch[1:-1, 1:-1] = np.where(np.abs(maybe - near) < 0.2 * near, maybe, sure)
     return np.maximum.reduce([pitch[:-1, :-1], pitch[:-1, 1:], pitch[1:, :-1], pitch[1:, 1:]])
+
+
+def _short_waves(page: U8, rough: U8) -> np.ndarray:
+    """Where a window may be a screen by itself, which has little of waves of more than some 13 pixels, to its short
+    ones: spectra are dear, and lines, borders and soft grays fall out here.
+
+    page: (H, W), multiples of 16 pixels. rough: (H, W) levels off the local mean. Returns (H / 16 - 1, W / 16 - 1).
+    """
+    height, width = page.shape
+    half = cv2.resize(page, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(half, (5, 5), 1.0, borderType=cv2.BORDER_REFLECT)[::2, ::2].astype(np.float32)
+    fine = cv2.resize(rough, (width // 4, height // 4), interpolation=cv2.INTER_AREA).astype(np.float32)
+    mean, square, short = (_over_windows(plane) for plane in (soft, soft * soft, fine))
+    return square - mean * mean < _SOFT * (short * short + 1)
+
+
+def _over_windows(quarter: F32) -> F32:
+    """Means over the windows of a page at a quarter of its size, weighted as energies are by the taper."""
+    row = np.hanning(_WINDOW // 4 + 2)[1:-1].astype(np.float32) ** 2
+    row /= row.sum()
+    mean = cv2.sepFilter2D(quarter, -1, row, row, anchor=(0, 0))
+    step, last = _STEP // 4, 1 - _WINDOW // 4
+    return mean[:last:step, :last:step]
 
 
 def _look(windows: U8, chosen: np.ndarray, sure: F32, maybe: F32) -> None:
@@ -150,17 +182,13 @@ def _spectrum(windows: U8) -> _Spectrum:
     level -= np.einsum("nij,ij->n", level, taper / taper.sum())[:, None, None]
     level *= taper
     energy = _energy(level)
-    # A wave is as wide as the taper makes it: three bins each way. Rows wrap; the last column, of pitch 2, is left out.
-    tall = energy + np.roll(energy, 1, axis=1) + np.roll(energy, -1, axis=1)
-    lobe = tall.copy()
-    lobe[:, :, :-1] += tall[:, :, 1:]
-    lobe[:, :, 1:] += tall[:, :, :-1]
-    lobe[:, :, -1] = 0
+    around, across = _lobe()
+    lobe = np.matmul(np.matmul(around, energy), across)
     lobe, energy, short = lobe.reshape(count, -1), energy.reshape(count, -1), radius >= _LEAST_RADIUS
     at = np.where(short, lobe, 0).argmax(axis=1)
     peak = lobe[np.arange(count), at] + np.float32(1e-3)
     total = energy.sum(axis=1) + np.float32(1e-3)
-    waves = energy @ (radius >= _LEAST_RADIUS - 0.5).astype(np.float32) + np.float32(1e-3)
+    waves = np.einsum("nk,k->n", energy, (radius >= _LEAST_RADIUS - 0.5).astype(np.float32)) + np.float32(1e-3)
     return _Spectrum(
         contrast=2 * np.sqrt(peak / (_WINDOW**2 * (taper**2).sum())),
         pitch=_WINDOW / np.maximum(radius[at], 1),
@@ -174,7 +202,8 @@ def _energy(level: F32) -> F32:
     """(N, 32, 17) squares of |np.fft.rfft2(level)|, which takes several times as long for so many small pictures."""
     down, across = _waves()
     columns = _WINDOW // 2 + 1
-    wave = np.matmul(down, (level.reshape(-1, _WINDOW) @ across).reshape(-1, _WINDOW, 2 * columns))
+    # Window by window: a larger product would be shared out among threads, which cost more than they gain here.
+    wave = np.matmul(down, np.matmul(level, across))
     by_cosine, by_sine = wave[:, :_WINDOW], wave[:, _WINDOW:]
     real = by_cosine[:, :, :columns] - by_sine[:, :, columns:]
     imaginary = by_cosine[:, :, columns:] + by_sine[:, :, :columns]
@@ -190,6 +219,18 @@ def _waves() -> tuple[F32, F32]:
     wave, half = np.exp(-1j * turn), np.exp(-1j * turn)[:, : _WINDOW // 2 + 1]
     down = np.concatenate([wave.real, wave.imag], axis=0).astype(np.float32)
     return down, np.concatenate([half.real, half.imag], axis=1).astype(np.float32)
+
+
+@cache
+def _lobe() -> tuple[F32, F32]:
+    """Sums of three rows (32, 32), which wrap, and of three columns (17, 17): a wave is as wide as the taper makes it.
+
+    The last column, of pitch 2, is left out.
+    """
+    rows, columns = (np.abs(np.subtract.outer(np.arange(n), np.arange(n))) for n in (_WINDOW, _WINDOW // 2 + 1))
+    near = columns <= 1
+    near[:, -1] = False
+    return (np.minimum(rows, _WINDOW - rows) <= 1).astype(np.float32), near.astype(np.float32)
 
 
 @cache
