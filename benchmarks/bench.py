@@ -96,7 +96,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 gray = watch("join", lambda p=page: gray_of(p))  # type: ignore[misc]
                 chroma = watch("lines", lambda g=gray, c=chroma: settle_chroma(g, c))  # type: ignore[misc]
                 words = watch("words", lambda g=gray: find_words(g))  # type: ignore[misc]
-                chroma = watch("words", lambda w=words, c=chroma: neutral(c, w))  # type: ignore[misc]
+                chroma = watch("words", lambda w=words, c=chroma: neutral(c, w, overwrite=True))  # type: ignore[misc]
                 joined = watch("join", lambda g=gray, c=chroma: join_chroma(g, c))  # type: ignore[misc]
                 watch("gate", lambda g=gray, j=joined, w=words: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]

@@ -42,18 +42,20 @@ def find_words(gray: U8) -> Mask:
     return cv2.resize(small * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR) > 127
 
 
-def neutral(chroma: F32, words: Mask, *, edge: float = 1.5) -> F32:
+def neutral(chroma: F32, words: Mask, *, edge: float = 1.5, overwrite: bool = False) -> F32:
     """Chroma that fades to nothing on words.
 
     chroma: (h, w, 2) ab, stretched to the mask's size where it is smaller. words: (H, W), as of `find_words`. edge:
-    pixels outside the mask that the fading takes; inside, chroma is zero, and beyond, it is left as it is. Returns
-    (H, W, 2), what `join_chroma` takes; `chroma` itself where there are no words and it is of that size.
+    pixels outside the mask that the fading takes; inside, chroma is zero, and beyond, it is left as it is. overwrite:
+    `chroma` may be changed; a page's is so large that a copy costs as much as the fading. Returns (H, W, 2), what
+    `join_chroma` takes; `chroma` itself where it is of that size and there are no words.
     """
     height, width = words.shape
-    same = chroma.shape[:2] == (height, width)
+    if chroma.shape[:2] != (height, width):
+        chroma, overwrite = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR), True
     if not words.any():
-        return chroma if same else cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
-    faded = chroma.copy() if same else cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
+        return chroma
+    faded = chroma if overwrite else chroma.copy()
     away = (~words).view(np.uint8)
     margin = math.ceil(edge) + 1
     for top, left in itertools.product(range(0, height, _TILE), range(0, width, _TILE)):

@@ -142,12 +142,14 @@ def judge(gray: U8, colored: U8, words: Mask | None = None, thresholds: Threshol
         raise ValueError(f"a page, its colours and its words must be (H, W), (H, W, 3), (H, W), not {found}")
     times = max(2, min(gray.shape) // _ACROSS)
     size = (max(1, gray.shape[1] // times), max(1, gray.shape[0] // times))
-    source = cv2.LUT(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), _steps_of_level())
-    small = cv2.resize(colored, size, interpolation=cv2.INTER_AREA)
+    # Without the odd rows and columns at the end: whole numbers of pixels are ten times as fast.
+    whole = np.s_[: size[1] * times, : size[0] * times]
+    source = cv2.LUT(cv2.resize(gray[whole], size, interpolation=cv2.INTER_AREA), _steps_of_level())
+    small = cv2.resize(colored[whole], size, interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2Lab)
     lettered = np.zeros(source.shape, dtype=bool)
     if words is not None:  # whole pixels only: the rim has some of what lies beyond
-        lettered = cv2.resize(words.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) == 255
+        lettered = cv2.resize(words[whole] * np.uint8(255), size, interpolation=cv2.INTER_AREA) == 255
     color = _color(source, small, lab, lettered, _clipped(gray[::2, ::2], colored[::2, ::2]))
     measures = Measures(
         ssim=_ssim(source, lab[..., 0]),
@@ -201,11 +203,16 @@ def _ssim(one: U8, other: U8) -> float:
     """Mean structural similarity of two maps of L* in 255 steps (Wang et al. 2004: Gaussian window 11, sigma 1.5)."""
     x, y = (cv2.max(plane, _BLACK).astype(np.float32) for plane in (one, other))
     mean_x, mean_y = _window(x), _window(y)
-    both, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
-    spread = _window(x * x + y * y) - squares
-    together = _window(x * y) - both
+    together, both = 2 * _window(x * y), 2 * mean_x * mean_y
+    spread, squares = _window(cv2.add(x * x, y * y)), cv2.add(mean_x * mean_x, mean_y * mean_y)
     c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
-    return float(((2 * both + c1) * (2 * together + c2) / ((squares + c1) * (spread + c2))).mean())
+    together -= both
+    spread -= squares
+    for plane, least in ((both, c1), (squares, c1), (together, c2), (spread, c2)):
+        plane += least
+    together *= both
+    spread *= squares
+    return float(cv2.mean(cv2.divide(together, spread))[0])
 
 
 def _window(plane: F32) -> F32:

@@ -18,7 +18,7 @@ from models.checkpoint import CheckpointError, parse_card
 
 # A model folder: its card, the weights that colour, and beside them those of a training's last step.
 CARD, WEIGHTS, RAW = "model.json", "model.safetensors", "model.raw.safetensors"
-_PIXELS = 2  # raised whenever the same weights and settings would give other pixels
+_PIXELS = 3  # raised whenever the same weights and settings would give other pixels
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def _best(gray: U8, predictions: Sequence[F32], words: Mask, style: Style) -> Fi
             used |= used_here  # one that was refused counts too: with another colour it might have passed
         laid = settle_chroma(gray, chroma) if style.lines == "sides" else chroma
         if style.bubbles == "neutral":
-            laid = neutral(laid, words)
+            laid = neutral(laid, words, overwrite=style.lines == "sides")
         tried = _judged(gray, light, laid, words, style)
         if tried.faults and {Code.WILD, Code.GAMUT} & {fault.code for fault in tried.faults}:
             tried = _judged(gray, light, tame(light, laid, words, style.thresholds), words, style)

@@ -79,8 +79,8 @@ def test_a_gap_of_a_few_pixels_lets_less_through_than_before() -> None:
 
 
 def test_the_sides_of_a_narrow_gap_are_two_areas_and_those_of_a_wide_one_are_one() -> None:
-    narrow, _ = find_areas(find_lines(two_sides(gap=4)[0]), gap=6)
-    wide, _ = find_areas(find_lines(two_sides(gap=30)[0]), gap=6)
+    narrow = find_areas(find_lines(two_sides(gap=4)[0]), gap=6)
+    wide = find_areas(find_lines(two_sides(gap=30)[0]), gap=6)
 
     assert narrow[100, 100] != narrow[100, 400]
     assert wide[100, 100] == wide[100, 400]
@@ -90,7 +90,7 @@ def test_a_closed_area_too_narrow_for_the_ball_is_its_own() -> None:
     gray = np.full((100, 100), 235, np.uint8)
     gray[:, [40, 44]] = 20
 
-    labels, _ = find_areas(find_lines(gray), gap=10)
+    labels = find_areas(find_lines(gray), gap=10)
 
     assert len({labels[50, 20], labels[50, 42], labels[50, 80]}) == 3
 
