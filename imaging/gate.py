@@ -150,7 +150,7 @@ def judge(gray: U8, colored: U8, words: Mask | None = None, thresholds: Threshol
     lettered = np.zeros(source.shape, dtype=bool)
     if words is not None:  # whole pixels only: the rim has some of what lies beyond
         lettered = cv2.resize(words[whole] * np.uint8(255), size, interpolation=cv2.INTER_AREA) == 255
-    color = _color(source, small, lab, lettered, _clipped(gray[::2, ::2], colored[::2, ::2]))
+    color = _color(source, small, lab, lettered, _clipped(_every_other(gray), _every_other(colored)))
     measures = Measures(
         ssim=_ssim(source, lab[..., 0]),
         lines=_lines_kept(source, lab[..., 0]),
@@ -241,13 +241,21 @@ def _tint(lab: U8, words: Mask) -> float:
 def _clipped(gray: U8, page: U8) -> float:
     low, high = _CLIPPED_BETWEEN
     inside = cv2.inRange(page, (1, 1, 1), (254, 254, 254))
-    return float(((inside == 0) & (gray >= low) & (gray <= high)).mean())
+    asked = cv2.inRange(gray, low, high)
+    return cv2.countNonZero(cv2.subtract(asked, inside)) / gray.size
+
+
+def _every_other(picture: U8) -> U8:
+    """Every other pixel of every other row; by OpenCV, which is five times as fast as a slice."""
+    size = (-(-picture.shape[1] // 2), -(-picture.shape[0] // 2))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
 
 
 def _color(source: U8, page: U8, lab: U8, words: Mask, clipped: float) -> _Color:
     """source: (h, w) L* in 255 steps. page, lab: (h, w, 3), 8 bits. Every other pixel of a large page is looked at."""
     if min(source.shape) >= _SAMPLE:
-        source, page, lab, words = source[::2, ::2], page[::2, ::2], lab[::2, ::2], words[::2, ::2]
+        source, page, lab = _every_other(source), _every_other(page), _every_other(lab)
+        words = _every_other(words.view(np.uint8)).view(np.bool_)
     dark, light = _COLORED_BETWEEN
     can = (source > dark) & (source < light) & ~words
     room = float(can.mean())
