@@ -116,17 +116,16 @@ class _Slopes:
         guide = _without_lines(gray)
         detail = cv2.subtract(guide, cv2.resize(self.level, size, interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_32F)
         np.clip(detail, -_GUIDE_REACH, _GUIDE_REACH, out=detail)
-        full: F32 = cv2.resize(self.chroma, size, interpolation=cv2.INTER_LINEAR)
-        sharp = np.empty(gray.shape, np.float32)
-        for channel, slope in enumerate(self.slopes):
-            plane = full[..., channel]
-            cv2.resize(slope, size, dst=sharp, interpolation=cv2.INTER_LINEAR)
+        planes, stretched = [], np.empty(gray.shape, np.float32)
+        changes = [None, None] if change is None else cv2.split(change)
+        for plane, slope, more in zip(cv2.split(self.chroma), self.slopes, changes, strict=True):
+            sharp = cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR)
             sharp *= detail
-            plane += sharp
-            if change is not None:
-                cv2.resize(np.ascontiguousarray(change[..., channel]), size, dst=sharp, interpolation=cv2.INTER_LINEAR)
-                plane += sharp
-            np.clip(plane, self.chroma[..., channel].min(), self.chroma[..., channel].max(), out=plane)
+            for addend in (plane, more):
+                if addend is not None:
+                    sharp += cv2.resize(addend, size, dst=stretched, interpolation=cv2.INTER_LINEAR)
+            planes.append(np.clip(sharp, plane.min(), plane.max(), out=sharp))
+        full: F32 = cv2.merge(planes)
         return full
 
 
