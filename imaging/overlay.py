@@ -35,7 +35,7 @@ def find_layers(gray: U8, size: tuple[int, int]) -> dict[str, Outlines]:
 
 
 def _areas(gray: U8) -> Outlines:
-    labels, _ = find_areas(find_lines(gray), gap=_GAP)
+    labels = find_areas(find_lines(gray), gap=_GAP)
     sizes = np.bincount(labels.ravel())
     large = [int(label) for label in np.argsort(-sizes, kind="stable")[:_MOST_AREAS]]
     large = [label for label in large if label and sizes[label] >= _LEAST * gray.size]

@@ -11,13 +11,13 @@ import models
 from models.checkpoint import fingerprint, to_bytes
 
 
-def publish_untrained(folder: Path, **config: Any) -> models.Variant:
-    """Random weights of a pix2pix, of the published size unless `config` says otherwise."""
+def publish_untrained(folder: Path, name: str = "pix2pix", **config: Any) -> models.Variant:
+    """Random weights of a variant, of its published size unless `config` says otherwise."""
     torch.manual_seed(0)
-    variant = models.build("pix2pix", config)
+    variant = models.build(name, config)
     weights = to_bytes(variant.generator().state_dict())
     card = {
-        "variant": "pix2pix",
+        "variant": name,
         "config": dataclasses.asdict(variant.config),
         "weights_sha256": fingerprint(weights),
         "mean_chroma": [2.0, 8.0],

@@ -50,6 +50,7 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     inputs = list(find_chapters(source))
     if not inputs:
         raise BadUsageError(f"--source {source} holds no chapter: no archive, and no folder with images")
+    hints = recipe.hints.by_chapter(ref.rel for ref in inputs) if recipe.hints else {}
     ledger.claim(recipe.as_job(), replace=replace)
     known = ledger.manifests(ref.rel for ref in inputs)
     for manifest in ledger.recover(known):
@@ -57,7 +58,6 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         log.info("recovered %s: it was published before its manifest was written", manifest.rel, extra=named)
         known[manifest.rel] = manifest
     policy = recipe.policy
-    hints = recipe.hints.by_chapter(ref.rel for ref in inputs) if recipe.hints else {}
     outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}
     ended = {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
     for ref in inputs:

@@ -50,7 +50,7 @@ def test_only_pages_that_use_the_edited_colour_change(
     palette.write_text(json.dumps(edited.to_dict()))
     again = cluster.job("colorize", *command)
     assert again.returncode == 0, again.stdout
-    assert "2 chapters use a colour of the palette that was edited" in again.stdout
+    assert "2 chapters use a colour of the palette, or have a hint, that was edited" in again.stdout
     assert "palette or hints edited: 3 pages done again, 1 taken as they were published" in again.stdout
     after = members(out.uri)
     changed = {place for place in before if before[place] != after[place]}

@@ -1,0 +1,89 @@
+"""A model that follows coloured pages and hints, through the job on a real cluster."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datasets.storage import open_storage
+from tests.jobs.test_stages import members_of
+from tests.ray_cluster import RayCluster
+from tests.untrained import publish_untrained
+
+HEADER = "page,x,y,radius,colour\n"
+CHAPTERS = ("ch01.cbz", "ch02.cbz", "ch03.cbz")
+
+
+@pytest.fixture(scope="module")
+def follower(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("follower")
+    publish_untrained(folder, "exemplar", base_channels=8, image_size=64)
+    return folder
+
+
+def pictures(uri: str) -> dict[tuple[str, str], bytes]:
+    """All pages, by chapter and name."""
+    found = {}
+    for name in CHAPTERS:
+        for member, data in members_of(open_storage(uri).read(name)).items():
+            if member.endswith(".jpg"):
+                found[name, member] = data
+    return found
+
+
+def test_an_edited_hint_does_its_page_again_and_no_other(
+    cluster: RayCluster, follower: Path, series: Path, s3: str, tmp_path: Path
+) -> None:
+    hints = tmp_path / "hints.csv"
+    command = ("--model", str(follower), "--source", str(series / "ink"), "--out", f"{s3}/out")
+    plain = cluster.job("colorize", *command)
+    assert plain.returncode == 0, plain.stdout
+    before = pictures(f"{s3}/out")
+
+    hints.write_text(f"{HEADER}ch02.cbz/002.png,96,144,80,#e02020\nch02.cbz/nowhere.png,1,2,3,red\n")
+    told = cluster.job("colorize", *command, "--hints", str(hints))
+    assert told.returncode == 0, told.stdout
+    assert "1 chapters use a colour of the palette, or have a hint, that was edited" in told.stdout
+    assert "palette or hints edited: 1 pages done again, 2 taken as they were published" in told.stdout
+    assert "--hints names 'nowhere.png', which is no page of it" in told.stdout
+    after = pictures(f"{s3}/out")
+    assert {place for place in before if before[place] != after[place]} == {("ch02.cbz", "002.jpg")}
+    same = cluster.job("colorize", *command, "--hints", str(hints))
+    assert "0 computed now" in same.stdout
+
+    without = cluster.job("colorize", *command)
+    assert without.returncode == 0, without.stdout
+    assert pictures(f"{s3}/out") == before
+    verified = cluster.job("verify", "--out", f"{s3}/out")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_coloured_pages_are_followed(cluster: RayCluster, follower: Path, series: Path, tmp_path: Path) -> None:
+    source = ("--model", str(follower), "--source", str(series / "ink/ch01.cbz"))
+    alone = cluster.job("colorize", *source, "--out", str(tmp_path / "alone"))
+    assert alone.returncode == 0, alone.stdout
+    reference = ("--reference", str(series / "color/ch02.cbz"))
+    followed = cluster.job("colorize", *source, "--out", str(tmp_path / "followed"), *reference)
+    assert followed.returncode == 0, followed.stdout
+
+    one, other = (members_of((tmp_path / folder / "ch01.cbz").read_bytes()) for folder in ("alone", "followed"))
+    assert one.keys() == other.keys()
+    assert all(one[name] != other[name] for name in one if name.endswith(".jpg"))
+    job = json.loads((tmp_path / "followed/_mangahue/job.json").read_text())
+    assert job["settings"]["reference"]
+
+
+def test_hints_that_can_not_be_followed_are_refused(
+    cluster: RayCluster, follower: Path, model: Path, series: Path, tmp_path: Path
+) -> None:
+    hints = tmp_path / "hints.csv"
+    hints.write_text(f"{HEADER}ch9.cbz/1.png,1,2,3,red\n")
+    rest = ("--source", str(series / "ink"), "--out", str(tmp_path / "out"), "--hints", str(hints))
+
+    other = cluster.job("colorize", "--model", str(model), *rest)
+    assert other.returncode == 2
+    assert "a model of pix2pix takes no hints; give one of exemplar" in other.stdout
+    lost = cluster.job("colorize", "--model", str(follower), *rest)
+    assert lost.returncode == 2
+    assert "line 2: page 'ch9.cbz/1.png' lies in no chapter of --source" in lost.stdout
+    assert not (tmp_path / "out").exists()
