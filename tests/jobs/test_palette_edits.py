@@ -291,6 +291,18 @@ def test_an_edited_palette_is_the_same_job(tmp_path: Path, model: Path) -> None:
         planned(Palette(PALETTE.colors[1:]))
 
 
+def test_a_damaged_chapter_with_a_page_to_look_at_is_done_again(tmp_path: Path) -> None:
+    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
+    ledger = ledger_of(out, PALETTE)
+    manifest, _ = color(todo, ledger, PALETTE)
+    assert manifest is not None
+    pages = [replace(page, code="DULL") if page.colors else page for page in manifest.pages]
+    ledger.commit(replace(replace(manifest, pages=pages).brief(), status="damaged"))  # as verify.py marks it
+    assert not ledger.covers(ledger.manifests()["ep.cbz"], todo.ref, todo.policy.digest())
+    _, painted = color(replace(todo, replace=True), ledger, PALETTE)
+    assert painted == set(PAGES)
+
+
 def test_a_taken_over_folder_is_told_of(tmp_path: Path) -> None:
     ledger = ledger_of(str(tmp_path), PALETTE)
     ledger_of(str(tmp_path), EDITED)
