@@ -45,6 +45,15 @@ class Color:
     centre: tuple[float, float, float, float]
     weight: float
 
+    @property
+    def is_gray(self) -> bool:
+        return is_gray(*self.ab)
+
+
+def is_gray(a: float, b: float) -> bool:
+    """Whether hardly any hue is seen in it."""
+    return bool(np.hypot(a, b) <= 8)
+
 
 @dataclass(frozen=True)
 class Palette:
@@ -133,7 +142,7 @@ def _names(centres: Sequence[F32]) -> list[str]:
     for light, a, b, _ in centres:
         shade = "dark" if light < 35 else "light" if light > 70 else "middle"
         hue = _HUES[int(np.searchsorted(_HUE_ENDS, np.degrees(np.arctan2(b, a)) % 360).clip(0, len(_HUES) - 1))]
-        plain = f"{shade} {hue if np.hypot(a, b) > 8 else 'gray'}"
+        plain = f"{shade} {'gray' if is_gray(a, b) else hue}"
         same = sum(name == plain or name.startswith(f"{plain} ") for name in names)
         names.append(f"{plain} {same + 1}" if same else plain)
     return names

@@ -19,24 +19,26 @@ _X = "chapter"
 @dataclass(frozen=True)
 class DriftChart:
     """Of one colour. css: itself, as it is on screen. before, after: the lock, on the same axes: distance in ab from
-    the palette's colour, over chapters. drifts: over all pages, before and after."""
+    the palette's colour, over chapters. drifts: over all pages, before and after; of a gray, hue says nothing."""
 
     name: str
     css: str
+    is_gray: bool
     before: Chart
     after: Chart
     drifts: tuple[Drift, Drift]
 
 
 def drift_charts(chapters: Sequence[bytes], palette: Palette | None) -> list[DriftChart]:
-    """Of the colours that most of the pages is of, at most 12. chapters: the packed shades of each, in their order."""
+    """Of the colours that most of the pages is of, at most 12, grays last. chapters: the packed shades of each, in
+    their order."""
     if palette is None:
         return []
     used: dict[int, float] = {}
     for packed in chapters:
         for shade in unpack(packed):
             used[shade.number] = used.get(shade.number, 0.0) + shade.share
-    chosen = sorted(used, key=lambda number: -used[number])[:MOST_CHARTS]
+    chosen = sorted(used, key=lambda number: (palette.colors[number].is_gray, -used[number]))[:MOST_CHARTS]
     found: dict[int, list[tuple[int, Shade]]] = {number: [] for number in chosen}
     for place, packed in enumerate(chapters, 1):
         for shade in unpack(packed):
@@ -51,7 +53,7 @@ def drift_charts(chapters: Sequence[bytes], palette: Palette | None) -> list[Dri
         drawn = [draw_curve(color.name, line, x_range, y_range=y_range, x_name=_X, most=MOST_POINTS) for line in pair]
         shades = [shade for _, shade in found[number]]
         drifts = together(s.before for s in shades).drift(), together(s.after for s in shades).drift()
-        charts.append(DriftChart(color.name, _css(color), drawn[0], drawn[1], drifts))
+        charts.append(DriftChart(color.name, _css(color), color.is_gray, drawn[0], drawn[1], drifts))
     return charts
 
 

@@ -133,6 +133,15 @@ def test_a_large_library_has_few_charts_of_few_points() -> None:
     assert lowest < charts[0].before.height / 3, "the one chapter that strays is lost"
 
 
+def test_grays_come_last_and_have_no_hue() -> None:
+    palette = Palette((Color("paper", (1.0, 2.0), (95, 1, 2, 1), 0.9), Color("hat", (40.0, 2.0), (50, 40, 2, 1), 0.1)))
+    page = {"0": [0.9, 0.0, 1.0, 1.0, 2.0], "1": [0.1, 30.0, 1.0, 40.0, 2.0]}
+    charts = drift_charts([pack([page] * 2, [list(color.ab) for color in palette.colors])], palette)
+    assert [chart.name for chart in charts] == ["hat", "paper"]
+    html = render_job_report(title="t", summary={}, chapters=[DONE], drifts=charts, settings={})
+    assert len(re.findall("<span class=.small soft.>drift [^<]*hue", html)) == 1
+
+
 def test_axes_count_whole_chapters() -> None:
     chart = draw_curve("hat", [(1, 0.5), (2, 0.25), (3, 1.0)], y_range=(0, 4), x_name="chapter")
     assert [tick.label for tick in chart.x_ticks] == ["1", "2", "3"]
