@@ -18,7 +18,7 @@ from benchmarks.pages import pages
 from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, lightness_of_level, to_lab
 from imaging.descreen import for_network
-from imaging.hints import Spot, draw_spots
+from imaging.hints import Spot, draw_spots, keep_to
 from imaging.metrics import ciede2000
 from imaging.views import plan_views
 from jobs.parts.predicting import predict_chroma
@@ -77,7 +77,7 @@ def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
         spots = draw(lab, max(_COUNTS), np.random.default_rng(0))
         for count in _COUNTS:
             told = draw_spots(spots[:count], view.place, shown.shape, gray.shape, variant.image_size)
-            chroma = predict_chroma(variant, view.gray[None], told[None])[0]
+            chroma = keep_to(predict_chroma(variant, view.gray[None], told[None])[0], told)
             page = finish_page(gray, chroma, Style()).page
             page_lab = to_lab(page)
             distances[count] += [away(spot, gray, page_lab) for spot in spots[:count]]

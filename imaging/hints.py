@@ -7,10 +7,14 @@ the first pixel is at 0.5.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from imaging.color import F32
 from imaging.placing import Place
+
+_FADE = 3.0  # sigma of how what is put right on a spot fades around it, pixels of the square
+_FULL = 0.5  # share of its surroundings that are told at which nothing has faded yet
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,16 @@ def draw_spots(spots: Sequence[Spot], place: Place, shape: tuple[int, int], page
         if 0 <= y < size and 0 <= x < size:
             told[int(y), int(x)] = (1.0, *spot.ab)
     return told
+
+
+def keep_to(chroma: F32, told: F32) -> F32:
+    """What a network said of a square, (S, S, 2) ab, with what it lacks on the told spots added: there wholly, and less
+    and less around them. told: of `draw_spots`. Returns (S, S, 2)."""
+    mask = told[..., 0]
+    lacking = mask[..., None] * (told[..., 1:] - chroma)
+    near, share = (cv2.GaussianBlur(part, (0, 0), _FADE) for part in (lacking, mask))
+    around = near / np.maximum(share, _FULL)[..., None]
+    return np.where(mask[..., None] > 0, told[..., 1:], chroma + around).astype(np.float32)
 
 
 def _on_square(at: float, radius: float, shrunk: float, low: int, length: int, size: int) -> tuple[float, float]:

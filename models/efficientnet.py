@@ -96,7 +96,7 @@ class _ConvNorm(nn.Sequential):
         super().__init__(*layers)
         weight = layers[0].weight
         assert isinstance(weight, Tensor)
-        nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu" if act else "linear")
+        nn.init.kaiming_normal_(weight, nonlinearity="relu" if act else "linear")
         before = total // 2
         self._pad = (before, total - before) * 2 if stride > 1 else None
 

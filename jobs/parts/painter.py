@@ -12,7 +12,7 @@ import models
 from datasets.errors import Code
 from datasets.limits import SLOW
 from imaging.color import F32, U8
-from imaging.hints import draw_spots
+from imaging.hints import draw_spots, keep_to
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts import telemetry
@@ -102,6 +102,10 @@ def _paint_pages(
         batch = slice(start, start + batch_size)
         with deadline(seconds):
             painted += _predict(squares[batch], variant, luminance, hints and hints[batch])
+    if hints is not None:
+        painted = [
+            None if chroma is None else keep_to(chroma, told) for chroma, told in zip(painted, hints, strict=True)
+        ]
     if reference is not None:
         pairs = zip(squares, painted, strict=True)
         painted = [None if chroma is None else _follow(reference, square, chroma) for square, chroma in pairs]

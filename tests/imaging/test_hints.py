@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.hints import Spot, draw_spots
+from imaging.hints import Spot, draw_spots, keep_to
 from imaging.placing import Place, Rect
 
 SIZE = 64
@@ -66,3 +66,28 @@ def test_a_spot_on_the_page_always_tells_something(x: float, y: float, radius: f
 
     assert tuple(told[int(y / 1400 * SIZE), int(x / 1000 * SIZE)]) == (1.0, *RED)
     assert set(np.unique(told[..., 0])) <= {0.0, 1.0}
+
+
+def test_what_a_network_lacks_is_added_on_the_spots_and_fades_around_them() -> None:
+    spots = [Spot(250, 700, 60, RED), Spot(800, 200, 40, (0.0, -30.0))]
+    told = draw_spots(spots, whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
+    said = np.random.default_rng(0).normal(0, 5, (SIZE, SIZE, 2)).astype(np.float32)
+
+    kept = keep_to(said, told)
+
+    inside = told[..., 0] > 0
+    np.testing.assert_allclose(kept[inside], told[inside][:, 1:], atol=1e-4)
+    added = np.hypot(*np.moveaxis(kept - said, -1, 0))
+    y, x = 32, 16  # the first spot's middle
+    row = added[y, x + 4 : x + 16]  # from outside of it on
+    assert (np.diff(row) < 0).all()
+    assert row[0] > 5
+    assert added[y, x + 20] < 0.05
+    np.testing.assert_array_equal(keep_to(said, np.zeros_like(told)), said)
+
+
+def test_a_network_that_keeps_to_its_hints_is_left_alone() -> None:
+    told = draw_spots([Spot(500, 500, 100, RED)], whole(1000, 1000), (1000, 1000), (1000, 1000), SIZE)
+    said = np.tile(np.array(RED, np.float32), (SIZE, SIZE, 1))
+
+    np.testing.assert_allclose(keep_to(said, told), said, atol=1e-4)
