@@ -5,6 +5,8 @@ what was found on the page an `.svg` of its size. Numbers count the previews of 
 done again overwrites its own.
 """
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,11 +63,13 @@ def _svg(name: str, outlines: Outlines, size: tuple[int, int]) -> str:
 
 
 class Previews:
-    """Those of one stretch. sample: whether its first coloured page is shown, whatever the gate says."""
+    """Those of one stretch. sample: whether its first coloured page is shown, whatever the gate says. kept: places of
+    those of pages that stay as they were published, which are left alone."""
 
-    def __init__(self, ledger: Ledger, rel: str, stretch: int, *, sample: bool) -> None:
-        self._ledger, self._sample, self._told, self._count = ledger, sample, 0, 0
-        self._home = f"previews/{rel}/{stretch}"
+    def __init__(self, ledger: Ledger, rel: str, stretch: int, *, sample: bool, kept: Collection[str] = ()) -> None:
+        self._ledger, self._sample, self._told = ledger, sample and not kept, len(kept)
+        home = f"previews/{rel}/{stretch}"
+        self._places = (place for place in (f"{home}-{number}" for number in itertools.count()) if place not in kept)
 
     def of_next(self) -> When:
         """Of which kind of page a preview is still wanted."""
@@ -75,10 +79,10 @@ class Previews:
 
     def put(self, preview: Preview, *, told: bool) -> str:
         """Write it; its place below `_mangahue/`, without the suffix."""
-        place = f"{self._home}-{self._count}"
+        place = next(self._places)
         files = {".jpg": (preview.picture, "image/jpeg")}
         files |= {f".{name}.svg": (data, "image/svg+xml") for name, data in preview.layers.items()}
         for suffix, (data, kind) in files.items():
             self._ledger.storage.put(f"{HOME}/{place}{suffix}", data, content_type=kind)
-        self._count, self._told, self._sample = self._count + 1, self._told + told, False
+        self._told, self._sample = self._told + told, False
         return place

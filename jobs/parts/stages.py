@@ -119,7 +119,8 @@ def finish(stretch: Stretch, ledger: Ledger, style: Style) -> Stretch:
         begun = time.monotonic()
         try:
             sample = stretch.todo.sample and stretch.number == 0
-            previews = Previews(ledger, stretch.todo.ref.rel, stretch.number, sample=sample)
+            kept = {work.published.preview for work in stretch.works if work.published} - {""}
+            previews = Previews(ledger, stretch.todo.ref.rel, stretch.number, sample=sample, kept=kept)
             pictures = [_encode(work, stretch.todo, style, previews) for work in stretch.works]
             stretch.seconds += time.monotonic() - begun
             bind(stretch, ledger, pictures)

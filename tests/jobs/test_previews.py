@@ -16,9 +16,11 @@ from datasets.archive import find_chapters
 from datasets.storage import open_storage
 from datasets.synthetic import Series, draw_page
 from imaging.gate import Thresholds
+from imaging.hints import Spot
 from imaging.overlay import LAYERS
 from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
+from jobs.parts.hinting import ChapterHints
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, _digest, _plain
 from jobs.parts.outcome import Exit
 from jobs.parts.painter import paint
@@ -107,6 +109,29 @@ def test_a_stage_that_runs_twice_writes_the_same(tmp_path: Path, variant: models
     again = chapter(replace(todo, replace=True), Ledger(out, "c3" * 32), variant, PASSES)
     assert shown(again) == {"0.png": shown(first)["0.png"]}
     assert set(previews(out)) == set(wrote)  # overwritten; nothing new beside them
+
+
+def test_pages_that_stay_keep_their_previews(tmp_path: Path) -> None:
+    """Two of three pages are done again for their hints: what they show is not written over the third's."""
+    todo, out = (
+        todo_of(str(tmp_path), {"ep.cbz": zipped({f"{n}.png": gray_page(int(n)) for n in "123"})}),
+        str(tmp_path / "out"),
+    )
+    variant = models.build("exemplar", {"image_size": SIZE, "base_channels": 4})
+    ledger = Ledger(out, FINGERPRINT)
+    first = chapter(todo, ledger, variant, FAILS)
+    before = previews(out)
+    spot = Spot(5, 5, 3, (40.0, 0.0))
+
+    again = replace(todo, replace=True, hints=ChapterHints({"1.png": (spot,), "3.png": (spot,)}))
+    second = chapter(again, ledger, variant, FAILS)
+
+    assert second.taken == 1
+    places = [page.preview for page in second.pages]
+    assert len(set(places)) == 3
+    assert places[1] == first.pages[1].preview
+    after = previews(out)
+    assert all(after[name] == before[name] for name in suffixes(places[1]))
 
 
 def test_a_preview_is_small_and_its_layers_lie_over_it() -> None:
