@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
+
 from datasets.errors import Code, CodedError, MangahueError
 from jobs.parts import telemetry
 
@@ -103,6 +105,7 @@ def _serve(descriptor: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cv2.setNumThreads(1)  # pages are worked on side by side: threads of one would wait for those of another
     pipe = Connection(descriptor)
     pipe.send("ready")
     while True:
