@@ -80,7 +80,7 @@ def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
             told = draw_spots(spots[:count], view.place, shown.shape, gray.shape, variant.image_size)
             said = predict_chroma(variant, view.gray[None], told[None])[0]
             for way, chroma in (("network alone", said), ("as published", keep_to(said, told))):
-                page = finish_page(gray, chroma, Style()).page
+                page = finish_page(gray, chroma, Style(), spots=spots[:count]).page
                 page_lab = to_lab(page)
                 distances[way, count] += [away(spot, gray, page_lab) for spot in spots[:count]]
                 errors[way, count].append(ciede2000(page, truth))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from imaging.color import F32
 from imaging.placing import Place
@@ -57,6 +58,16 @@ def keep_to(chroma: F32, told: F32) -> F32:
     near, share = (cv2.GaussianBlur(part, (0, 0), _FADE) for part in (lacking, mask))
     around = near / np.maximum(share, _FULL)[..., None]
     return np.where(mask[..., None] > 0, told[..., 1:], chroma + around).astype(np.float32)
+
+
+def without_told(mask: NDArray[np.bool_], spots: Sequence[Spot]) -> NDArray[np.bool_]:
+    """A mask (H, W) of the page without those of its pieces, joined along sides or corners, that a spot lies on."""
+    if not spots:
+        return mask
+    height, width = mask.shape
+    _, pieces = cv2.connectedComponents(mask.view(np.uint8))
+    told = {int(pieces[min(int(spot.y), height - 1), min(int(spot.x), width - 1)]) for spot in spots}
+    return mask & ~np.isin(pieces, list(told - {0}))
 
 
 def _on_square(at: float, radius: float, shrunk: float, low: int, length: int, size: int) -> tuple[float, float]:

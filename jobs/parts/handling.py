@@ -3,7 +3,7 @@
 S: side of the square the network sees, pixels. No Ray and no torch here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from datasets.storage import open_storage
 from imaging.color import F32, U8, is_color_page, to_lab
 from imaging.descreen import for_network, network_view
 from imaging.gate import Fault
+from imaging.hints import Spot
 from imaging.placing import Place
 from imaging.views import Strategy, plan_views
 from jobs.parts.previews import Preview, When, draw_preview
@@ -151,14 +152,22 @@ def learn_from(data: bytes, image_size: int, pixels: int) -> tuple[U8, F32] | No
 
 
 def color_over(
-    data: bytes, chroma: np.ndarray, safer: np.ndarray | None, style: Style, pixels: int, preview: When = "never"
+    data: bytes,
+    chroma: np.ndarray,
+    safer: np.ndarray | None,
+    spots: Sequence[Spot],
+    style: Style,
+    pixels: int,
+    preview: When = "never",
 ) -> Colored:
-    """The page at full size under its chroma (h, w, 2). safer: as `finish_page` takes it. preview: when to make one.
+    """The page at full size under its chroma (h, w, 2). safer, spots: as `finish_page` takes them. preview: when one is
+    made.
 
     Raises PageUnreadableError.
     """
     gray = gray_of(decode(data, pixels=pixels))
-    laid = finish_page(gray, chroma.astype(np.float32), style, None if safer is None else safer.astype(np.float32))
+    other = None if safer is None else safer.astype(np.float32)
+    laid = finish_page(gray, chroma.astype(np.float32), style, other, spots)
     shown = draw_preview(gray, laid.page) if preview == "always" or (preview == "told" and laid.faults) else None
     return Colored(encode(laid.page, style.image_format), laid.faults, tell(laid.colors), shown)
 

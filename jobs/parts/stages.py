@@ -138,7 +138,8 @@ def _encode(work: Work, todo: Todo, style: Style, previews: Previews) -> bytes:
     if work.action != "coloured":
         return work.data
     limits = todo.policy.limits
-    call = (handling.color_over, work.data, work.chroma, work.safer, style, limits.pixels, previews.of_next())
+    with_page = (work.data, work.chroma, work.safer, work.spots)
+    call = (handling.color_over, *with_page, style, limits.pixels, previews.of_next())
     try:
         colored = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:

@@ -13,6 +13,7 @@ from datasets.page import ImageFormat
 from imaging.bubbles import find_words, neutral
 from imaging.color import F32, U8, join_chroma
 from imaging.gate import Code, Fault, Mask, Thresholds, judge, tame
+from imaging.hints import Spot, without_told
 from imaging.lines import settle_chroma
 from imaging.luminance import Luminance, relight
 from imaging.palette import Palette, Use, lock_and_tell
@@ -68,16 +69,17 @@ class Finished:
     colors: dict[int, Use] = field(default_factory=dict)
 
 
-def finish_page(gray: U8, chroma: F32, style: Style, safer: F32 | None = None) -> Finished:
+def finish_page(gray: U8, chroma: F32, style: Style, safer: F32 | None = None, spots: Sequence[Spot] = ()) -> Finished:
     """Lay a predicted chroma map under the page's own ink, and ask the gate.
 
     gray: (H, W). chroma: (h, w, 2) ab; (h, w, 3) with L last where the luminance is not the page's own. safer: what the
     network said of the page as a whole, (S, S, 2 or 3), where the strategy has shown it more than that. A page that the
     gate refuses is tried again: with `safer`, then with its chroma scaled down where there is too much of it. The first
     that passes is taken; else the last that was tried. Where the network's luminance is what spoils the ink, the page
-    keeps its own, and the fault stays with it.
+    keeps its own, and the fault stays with it. spots: hints for the page: words and paper that one lies on are coloured
+    too.
     """
-    words = find_words(gray)
+    words = without_told(find_words(gray), spots)
     predictions = [prediction for prediction in (chroma, safer) if prediction is not None]
     made = _best(gray, predictions, words, style)
     spoilt = [fault for fault in made.faults if fault.code is Code.INK]

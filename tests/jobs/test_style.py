@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from datasets.synthetic import Series, draw_page
 from imaging.bubbles import find_words
 from imaging.color import join_chroma
 from imaging.gate import Thresholds
+from imaging.hints import Spot
 from imaging.palette import Color, Palette
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import ColorizeConfig
@@ -51,6 +53,23 @@ def test_words_stay_neutral_unless_they_may_be_coloured(lettered: np.ndarray) ->
     assert not colored(neutral)[words].any()
     assert colored(neutral)[~find_words(lettered) & (lettered > 40) & (lettered < 250)].mean() > 0.8
     assert colored(finish_page(lettered, violet, Style(bubbles="colour")).page)[words].mean() > 0.9
+
+
+def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarray) -> None:
+    count, pieces = cv2.connectedComponents(find_words(lettered).view(np.uint8))
+    visible = (lettered > 40) & (lettered < 250)
+    seen = [int((visible & (pieces == piece)).sum()) for piece in range(1, count)]
+    assert count > 2
+    chosen = 1 + int(np.argmax(seen))
+    y, x = np.argwhere(pieces == chosen)[0]
+    violet = np.full((8, 8, 2), (30, -30), np.float32)
+
+    page = finish_page(lettered, violet, Style(), spots=[Spot(x + 0.5, y + 0.5, 1, (30, -30))]).page
+
+    assert colored(page)[visible & (pieces == chosen)].mean() > 0.9
+    rest = visible & (pieces > 0) & (pieces != chosen)
+    assert rest.any()
+    assert not colored(page)[rest].any()
 
 
 def test_lines_off_is_plain_stretching(lettered: np.ndarray) -> None:
