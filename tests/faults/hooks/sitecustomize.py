@@ -104,14 +104,14 @@ def patch_ledger(module):
 def patch_painter(module):
     predict, paint = module.predict_chroma, module.paint
 
-    def watched(variant, grays):
+    def watched(variant, grays, *told):
         (FOLDER / f"painter-{os.getpid()}").touch()
         reach("paint")
-        return predict(variant, grays)
+        return predict(variant, grays, *told)
 
-    def noted(stretch, *arguments):
+    def noted(stretch, *arguments, **options):
         note("paint", stretch.todo.ref.rel)
-        return paint(stretch, *arguments)
+        return paint(stretch, *arguments, **options)
 
     module.predict_chroma, module.paint = watched, noted
 
