@@ -16,7 +16,8 @@ PAGES = 4
 LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("how", ["hang", pytest.param("exit", marks=LONG), pytest.param("memory", marks=LONG)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["hang", "exit", "memory"])
 def test_a_painter_that_fails_once_costs_nothing(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, how: str
 ) -> None:
