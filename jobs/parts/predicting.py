@@ -25,7 +25,7 @@ def predict_colors(variant: models.Variant, grays: U8, hints: F32 | None = None)
 def follow(variant: models.Variant, grays: U8, chromas: F32) -> None:
     """Have a variant look at pages in colour from now on. grays: (R, S, S); chromas: (R, S, S, 2) ab."""
     target = torch.from_numpy(chromas.transpose(0, 3, 1, 2) / np.float32(AB_RANGE))
-    variant.look_at(encode_ink(torch.from_numpy(grays))[:, None], target)
+    variant.look_at(encode_ink(torch.from_numpy(grays.copy()))[:, None], target)
 
 
 def _predict(variant: models.Variant, grays: U8, hints: F32 | None) -> F32:
