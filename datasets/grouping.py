@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Example = dict[str, Tensor]  # of one page; "chapter" is its chapter's number
+Example = dict[str, Tensor]  # of one page; "chapter" is its chapter's number, "page" its own there
 
 
 def grouped(batches: Iterator[Example], *, size: int, group: int, buffer: int, seed: int) -> Iterator[Example]:
     """Batches of `size` pages, each made of `group` pages of one chapter after `group` of another.
 
-    batches: the stream, whose rows have "chapter". buffer: pages from which the groups are drawn by chance; a chapter
-    of which fewer than `group` are there makes a smaller group. What is left at the end is not given.
+    batches: the stream, whose rows have "chapter" and "page". buffer: pages from which the groups are drawn by chance;
+    a chapter of which fewer than `group` are there makes a smaller group. No page is in a group twice, however often it
+    is in the stream. What does not fill a batch at the end is not given. Each batch has "group" too: equal numbers for
+    pages of one group.
     """
     chance = np.random.default_rng(seed)
     waiting: dict[int, list[Example]] = {}
@@ -26,11 +28,22 @@ def grouped(batches: Iterator[Example], *, size: int, group: int, buffer: int, s
             waiting.setdefault(chapter, []).append({name: values[number] for name, values in batch.items()})
             count += 1
         while count >= max(buffer, size):
-            pages: list[Example] = []
-            while len(pages) < size:
-                pages += _draw(waiting, min(group, size - len(pages)), chance)
+            yield _batch(waiting, size, group, chance)
             count -= size
-            yield {name: torch.stack([page[name] for page in pages]) for name in pages[0]}
+    while count >= size:
+        yield _batch(waiting, size, group, chance)
+        count -= size
+
+
+def _batch(waiting: dict[int, list[Example]], size: int, group: int, chance: np.random.Generator) -> Example:
+    pages: list[Example] = []
+    groups: list[int] = []
+    while len(pages) < size:
+        drawn = _draw(waiting, min(group, size - len(pages)), chance)
+        groups += [len(pages)] * len(drawn)
+        pages += drawn
+    stacked = {name: torch.stack([page[name] for page in pages]) for name in pages[0]}
+    return {**stacked, "group": torch.tensor(groups, device=stacked["chapter"].device)}
 
 
 def _draw(waiting: dict[int, list[Example]], most: int, chance: np.random.Generator) -> list[Example]:
@@ -39,7 +52,9 @@ def _draw(waiting: dict[int, list[Example]], most: int, chance: np.random.Genera
     share = np.array([len(waiting[chapter]) for chapter in chapters], float)
     chapter = chapters[int(chance.choice(len(chapters), p=share / share.sum()))]
     pages = waiting[chapter]
-    drawn = [pages.pop(int(chance.integers(len(pages)))) for _ in range(min(most, len(pages)))]
+    drawn: list[Example] = []
+    for number in chance.permutation(list({int(page["page"]) for page in pages}))[:most]:
+        drawn.append(pages.pop(next(i for i, page in enumerate(pages) if int(page["page"]) == number)))
     if not pages:
         del waiting[chapter]
     return drawn

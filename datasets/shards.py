@@ -158,8 +158,8 @@ class ShardSet:
 
         Each row: ink (1, size, size) uint8, as colouring sees it (imaging.descreen.network_view), and target
         (C, size, size) int8 or uint8 (imaging.target), the page squeezed to a square as pix2pix does. kind: "pairs" has
-        both, and the number of its chapter; "ink" and "color" one of them, for training without pairs. Pages without
-        colour give ink only. num_cpus: CPUs that a task asks for.
+        both, and the numbers of chapter and page; "ink" and "color" one of them, for training without pairs. Pages
+        without colour give ink only. num_cpus: CPUs that a task asks for.
         A split whose examples fit in `cache` bytes is decoded once and kept in Ray's object store; a larger one is
         decoded on each pass, and pages whose ink is drawn by chance are drawn anew.
         """
@@ -219,7 +219,7 @@ def training_example(
     if kind != "ink":
         example["target"] = np.ascontiguousarray(quantized_target(_squeeze(color, size), target))
     if kind == "pairs":
-        example["chapter"] = np.int64(_number_of(page))
+        example["chapter"], example["page"] = np.int64(_number_of(page)), np.int64(page.index)
     return [example]
 
 

@@ -173,7 +173,7 @@ class Variant(ABC):
     ) -> dict[str, Tensor]:
         """Learn from one batch. Returns the losses by name, detached scalars.
 
-        chapters: (B,) equal numbers for pages of one chapter, for a variant that looks at others (`group`).
+        chapters: (B,) equal numbers for pages of one chapter that may be looked at, for a variant that does (`group`).
         update: False for a batch whose gradients only add to those of the next (`Mechanics.accumulate` - 1 times).
         """
         for network in self._networks.values():

@@ -58,13 +58,13 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
 def batches(settings: dict[str, Any], *, paired: bool, device: torch.device) -> Iterator[Batch]:
-    """This worker's share of the streams, for ever: (ink, target) in [-1, 1] on `device`, augmented; and the numbers of
-    the pages' chapters, where ink and target are of one page."""
+    """This worker's share of the streams, for ever: (ink, target) in [-1, 1] on `device`, augmented; and the pages'
+    groups, of a variant that wants such."""
     model = settings["model"]
     augment = Augment(model["image_size"], model["target"], settings["saturation_jitter"], settings["augment"])
     if paired:
         for batch in _stream("pairs", settings, device):
-            yield *augment(batch["ink"], batch["target"]), batch["chapter"]
+            yield *augment(batch["ink"], batch["target"]), batch.get("group")
     for ink, color in zip(_stream("ink", settings, device), _stream("color", settings, device), strict=True):
         yield augment.ink(ink["ink"]), augment.color(color["target"]), None
 

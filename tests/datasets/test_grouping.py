@@ -31,7 +31,7 @@ def test_every_page_is_given_once_at_most_in_whole_batches(
     pages = [int(page) for batch in given_out for page in batch["page"]]
     assert len(set(pages)) == len(pages)
     assert all(len(batch["page"]) == size for batch in given_out)
-    assert len(chapters) - len(pages) < max(buffer, size) + 7  # what is left waits for more
+    assert len(chapters) - len(pages) < size
     for batch in given_out:
         assert [chapters[int(page)] for page in batch["page"]] == batch["chapter"].tolist()
 
@@ -42,6 +42,18 @@ def test_pages_stand_in_groups_of_their_chapter() -> None:
     for batch in grouped(stream(chapters, 10), size=8, group=4, buffer=64, seed=1):
         first, second = batch["chapter"][:4].unique(), batch["chapter"][4:].unique()
         assert len(first) == len(second) == 1
+
+
+def test_no_page_is_in_a_group_twice() -> None:
+    """A short stream goes over its pages again and again."""
+    batches = [{"chapter": torch.tensor([0, 0, 0, 1]), "page": torch.tensor([0, 1, 2, 0])}] * 40
+
+    for batch in grouped(iter(batches), size=6, group=4, buffer=64, seed=3):
+        groups: dict[int, list[tuple[int, int]]] = {}
+        for group, chapter, page in zip(*(batch[name].tolist() for name in ("group", "chapter", "page")), strict=True):
+            groups.setdefault(group, []).append((chapter, page))
+        assert all(len(set(pages)) == len(pages) <= 4 for pages in groups.values())
+        assert all(len({chapter for chapter, _ in pages}) == 1 for pages in groups.values())
 
 
 def test_another_seed_gives_other_groups_and_the_same_one_the_same() -> None:
