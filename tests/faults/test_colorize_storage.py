@@ -109,6 +109,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.long
 def test_a_disk_that_is_full(deadly: RayCluster, small_disk: Path, tiny_model: Path, tmp_path: Path) -> None:
     names = write_library(tmp_path / "in", 12)
     ballast = small_disk / "ballast"
