@@ -21,14 +21,12 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.pages import pages
 from imaging.bubbles import find_words
 from imaging.color import U8, gray_of_equal_lightness, to_lab
-
-Mask = NDArray[np.bool_]
+from imaging.pieces import Mask
 
 _DIFFERENT = 24  # levels; the editions' JPEGs differ by less
 _PAPER = 225  # gray level

@@ -11,12 +11,10 @@ from functools import cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.color import F32, U8, join_chroma
 from imaging.colorfulness import colorfulness
-
-Mask = NDArray[np.bool_]
+from imaging.pieces import Mask
 
 _ACROSS = 500  # pixels of the shorter side that a large page is looked at
 _LINE_SIZE = 5  # pixels, looked at: a line is darker than what is around it within this square

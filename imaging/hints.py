@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.color import F32
+from imaging.pieces import Mask
 from imaging.placing import Place
 
 _FADE = 3.0  # sigma of how what is put right on a spot fades around it, pixels of the square
@@ -60,7 +60,7 @@ def keep_to(chroma: F32, told: F32) -> F32:
     return np.where(mask[..., None] > 0, told[..., 1:], chroma + around).astype(np.float32)
 
 
-def without_told(mask: NDArray[np.bool_], spots: Sequence[Spot]) -> NDArray[np.bool_]:
+def without_told(mask: Mask, spots: Sequence[Spot]) -> Mask:
     """A mask (H, W) of the page without those of its pieces, joined along sides or corners, that a spot lies on."""
     if not spots:
         return mask

@@ -12,11 +12,12 @@ import numpy as np
 from datasets.page import ImageFormat
 from imaging.bubbles import find_words, neutral
 from imaging.color import F32, U8, join_chroma
-from imaging.gate import Code, Fault, Mask, Thresholds, judge, tame
+from imaging.gate import Code, Fault, Thresholds, judge, tame
 from imaging.hints import Spot, without_told
 from imaging.lines import settle_chroma
 from imaging.luminance import Luminance, relight
 from imaging.palette import Palette, Use, lock_and_tell
+from imaging.pieces import Mask
 from imaging.views import Strategy
 
 GATE_OPTIONS = ("ssim", "lines", "tint", "clipped", "dull", "wild")  # the thresholds that are a job's options
