@@ -313,7 +313,7 @@ class Exemplar(Variant):
             for page, ab in zip(ink.split(1), target.split(1), strict=True)
         ]
         joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "sums")]
-        self._memory = Memory(*joined) if parts else None
+        self._memory = Memory(*joined)
 
     @torch.inference_mode()
     def predict(self, ink: Tensor, hints: Tensor | None = None) -> Tensor:
