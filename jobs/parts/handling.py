@@ -29,6 +29,8 @@ from jobs.parts.shades import tell
 from jobs.parts.style import Style, finish_page
 
 _JPEG = b"\xff\xd8"
+# What a quarantined chapter's manifest keeps of the policy: this text is compared with that of earlier versions.
+_DIGESTED_LIMITS = ("unpacked_bytes", "member_bytes", "ratio", "members", "pixels", "seconds")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Policy:
 
     def digest(self) -> str:
         """Of what decides whether a chapter can be read: with another, a quarantined one is tried again."""
-        return repr((self.limits, self.strict, self.salvage))
+        limits = ", ".join(f"{name}={getattr(self.limits, name)!r}" for name in _DIGESTED_LIMITS)
+        return f"(Limits({limits}), {self.strict!r}, {self.salvage!r})"
 
 
 @dataclass(frozen=True)

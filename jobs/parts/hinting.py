@@ -33,16 +33,25 @@ class ChapterHints:
 
     def digest(self) -> str:
         """Hex, "" without hints: a chapter with other hints is another one."""
-        return _digest(sorted(self.spots.items())) if self.spots else ""
+        if not self.spots:
+            return ""
+        pages = (f"({name!r}, {_text(spots)})" for name, spots in sorted(self.spots.items()))
+        return _digest(f"[{', '.join(pages)}]")
 
 
 def digest_of(spots: tuple[Spot, ...]) -> str:
     """The same of one page's hints."""
-    return _digest(spots) if spots else ""
+    return _digest(_text(spots)) if spots else ""
 
 
-def _digest(told: object) -> str:
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+def _text(spots: tuple[Spot, ...]) -> str:
+    """Hints as text that never changes: manifests of earlier versions hold its digest."""
+    parts = [f"Spot(x={s.x!r}, y={s.y!r}, radius={s.radius!r}, ab=({s.ab[0]!r}, {s.ab[1]!r}))" for s in spots]
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
