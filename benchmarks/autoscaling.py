@@ -26,11 +26,11 @@ import psutil
 
 from datasets.storage import open_storage
 from jobs.parts.report_chart import HEIGHT, WIDTH, Chart, draw_curve
+from jobs.parts.runtime import ROOT
 from tests.faults.harness import check_whole
 from tests.faults.kills import write_pages
 from tests.untrained import publish_untrained
 
-ROOT = Path(__file__).resolve().parents[1]
 HEAD = "f" * 51 + "00000"  # the fake provider's name for the head
 HEAD_TYPE = "ray.head.default"  # the provider knows no other
 SETTLE = 60.0  # seconds to watch after the job's end

@@ -23,13 +23,13 @@ import numpy as np
 import psutil
 
 from datasets.storage import open_storage
+from jobs.parts.runtime import ROOT
 from tests.archives import zipped
 from tests.fault_proxy import Fault, FaultProxy, Request
 from tests.faults.harness import saved
 from tests.s3_server import SeaweedFS
 from tests.untrained import publish_untrained
 
-ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
 
 

@@ -11,13 +11,13 @@ from datasets.limits import Limits
 from imaging.gate import Thresholds
 from imaging.luminance import Luminance
 from imaging.views import Strategy
-from jobs.parts.cluster import actor_count, connect
 from jobs.parts.coloring import color
 from jobs.parts.ledger import Ledger
-from jobs.parts.options import command, option, require
-from jobs.parts.outcome import Exit
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
+from jobs.parts.runtime.cluster import actor_count, connect
+from jobs.parts.runtime.options import command, option, require
+from jobs.parts.runtime.outcome import Exit
 from jobs.parts.style import Bubbles, Lines, Style
 from jobs.parts.summary import conclude
 

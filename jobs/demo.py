@@ -8,8 +8,8 @@ from pathlib import Path
 
 from datasets.synthetic import Series, write_series
 from jobs.parts.demonstration import judge, run
-from jobs.parts.options import command, option, require
-from jobs.parts.outcome import Exit
+from jobs.parts.runtime.options import command, option, require
+from jobs.parts.runtime.outcome import Exit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import Literal
 
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
-from jobs.parts.cluster import actor_count, connect
 from jobs.parts.evaluating import find_candidates, measure_pages, publish, require_holdout
-from jobs.parts.options import command, option
-from jobs.parts.outcome import Exit
+from jobs.parts.runtime.cluster import actor_count, connect
+from jobs.parts.runtime.options import command, option
+from jobs.parts.runtime.outcome import Exit
 
 
 @dataclass(frozen=True, kw_only=True)

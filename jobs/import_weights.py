@@ -8,8 +8,8 @@ from typing import Literal
 
 from datasets.storage import open_storage
 from jobs.parts.importing import claim_folder, import_weights, publish, read_images, read_weights, run_raw
-from jobs.parts.options import command, option, require
-from jobs.parts.outcome import Exit
+from jobs.parts.runtime.options import command, option, require
+from jobs.parts.runtime.outcome import Exit
 from models.importing import SOURCES
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from datasets.storage import open_storage
-from jobs.parts.cluster import connect
 from jobs.parts.ingesting import already_done, clear, plan, publish_card, write_all
-from jobs.parts.options import command, option, require
-from jobs.parts.outcome import Exit
+from jobs.parts.runtime.cluster import connect
+from jobs.parts.runtime.options import command, option, require
+from jobs.parts.runtime.outcome import Exit
 
 
 @dataclass(frozen=True, kw_only=True)

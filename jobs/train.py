@@ -11,10 +11,10 @@ from datasets.shards import ShardSet
 from datasets.storage import open_storage
 from datasets.transforms import AUGMENTS
 from jobs.parts.choosing import choose, default_of, settings_of_all
-from jobs.parts.cluster import connect, worker_range
-from jobs.parts.options import command, option, require
-from jobs.parts.outcome import Exit
 from jobs.parts.publishing import already_trained, claim, publish_model
+from jobs.parts.runtime.cluster import connect, worker_range
+from jobs.parts.runtime.options import command, option, require
+from jobs.parts.runtime.outcome import Exit
 from jobs.parts.starting import check_start
 from jobs.parts.tracking import check_tracking, track
 from jobs.parts.training import fit

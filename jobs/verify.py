@@ -5,9 +5,9 @@ python jobs/verify.py --out URI
 
 from dataclasses import dataclass
 
-from jobs.parts.cluster import connect
-from jobs.parts.options import command, option
-from jobs.parts.outcome import Exit
+from jobs.parts.runtime.cluster import connect
+from jobs.parts.runtime.options import command, option
+from jobs.parts.runtime.outcome import Exit
 from jobs.parts.verifying import check_all, mark, open_published, tell
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datasets.synthetic import Series, write_series
-from jobs.parts.sandbox import sandbox
+from jobs.parts.runtime.sandbox import sandbox
 from tests.ray_cluster import RayCluster
 from tests.s3_server import SeaweedFS
 from tests.untrained import publish_untrained

@@ -27,10 +27,10 @@ from PIL import Image
 
 from datasets.archive import find_chapters
 from datasets.chapters import open_chapter
+from jobs.parts.runtime import ROOT
 from tests.archives import epub, packed, rar5, tarred, zipped
 from tests.untrained import publish_untrained
 
-ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".cbz", ".cbr", ".cb7", ".cbt", ".tar.gz", ".epub", ".pdf", ".zip")
 _BATCH = 500  # chapters in a library
 _MOST_MEMORY = 2 * 2**30  # of one process of the job

@@ -17,7 +17,8 @@ from typing import Self
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
+from jobs.parts.runtime import ROOT
+
 START_SECONDS = 90.0
 JOB_SECONDS = 280.0
 

@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,10 +17,10 @@ from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscali
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 
 from jobs.colorize import ColorizeConfig
+from jobs.parts.runtime import ROOT
 from jobs.parts.training import worker_resources
 from jobs.train import TrainConfig
 
-ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = json.loads((ROOT / "tests/rayjob.schema.json").read_text())
 JOBS = {"colorize": ColorizeConfig, "train": TrainConfig}
 

@@ -1,12 +1,10 @@
 """What the documents promise to list is listed."""
 
 import re
-from pathlib import Path
 
 from datasets.errors import Code
-from jobs.parts.telemetry import METRICS
-
-ROOT = Path(__file__).resolve().parents[1]
+from jobs.parts.runtime import ROOT
+from jobs.parts.runtime.telemetry import METRICS
 
 
 def test_every_code_is_explained() -> None:

@@ -19,9 +19,9 @@ from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from jobs.parts.runtime import ROOT
 from jobs.parts.training import worker_resources
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("jobs", "models", "datasets", "imaging")
 MOST_LINES = 430  # about 400; tests may list more cases
 

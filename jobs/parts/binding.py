@@ -17,10 +17,11 @@ from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
 from datasets.comicinfo import COMIC_INFO, mark_colored
 from datasets.errors import Code, CodedError, MangahueError, ObjectExistsError
 from datasets.limits import SLOW
-from jobs.parts import handling, telemetry
+from jobs.parts import handling
 from jobs.parts.hinting import digest_of
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
-from jobs.parts.sandbox import sandbox
+from jobs.parts.runtime import telemetry
+from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.stretches import Stretch, Todo, Work
 
 Pictures = list[tuple[str, bytes]]

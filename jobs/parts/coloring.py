@@ -18,15 +18,16 @@ import ray.exceptions
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 
 from datasets.errors import Code, CodedError
-from jobs.parts import binding, stages, telemetry
+from jobs.parts import binding, stages
 from jobs.parts.attempts import RemoteAttempts
-from jobs.parts.cluster import Cluster
 from jobs.parts.ledger import HOME, Ledger, Manifest, place_of
 from jobs.parts.painter import Painter
 from jobs.parts.planning import Work
-from jobs.parts.progress import Meter
 from jobs.parts.recipe import Recipe
-from jobs.parts.stopping import Stopped, stoppable
+from jobs.parts.runtime import telemetry
+from jobs.parts.runtime.cluster import Cluster
+from jobs.parts.runtime.progress import Meter
+from jobs.parts.runtime.signals import Stopped, stoppable
 from jobs.parts.stretches import Stretch, Todo, from_row, to_row
 
 log = logging.getLogger("mangahue")

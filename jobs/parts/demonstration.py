@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from datasets.errors import MangahueError
-from jobs.parts.outcome import Exit
+from jobs.parts.runtime import ROOT
+from jobs.parts.runtime.outcome import Exit
 
 log = logging.getLogger("mangahue")
-_ROOT = Path(__file__).resolve().parents[2]
 WORST_RATIO = 0.7  # of the gray page's CIEDE2000: what a trained demo must reach
 
 
@@ -18,7 +18,7 @@ def run(job: str, **options: object) -> None:
     """Run a job in a process of its own, with the same interpreter. Raises MangahueError where it does not end well."""
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     log.info("$ python jobs/%s.py %s", job, " ".join(words))
-    code = subprocess.run([sys.executable, "-m", f"jobs.{job}", *words], cwd=_ROOT).returncode
+    code = subprocess.run([sys.executable, "-m", f"jobs.{job}", *words], cwd=ROOT).returncode
     if code != Exit.DONE:
         raise MangahueError(f"jobs/{job}.py ended with exit code {code}; its last lines above say why")
 

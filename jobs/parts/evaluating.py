@@ -18,15 +18,15 @@ from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, join_chroma
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
-from jobs.parts.cluster import Cluster, actor_count
 from jobs.parts.gauging import gauged
-from jobs.parts.options import as_settings
-from jobs.parts.outcome import Exit, as_json
 from jobs.parts.painter import to_device
 from jobs.parts.predicting import predict_chroma
-from jobs.parts.progress import Meter
 from jobs.parts.recipe import load_model, read_card
 from jobs.parts.report import Curve, Figure, PageView, PictureRow, render_report
+from jobs.parts.runtime.cluster import Cluster, actor_count
+from jobs.parts.runtime.options import as_settings
+from jobs.parts.runtime.outcome import Exit, as_json
+from jobs.parts.runtime.progress import Meter
 from jobs.parts.style import Style, finish_page
 from jobs.parts.watching import METRICS
 from models.layers import count_parameters

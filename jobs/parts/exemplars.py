@@ -22,9 +22,9 @@ from imaging.reference import Example, Reference, build_reference
 from jobs.parts import handling
 from jobs.parts.handling import Policy
 from jobs.parts.ledger import PALETTE
-from jobs.parts.options import read_given
 from jobs.parts.predicting import follow, predict_chroma
-from jobs.parts.sandbox import sandbox
+from jobs.parts.runtime.options import read_given
+from jobs.parts.runtime.sandbox import sandbox
 
 log = logging.getLogger("mangahue")
 _MOST_PAGES = 16  # more teach no more, and each painter looks at them all

@@ -14,7 +14,7 @@ import models
 from datasets.grouping import grouped
 from datasets.shards import ShardSet
 from datasets.transforms import Augment, resize_for
-from jobs.parts.cluster import Cluster
+from jobs.parts.runtime.cluster import Cluster
 
 _STREAM_STEPS = 1000  # opening a stream takes seconds; this many steps at least come from one
 _BLOCK_BYTES = 8 * 2**20

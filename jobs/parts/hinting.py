@@ -20,7 +20,7 @@ from PIL import ImageColor
 from datasets.errors import BadUsageError
 from imaging.color import to_lab
 from imaging.hints import Spot
-from jobs.parts.options import read_given
+from jobs.parts.runtime.options import read_given
 
 _COLUMNS = ("page", "x", "y", "radius", "colour")
 

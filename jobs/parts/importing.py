@@ -11,9 +11,9 @@ import models
 from datasets.errors import BadUsageError
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import F32
-from jobs.parts.options import as_settings, read_given
-from jobs.parts.outcome import as_json
 from jobs.parts.recipe import CARD, WEIGHTS
+from jobs.parts.runtime.options import as_settings, read_given
+from jobs.parts.runtime.outcome import as_json
 from models.checkpoint import CheckpointError, fingerprint, parse_card, to_bytes
 from models.importing import Imported, import_network, read_state_dict
 

@@ -21,11 +21,11 @@ from datasets.shards import CARD, SHARD_BYTES, Shard, write_shards
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, to_lab
 from jobs.parts import handling
-from jobs.parts.options import as_settings
-from jobs.parts.outcome import Exit, as_json
 from jobs.parts.pairing import ChapterPlan, find_editions, held_out, pair_editions, pair_pages
-from jobs.parts.progress import Meter
-from jobs.parts.sandbox import sandbox
+from jobs.parts.runtime.options import as_settings
+from jobs.parts.runtime.outcome import Exit, as_json
+from jobs.parts.runtime.progress import Meter
+from jobs.parts.runtime.sandbox import sandbox
 
 log = logging.getLogger("mangahue")
 _LEAST_GROUP = 16 * 2**20

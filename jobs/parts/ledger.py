@@ -41,7 +41,7 @@ from datasets.errors import (
 from datasets.names import short
 from datasets.storage import Storage, open_storage
 from imaging.palette import Palette
-from jobs.parts.outcome import as_json
+from jobs.parts.runtime.outcome import as_json
 from jobs.parts.shades import is_current, pack
 
 log = logging.getLogger("mangahue")

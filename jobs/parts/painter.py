@@ -15,10 +15,10 @@ from imaging.color import F32, U8
 from imaging.hints import draw_spots, keep_to
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
-from jobs.parts import telemetry
 from jobs.parts.attempts import Attempts, NoAttempts, deadline
 from jobs.parts.predicting import predict_chroma, predict_colors
 from jobs.parts.recipe import Recipe, load_model
+from jobs.parts.runtime import telemetry
 from jobs.parts.stretches import Row, Stretch, Work, from_row, to_row
 
 _MOST_ATTEMPTS = 2  # of a page alone

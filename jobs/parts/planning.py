@@ -10,9 +10,9 @@ from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
 from jobs.parts.hinting import ChapterHints
 from jobs.parts.ledger import HOME, PALETTE, SUCCESS, Ledger, Manifest, read_json
-from jobs.parts.outcome import as_json
 from jobs.parts.previews import SAMPLED_CHAPTERS
 from jobs.parts.recipe import Recipe
+from jobs.parts.runtime.outcome import as_json
 from jobs.parts.stretches import Todo
 
 log = logging.getLogger("mangahue")

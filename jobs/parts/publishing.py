@@ -11,8 +11,8 @@ import models
 from datasets.errors import BadUsageError
 from datasets.shards import ShardSet
 from datasets.storage import Storage
-from jobs.parts.outcome import as_json
 from jobs.parts.recipe import CARD, RAW, WEIGHTS
+from jobs.parts.runtime.outcome import as_json
 from jobs.parts.training import PROGRESS, settings_of
 from models.checkpoint import fingerprint
 

@@ -8,11 +8,11 @@ from typing import Any
 import models
 from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.storage import open_storage
-from jobs.parts.cluster import actor_count
 from jobs.parts.exemplars import Examples, read_examples, read_palette
 from jobs.parts.handling import Policy
 from jobs.parts.hinting import Hints, read_hints
-from jobs.parts.options import as_settings
+from jobs.parts.runtime.cluster import actor_count
+from jobs.parts.runtime.options import as_settings
 from jobs.parts.style import Style
 from models.checkpoint import CheckpointError, parse_card
 

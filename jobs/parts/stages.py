@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from datasets.chapters import Directory
 from datasets.errors import ChapterUnreadableError, Code, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
-from jobs.parts import handling, telemetry
+from jobs.parts import handling
 from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
 from jobs.parts.keeping import take_published, unchanged
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.previews import Previews
-from jobs.parts.sandbox import SandboxError, sandbox
+from jobs.parts.runtime import telemetry
+from jobs.parts.runtime.sandbox import SandboxError, sandbox
 from jobs.parts.stretches import Row, Stretch, Todo, Work, cut, from_row, output_names, to_row
 from jobs.parts.style import Style
 

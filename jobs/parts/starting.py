@@ -7,8 +7,8 @@ from typing import Any
 import models
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
-from jobs.parts.options import read_given
 from jobs.parts.recipe import RAW, WEIGHTS, read_card
+from jobs.parts.runtime.options import read_given
 from models.checkpoint import CheckpointError, fingerprint, from_bytes, restore_module
 from models.importing import read_state_dict
 from models.vgg import PUBLISHED

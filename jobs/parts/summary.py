@@ -11,9 +11,9 @@ from datasets.errors import Code, MangahueError
 from jobs.parts.drift_chart import drift_charts
 from jobs.parts.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.ledger import HOME, REPORT, SUCCESS, Ledger, Manifest, read_json
-from jobs.parts.outcome import Exit, as_json
 from jobs.parts.planning import Work
 from jobs.parts.recipe import Recipe
+from jobs.parts.runtime.outcome import Exit, as_json
 
 log = logging.getLogger("mangahue")
 _MOST_DOUBTED = 20  # pages told of in the log

@@ -24,10 +24,10 @@ import models
 from datasets.errors import TrainingFailedError
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
-from jobs.parts.cluster import Cluster, worker_range
 from jobs.parts.feeding import batches, looking_ahead, open_streams
-from jobs.parts.options import as_settings
 from jobs.parts.recipe import RAW, WEIGHTS
+from jobs.parts.runtime.cluster import Cluster, worker_range
+from jobs.parts.runtime.options import as_settings
 from jobs.parts.starting import start
 from jobs.parts.watching import Watcher
 from models.checkpoint import from_bytes, to_bytes

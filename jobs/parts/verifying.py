@@ -9,10 +9,10 @@ from typing import Any
 import ray.data
 
 from datasets.errors import BadUsageError, Code, ObjectNotFoundError
-from jobs.parts.cluster import Cluster
 from jobs.parts.ledger import HOME, JOB, REPORT, SUCCESS, Ledger, Manifest, read_json
-from jobs.parts.outcome import Exit, as_json
-from jobs.parts.progress import Meter
+from jobs.parts.runtime.cluster import Cluster
+from jobs.parts.runtime.outcome import Exit, as_json
+from jobs.parts.runtime.progress import Meter
 
 log = logging.getLogger("mangahue")
 _VERIFIED = f"{HOME}/verified.json"

@@ -20,8 +20,8 @@ from PIL import Image
 from datasets.errors import BadUsageError
 from datasets.synthetic import CAST, DrawnPage, Series, draw_page, layout_page, write_series
 from imaging.color import gray_of_equal_lightness, to_lab
+from jobs.parts.runtime import ROOT
 
-ROOT = Path(__file__).parents[2]
 SMALL = Series(seed=5, chapters=4, pages=6, width=320, height=480)
 NUMBERS = [(chapter, page) for chapter in (1, 2, 3, 4) for page in (1, 2, 4, 6)]
 

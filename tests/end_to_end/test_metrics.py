@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from jobs.parts.telemetry import METRICS
+from jobs.parts.runtime.telemetry import METRICS
 from tests.ray_cluster import ROOT
 
 # One Ray for all of it, in a process of its own: a head without CPUs, as a cluster is that starts from nothing.

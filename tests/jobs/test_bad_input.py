@@ -21,7 +21,7 @@ from jobs.parts import handling
 from jobs.parts.handling import Policy
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.planning import output_of
-from jobs.parts.sandbox import sandbox
+from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.style import Style
 from tests import crashing
@@ -56,7 +56,7 @@ def published(folder: Path, name: str = "ep.cbz") -> dict[str, bytes]:
 
 
 def sandbox_children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "jobs.parts.sandbox" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "jobs.parts.runtime.sandbox" in child.cmdline()]
 
 
 @pytest.mark.parametrize("name", ["ep.cbr", "ep.cb7", "ep.cbt", "ep.tar.gz", "ep.epub"])

@@ -22,11 +22,11 @@ from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
 from jobs.parts.hinting import ChapterHints
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, _digest, _plain
-from jobs.parts.outcome import Exit
 from jobs.parts.painter import paint
 from jobs.parts.planning import plan
 from jobs.parts.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
 from jobs.parts.recipe import Recipe
+from jobs.parts.runtime.outcome import Exit
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.stretches import STRETCH_MEMBERS, Todo
 from jobs.parts.style import Style

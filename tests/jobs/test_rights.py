@@ -16,11 +16,12 @@ from datasets.storage import open_storage
 from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
 from jobs.parts.ledger import HOME, Ledger, Manifest
-from jobs.parts.outcome import Exit
 from jobs.parts.painter import paint
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe, load_model
-from jobs.parts.sandbox import sandbox
+from jobs.parts.runtime import ROOT
+from jobs.parts.runtime.outcome import Exit
+from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.stretches import STRETCH_MEMBERS, Todo
 from jobs.parts.summary import conclude
@@ -31,7 +32,6 @@ from tests.s3_recording import Request, record, recorded
 from tests.s3_server import LAB, Identity, SeaweedFS
 from tests.untrained import publish_untrained
 
-ROOT = Path(__file__).resolve().parents[2]
 POLICY = json.loads((ROOT / "deploy/iam-policy.json").read_text())
 # The names that the policy is written with.
 BUCKET = "mangahue"

@@ -13,7 +13,7 @@ import click
 
 from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.storage import open_storage, split_uri
-from jobs.parts.outcome import run_job
+from jobs.parts.runtime.outcome import run_job
 
 Config = TypeVar("Config")
 

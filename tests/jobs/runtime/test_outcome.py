@@ -6,20 +6,19 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from jobs.parts.outcome import as_json, plain_text
+from jobs.parts.runtime import ROOT
+from jobs.parts.runtime.outcome import as_json, plain_text
 
-ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "\x1b[2Jch1\n12:00:00 E forged\u202e.cbz"
 # A job that logs what it finds, and then fails.
 JOB = f"""
 import logging
 from dataclasses import dataclass
 from datasets.errors import MangahueError
-from jobs.parts.outcome import run_job
+from jobs.parts.runtime.outcome import run_job
 
 @dataclass
 class Config:

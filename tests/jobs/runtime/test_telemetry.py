@@ -6,17 +6,15 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from datasets.errors import Code
-from jobs.parts import telemetry
 from jobs.parts.job_report import STATUSES
-from jobs.parts.telemetry import METRICS
+from jobs.parts.runtime import ROOT, telemetry
+from jobs.parts.runtime.telemetry import METRICS
 
-ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((ROOT / "deploy/grafana.json").read_text())
 RAYS_OWN = {  # of ray.dashboard.modules.metrics, and their labels
     "autoscaler_active_nodes": {"NodeType"},
@@ -31,7 +29,7 @@ RAYS_OWN = {  # of ray.dashboard.modules.metrics, and their labels
 def test_nothing_is_counted_and_ray_not_loaded_without_it() -> None:
     code = """
 import sys
-from jobs.parts import telemetry
+from jobs.parts.runtime import telemetry
 with telemetry.timed("open"):
     telemetry.count_pages("coloured", 3)
     telemetry.count_quarantine("EMPTY")

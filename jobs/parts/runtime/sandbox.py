@@ -14,16 +14,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 
 from datasets.errors import Code, CodedError, MangahueError
-from jobs.parts import telemetry
+from jobs.parts.runtime import ROOT, telemetry
 
 T = TypeVar("T")
-_ROOT = Path(__file__).resolve().parents[2]
 _MEMORY = 8 * 2**30  # of a child's address space: its libraries take half a gigabyte, a page of 179 million pixels 3
 _START = 60.0  # seconds a child may need to load its libraries
 _GRACE = 5.0  # seconds after which a late child whose parent is gone ends itself
@@ -85,7 +83,7 @@ class Sandbox:
         ours, theirs = Pipe()
         command = [sys.executable, "-m", __name__, str(theirs.fileno())]
         self._process = subprocess.Popen(
-            command, cwd=_ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         theirs.close()
         with suppress(EOFError, OSError):
@@ -126,6 +124,6 @@ def _serve(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    from jobs.parts.sandbox import _serve as serve  # by its own name: what goes through the pipe is known by module
+    from jobs.parts.runtime.sandbox import _serve as serve
 
     serve(int(sys.argv[1]))

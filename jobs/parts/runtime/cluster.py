@@ -3,17 +3,16 @@
 import logging
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import ray
 import ray.data
 
 from datasets.errors import BadUsageError
+from jobs.parts.runtime import ROOT
 
 log = logging.getLogger("mangahue")
 
-_ROOT = Path(__file__).resolve().parents[2]
 _STORE_SHARE = 0.2
 _STORE_MOST = 8 * 2**30
 
@@ -80,7 +79,7 @@ def _start_local(state_api: bool) -> None:
         object_store_memory=max(store, 512 * 2**20),
         include_dashboard=state_api,
         logging_level=logging.WARNING,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.getenv("PYTHONPATH")]))}},
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")]))}},
     )
 
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from datasets.errors import Code, PageUnreadableError
-from jobs.parts.sandbox import Sandbox, SandboxError
+from jobs.parts.runtime.sandbox import Sandbox, SandboxError
 
 
 def twice(value: int) -> int:
