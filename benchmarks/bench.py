@@ -35,8 +35,8 @@ from imaging.lines import settle_chroma
 from imaging.views import plan_views
 from jobs.parts import stages
 from jobs.parts.ledger import Ledger
+from jobs.parts.model.inference import predict_chroma
 from jobs.parts.painter import paint
-from jobs.parts.predicting import predict_chroma
 from jobs.parts.stretches import Todo
 from jobs.parts.style import Style
 from tests.untrained import publish_untrained

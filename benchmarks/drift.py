@@ -30,8 +30,8 @@ from imaging.descreen import network_view
 from imaging.drift import drift, drift_between, point_colors, region_colors
 from imaging.metrics import ciede2000
 from imaging.palette import Palette, build_palette, lock
-from jobs.parts.predicting import predict_chroma
-from jobs.parts.recipe import load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_chroma
 
 _SIZE = 256
 _POINTS = Path(__file__).with_name("drift_points.json")

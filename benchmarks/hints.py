@@ -22,8 +22,8 @@ from imaging.descreen import for_network
 from imaging.hints import Spot, draw_spots, keep_to
 from imaging.metrics import ciede2000
 from imaging.views import plan_views
-from jobs.parts.predicting import predict_chroma
-from jobs.parts.recipe import load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_chroma
 from jobs.parts.style import Style, finish_page
 
 _COUNTS = (0, 1, 5, 10, 20, 50)

@@ -22,8 +22,8 @@ from benchmarks.pages import pages
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.lines import settle_chroma, upsample_chroma
 from imaging.metrics import Strokes, bleed, ciede2000_map, colorfulness, find_strokes, near_strokes
-from jobs.parts.predicting import predict_chroma
-from jobs.parts.recipe import load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_chroma
 
 STEPS: dict[str, Callable[[U8, F32], F32]] = {
     "bilinear": lambda gray, chroma: cv2.resize(chroma, gray.shape[::-1], interpolation=cv2.INTER_LINEAR),

@@ -21,8 +21,8 @@ from imaging.descreen import network_view
 from imaging.gate import Thresholds, judge
 from imaging.metrics import ciede2000
 from imaging.screentone import to_screentone
-from jobs.parts.predicting import predict_colors
-from jobs.parts.recipe import load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_colors
 from jobs.parts.style import Style, finish_page
 
 _WAYS = ("keep", "blend", "predict")

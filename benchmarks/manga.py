@@ -19,8 +19,8 @@ from imaging.colorfulness import colorfulness
 from imaging.descreen import for_network
 from imaging.moire import moire
 from imaging.views import plan_views
-from jobs.parts.predicting import predict_chroma
-from jobs.parts.recipe import load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_chroma
 from jobs.parts.style import Style, finish_page
 
 _HEIGHT = 560  # pixels of a page in the picture

@@ -24,8 +24,8 @@ from imaging.color import U8, gray_of_equal_lightness, to_lab
 from imaging.colorfulness import colorfulness
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000
-from jobs.parts.predicting import predict_chroma
-from jobs.parts.recipe import load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_chroma
 from jobs.parts.style import Style, finish_page
 
 STYLES = {

@@ -23,8 +23,8 @@ from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, lightne
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness
 from imaging.reference import Example, build_reference, transfer
-from jobs.parts.predicting import follow, predict_chroma
-from jobs.parts.recipe import load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import follow, predict_chroma
 
 _SIZE = 256  # where no model says otherwise
 

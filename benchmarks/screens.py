@@ -134,8 +134,8 @@ def load(uri: str | None) -> tuple[int, Predict | None]:
     """The side a model sees, and the model at work on one page."""
     if uri is None:
         return _SIZE, None
-    from jobs.parts.predicting import predict_chroma
-    from jobs.parts.recipe import load_model
+    from jobs.parts.model.folder import load_model
+    from jobs.parts.model.inference import predict_chroma
 
     variant = load_model(uri)
     return variant.image_size, lambda view: predict_chroma(variant, view[None])[0]

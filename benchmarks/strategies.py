@@ -22,8 +22,8 @@ from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.metrics import ciede2000, colorfulness, seam_energy
 from imaging.placing import dominant
 from imaging.views import STRATEGIES, Strategy, View, assemble, plan_views
-from jobs.parts.predicting import predict_chroma
-from jobs.parts.recipe import load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_chroma
 
 _HEAD = ("strategy", "CIEDE2000", "colourfulness", "seam energy", "of the truth there", "pages/s", "views/page")
 _BATCH = 8

@@ -19,16 +19,14 @@ from imaging.color import U8, join_chroma
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
 from jobs.parts.gauging import gauged
-from jobs.parts.painter import to_device
-from jobs.parts.predicting import predict_chroma
-from jobs.parts.recipe import load_model, read_card
+from jobs.parts.model.folder import METRICS, load_model, read_card
+from jobs.parts.model.inference import predict_chroma, to_device
 from jobs.parts.report import Curve, Figure, PageView, PictureRow, render_report
-from jobs.parts.runtime.cluster import Cluster, actor_count
+from jobs.parts.runtime.cluster import Cluster, actor_count, threads_each
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 from jobs.parts.runtime.progress import Meter
 from jobs.parts.style import Style, finish_page
-from jobs.parts.watching import METRICS
 from models.layers import count_parameters
 
 log = logging.getLogger("mangahue")
@@ -138,7 +136,7 @@ class Colorist:
     def __init__(self, *, models: Sequence[tuple[str, str]], actors: int) -> None:
         self._variants = {name: load_model(uri) for name, uri in models}
         for variant in self._variants.values():
-            to_device(variant, actors)
+            to_device(variant, threads_each(actors))
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         page = Page.from_row(row)

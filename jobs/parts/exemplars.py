@@ -22,7 +22,7 @@ from imaging.reference import Example, Reference, build_reference
 from jobs.parts import handling
 from jobs.parts.handling import Policy
 from jobs.parts.ledger import PALETTE
-from jobs.parts.predicting import follow, predict_chroma
+from jobs.parts.model.inference import follow, predict_chroma
 from jobs.parts.runtime.options import read_given
 from jobs.parts.runtime.sandbox import sandbox
 

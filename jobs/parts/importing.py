@@ -11,7 +11,7 @@ import models
 from datasets.errors import BadUsageError
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import F32
-from jobs.parts.recipe import CARD, WEIGHTS
+from jobs.parts.model.folder import CARD, WEIGHTS
 from jobs.parts.runtime.options import as_settings, read_given
 from jobs.parts.runtime.outcome import as_json
 from models.checkpoint import CheckpointError, fingerprint, parse_card, to_bytes

@@ -1,11 +1,9 @@
 """The actor that holds the network."""
 
-import os
 import time
 from collections.abc import Sequence
 
 import numpy as np
-import ray
 import torch
 
 import models
@@ -16,9 +14,11 @@ from imaging.hints import draw_spots, keep_to
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts.attempts import Attempts, NoAttempts, deadline
-from jobs.parts.predicting import predict_chroma, predict_colors
-from jobs.parts.recipe import Recipe, load_model
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_chroma, predict_colors, to_device
+from jobs.parts.recipe import Recipe
 from jobs.parts.runtime import telemetry
+from jobs.parts.runtime.cluster import threads_each
 from jobs.parts.stretches import Row, Stretch, Work, from_row, to_row
 
 _MOST_ATTEMPTS = 2  # of a page alone
@@ -31,7 +31,7 @@ class Painter:
         self._variant = load_model(recipe.model, recipe.card)
         self._batch_size = recipe.batch_size
         self._attempts = attempts
-        to_device(self._variant, actors)
+        to_device(self._variant, threads_each(actors))
         self._luminance = recipe.style.luminance != "keep"
         self._reference = None if recipe.examples is None else recipe.examples.reference(self._variant)
 
@@ -39,16 +39,6 @@ class Painter:
         with telemetry.timed("paint"):
             stretch, held = from_row(row), (self._attempts, self._reference, self._luminance)
             return to_row(paint(stretch, self._variant, self._batch_size, *held))
-
-
-def to_device(variant: models.Variant, workers: int) -> None:
-    """Move the network to this worker's GPU; without one, share the node's cores among `workers` of the cluster."""
-    if torch.cuda.is_available():
-        variant.generator().cuda()
-        return
-    here = -(-workers // max(1, len(ray.nodes())))
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // here))
-    variant.generator().to(memory_format=torch.channels_last)
 
 
 def paint(

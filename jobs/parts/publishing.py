@@ -11,14 +11,13 @@ import models
 from datasets.errors import BadUsageError
 from datasets.shards import ShardSet
 from datasets.storage import Storage
-from jobs.parts.recipe import CARD, RAW, WEIGHTS
+from jobs.parts.model.folder import CARD, MODEL, RAW, WEIGHTS
 from jobs.parts.runtime.outcome import as_json
 from jobs.parts.training import PROGRESS, settings_of
 from models.checkpoint import fingerprint
 
 log = logging.getLogger("mangahue")
 CONFIG = "config.json"
-MODEL = "model"
 _LIMITS = ("max_steps", "max_minutes", "early_stop")
 _FREE = {  # may change when a run goes on
     *_LIMITS, "num_workers", "device", "eval_every", "keep_checkpoints", "mlflow", "precision", "memory_format",

@@ -6,18 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import models
-from datasets.errors import BadUsageError, ObjectNotFoundError
-from datasets.storage import open_storage
+from datasets.errors import BadUsageError
 from jobs.parts.exemplars import Examples, read_examples, read_palette
 from jobs.parts.handling import Policy
 from jobs.parts.hinting import Hints, read_hints
+from jobs.parts.model.folder import read_card
 from jobs.parts.runtime.cluster import actor_count
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.style import Style
-from models.checkpoint import CheckpointError, parse_card
 
-# A model folder: its card, the weights that colour, and beside them those of a training's last step.
-CARD, WEIGHTS, RAW = "model.json", "model.safetensors", "model.raw.safetensors"
 _PIXELS = 3  # raised whenever the same weights and settings would give other pixels
 
 
@@ -99,26 +96,3 @@ def _hints(uri: str, card: dict[str, Any]) -> Hints:
         following = ", ".join(name for name, variant in models.VARIANTS.items() if variant.follows)
         raise BadUsageError(f"--hints {uri}: a model of {card['variant']} takes no hints; give one of {following}")
     return read_hints(uri)
-
-
-def read_card(uri: str, option: str = "--model") -> dict[str, Any]:
-    """The card of the model published at `uri`. Raises BadUsageError, naming `option`, where there is none."""
-    try:
-        return parse_card(open_storage(uri).read(CARD))
-    except (ObjectNotFoundError, CheckpointError) as error:
-        raise _no_model(uri, error, option) from error
-
-
-def load_model(uri: str, card: dict[str, Any] | None = None) -> models.Variant:
-    """The model published at `uri`. Raises BadUsageError where it is not there, not whole, or not that of `card`."""
-    storage = open_storage(uri)
-    if card is not None and read_card(uri) != card:
-        raise BadUsageError(f"--model {uri}: another model was published there since the job began; run again")
-    try:
-        return models.load(storage.read(CARD), storage.read(WEIGHTS))[0]
-    except (ObjectNotFoundError, CheckpointError) as error:
-        raise _no_model(uri, error) from error
-
-
-def _no_model(uri: str, error: Exception, option: str = "--model") -> BadUsageError:
-    return BadUsageError(f"{option} {uri}: {error}; give the RUN/model of a finished training")

@@ -7,7 +7,7 @@ from typing import Any
 import models
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
-from jobs.parts.recipe import RAW, WEIGHTS, read_card
+from jobs.parts.model.folder import RAW, WEIGHTS, read_card
 from jobs.parts.runtime.options import read_given
 from models.checkpoint import CheckpointError, fingerprint, from_bytes, restore_module
 from models.importing import read_state_dict

@@ -9,8 +9,8 @@ from typing import Any
 
 from datasets.errors import BadUsageError
 from datasets.storage import Storage
+from jobs.parts.model.folder import METRICS
 from jobs.parts.training import settings_of
-from jobs.parts.watching import METRICS
 
 log = logging.getLogger("mangahue")
 _EXPERIMENT = "mangahue"

@@ -25,7 +25,7 @@ from datasets.errors import TrainingFailedError
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
 from jobs.parts.feeding import batches, looking_ahead, open_streams
-from jobs.parts.recipe import RAW, WEIGHTS
+from jobs.parts.model.folder import RAW, WEIGHTS
 from jobs.parts.runtime.cluster import Cluster, worker_range
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.starting import start

@@ -20,9 +20,9 @@ from datasets.storage import open_storage
 from imaging.color import U8, join_chroma
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness
-from jobs.parts.predicting import predict_chroma
+from jobs.parts.model.folder import METRICS
+from jobs.parts.model.inference import predict_chroma
 
-METRICS = "metrics.jsonl"
 _MOST_PAGES = 32  # held-out pages looked at
 _GRID_PAGES = 6
 _LINE_EVERY = 10.0  # seconds

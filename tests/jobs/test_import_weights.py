@@ -17,7 +17,7 @@ from torch import Tensor
 
 from datasets.storage import open_storage
 from jobs.import_weights import cli
-from jobs.parts.recipe import load_model, read_card
+from jobs.parts.model.folder import load_model, read_card
 from models.color import lightness
 from tests import public_generators as public
 from tests.public_generators import Shapes, State, random_state

@@ -21,8 +21,8 @@ from imaging.reference import Example, build_reference
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import ColorizeConfig, cli
 from jobs.parts.ledger import Ledger, Manifest
+from jobs.parts.model.inference import predict_chroma, predict_colors
 from jobs.parts.painter import paint
-from jobs.parts.predicting import predict_chroma, predict_colors
 from jobs.parts.recipe import Recipe
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.stretches import Work

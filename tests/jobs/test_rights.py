@@ -16,9 +16,10 @@ from datasets.storage import open_storage
 from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
 from jobs.parts.ledger import HOME, Ledger, Manifest
+from jobs.parts.model.folder import load_model
 from jobs.parts.painter import paint
 from jobs.parts.planning import plan
-from jobs.parts.recipe import Recipe, load_model
+from jobs.parts.recipe import Recipe
 from jobs.parts.runtime import ROOT
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import sandbox

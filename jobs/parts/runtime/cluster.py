@@ -90,6 +90,13 @@ def _quiet_data() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
+def threads_each(actors: int) -> int:
+    """Threads for each of `actors` of the cluster that hold a network, in a process of Ray's: this node's cores shared
+    among as many of them as fall on a node."""
+    here = -(-actors // max(1, len(ray.nodes())))
+    return max(1, len(os.sched_getaffinity(0)) // here)
+
+
 def actor_count(text: str) -> int:
     """--num-actors: "3" -> 3, "auto" -> 0. Raises BadUsageError where it is neither."""
     if text == "auto":

@@ -9,6 +9,15 @@ from imaging.color import F32, U8
 from imaging.target import AB_RANGE, chroma_of, lab_of
 
 
+def to_device(variant: models.Variant, threads: int) -> None:
+    """Move the network to this process's GPU; without one, let it use so many threads of the CPUs."""
+    if torch.cuda.is_available():
+        variant.generator().cuda()
+        return
+    torch.set_num_threads(threads)
+    variant.generator().to(memory_format=torch.channels_last)
+
+
 def predict_chroma(variant: models.Variant, grays: U8, hints: F32 | None = None) -> F32:
     """grays: (B, S, S) gray levels, S the variant's image_size. Returns (B, S, S, 2) float32 ab.
 
