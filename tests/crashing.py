@@ -3,7 +3,7 @@
 import os
 
 from imaging.views import Strategy
-from jobs.parts.handling import Seen, see
+from jobs.parts.colorize.page_steps import Seen, see
 
 POISON = b"\x89PNG poison"
 

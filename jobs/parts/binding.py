@@ -17,7 +17,7 @@ from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
 from datasets.comicinfo import COMIC_INFO, mark_colored
 from datasets.errors import Code, CodedError, MangahueError, ObjectExistsError
 from datasets.limits import SLOW
-from jobs.parts import handling
+from jobs.parts.colorize import page_steps
 from jobs.parts.hinting import digest_of
 from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
 from jobs.parts.runtime import telemetry
@@ -87,7 +87,7 @@ def _publish_pdf(todo: Todo, ledger: Ledger, manifest: Manifest, pictures: Itera
     pages = {coloured[name]: data for name, data in pictures if name in coloured}
     with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
         made = Path(folder) / "chapter.pdf"
-        sandbox().call(handling.rebind, todo.ref, pages, made, seconds=SLOW * todo.policy.limits.seconds)
+        sandbox().call(page_steps.rebind, todo.ref, pages, made, seconds=SLOW * todo.policy.limits.seconds)
         return _publish_file(todo, ledger, manifest, made)
 
 

@@ -19,12 +19,13 @@ from datasets.storage import open_storage
 from imaging.color import F32, U8
 from imaging.palette import Palette, build_palette
 from imaging.reference import Example, Reference, build_reference
-from jobs.parts import handling
-from jobs.parts.handling import Policy
+from jobs.parts.colorize import page_steps
 from jobs.parts.ledger import PALETTE
 from jobs.parts.model.inference import follow, predict_chroma
 from jobs.parts.runtime.options import read_given
 from jobs.parts.runtime.sandbox import sandbox
+from jobs.parts.source import reader
+from jobs.parts.source.policy import Policy
 
 log = logging.getLogger("mangahue")
 _MOST_PAGES = 16  # more teach no more, and each painter looks at them all
@@ -112,12 +113,12 @@ def _example(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> lis
     """The page of this place in a chapter, if there is one and it is in colour."""
     seconds = SLOW * policy.limits.seconds
     try:
-        directory = sandbox().call(handling.look_inside, ref, policy, seconds=seconds)
+        directory = sandbox().call(reader.look_inside, ref, policy, seconds=seconds)
         members = [member for member in directory.members if member.index == turn]
         if not members:
             return []
-        data = sandbox().call(handling.fetch, ref, policy, members[0], seconds=seconds).data
-        pair = sandbox().call(handling.learn_from, data, image_size, policy.limits.pixels, seconds=seconds)
+        data = sandbox().call(reader.fetch, ref, policy, members[0], seconds=seconds).data
+        pair = sandbox().call(page_steps.learn_from, data, image_size, policy.limits.pixels, seconds=seconds)
     except MangahueError as error:
         log.warning("--reference: %s, page %d: %s", ref.rel, turn + 1, error)
         return []

@@ -20,17 +20,18 @@ from datasets.page import Page, decode
 from datasets.shards import CARD, SHARD_BYTES, Shard, write_shards
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, to_lab
-from jobs.parts import handling
 from jobs.parts.pairing import ChapterPlan, find_editions, held_out, pair_editions, pair_pages
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 from jobs.parts.runtime.progress import Meter
 from jobs.parts.runtime.sandbox import sandbox
+from jobs.parts.source import reader
+from jobs.parts.source.policy import Policy
 
 log = logging.getLogger("mangahue")
 _LEAST_GROUP = 16 * 2**20
 _SPLITS = ("train", "holdout")
-_POLICY = handling.Policy()
+_POLICY = Policy()
 _SLOW = SLOW * _POLICY.limits.seconds
 
 
@@ -146,7 +147,7 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
         if edition is None:
             continue
         try:
-            directory = sandbox().call(handling.look_inside, edition.ref, _POLICY, seconds=_SLOW)
+            directory = sandbox().call(reader.look_inside, edition.ref, _POLICY, seconds=_SLOW)
             members[side] = edition.pages(directory)
         except MangahueError as error:
             _note(written, edition.ref.uri, error)
@@ -157,7 +158,7 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
             if member is None or edition is None:
                 continue
             try:
-                fetched = sandbox().call(handling.fetch, edition.ref, _POLICY, member, seconds=_SLOW)
+                fetched = sandbox().call(reader.fetch, edition.ref, _POLICY, member, seconds=_SLOW)
                 if fetched.error is not None:
                     raise fetched.error
                 pixels[side] = sandbox().call(decode, fetched.data, seconds=_POLICY.limits.seconds)

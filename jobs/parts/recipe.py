@@ -8,11 +8,11 @@ from typing import Any
 import models
 from datasets.errors import BadUsageError
 from jobs.parts.exemplars import Examples, read_examples, read_palette
-from jobs.parts.handling import Policy
 from jobs.parts.hinting import Hints, read_hints
 from jobs.parts.model.folder import read_card
 from jobs.parts.runtime.cluster import actor_count
 from jobs.parts.runtime.options import as_settings
+from jobs.parts.source.policy import Policy
 from jobs.parts.style import Style
 
 _PIXELS = 3  # raised whenever the same weights and settings would give other pixels

@@ -1,7 +1,7 @@
 """The CPU stages a chapter goes through, as plain functions: no Ray here, and no torch, which workers are slow to load.
 
-All that is done with bytes from outside goes through a sandbox (`handling`): a page that crashes its decoder, or keeps
-it busy, costs that page. The functions ending in `_row` are the same stages on rows of Ray Data.
+All that is done with bytes from outside goes through a sandbox (source.reader, page_steps): a page that crashes its
+decoder, or keeps it busy, costs that page. The functions ending in `_row` are the same stages on rows of Ray Data.
 """
 
 import time
@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from datasets.chapters import Directory
 from datasets.errors import ChapterUnreadableError, Code, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
-from jobs.parts import handling
 from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
+from jobs.parts.colorize import page_steps
 from jobs.parts.keeping import take_published, unchanged
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.previews import Previews
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import SandboxError, sandbox
+from jobs.parts.source import reader
 from jobs.parts.stretches import Row, Stretch, Todo, Work, cut, from_row, output_names, to_row
 from jobs.parts.style import Style
 
@@ -31,7 +32,7 @@ def open_stretches(todo: Todo, ledger: Ledger, style: Style) -> Iterator[Stretch
         yield Stretch(todo, outcome=ended)
         return
     try:
-        directory = sandbox().call(handling.look_inside, todo.ref, todo.policy, seconds=_slow(todo))
+        directory = sandbox().call(reader.look_inside, todo.ref, todo.policy, seconds=_slow(todo))
         stay = unchanged(todo, ledger, directory.members)
     except MangahueError as error:
         yield Stretch(todo, outcome=_ended(todo, ledger, error))
@@ -87,7 +88,7 @@ def _fetch_all(stretch: Stretch, ledger: Ledger) -> None:
 def _fetch(work: Work, todo: Todo) -> None:
     """Raises MangahueError where it is the chapter that can't be read, or storage."""
     try:
-        fetched = sandbox().call(handling.fetch, todo.ref, todo.policy, work.member, seconds=_slow(todo))
+        fetched = sandbox().call(reader.fetch, todo.ref, todo.policy, work.member, seconds=_slow(todo))
     except SandboxError as error:
         work.data = b""
         work.flag(error.code, f"{error.message}; nothing of it could be read")
@@ -101,7 +102,7 @@ def _fetch(work: Work, todo: Todo) -> None:
 def _look(work: Work, todo: Todo, image_size: int, style: Style) -> None:
     limits = todo.policy.limits
     try:
-        call = (handling.see, work.data, image_size, style.strategy, limits.pixels)
+        call = (page_steps.see, work.data, image_size, style.strategy, limits.pixels)
         seen = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:
         work.flag(error.code, error.message)
@@ -140,7 +141,7 @@ def _encode(work: Work, todo: Todo, style: Style, previews: Previews) -> bytes:
         return work.data
     limits = todo.policy.limits
     with_page = (work.data, work.chroma, work.safer, work.spots)
-    call = (handling.color_over, *with_page, style, limits.pixels, previews.of_next())
+    call = (page_steps.color_over, *with_page, style, limits.pixels, previews.of_next())
     try:
         colored = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:

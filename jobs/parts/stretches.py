@@ -19,9 +19,9 @@ from datasets.page import SUFFIX_OF, ImageFormat
 from imaging.color import U8
 from imaging.hints import Spot
 from imaging.placing import Place
-from jobs.parts.handling import Policy
 from jobs.parts.hinting import ChapterHints
 from jobs.parts.ledger import Manifest, PageRecord
+from jobs.parts.source.policy import Policy
 
 STRETCH_MEMBERS = 32
 STRETCH_BYTES = 32 * 2**20
@@ -47,7 +47,7 @@ class Todo:
 @dataclass
 class Work:
     """A member on its way. data: its bytes as they came, None until they are fetched. width, height: pixels, 0 where
-    that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (as in handling.Seen);
+    that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (see page_steps.Seen);
     spots: colours that were told for it; chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a
     whole where it was shown in parts too; both with L as a third channel where the page is to have the network's
     luminance.

@@ -17,11 +17,11 @@ from datasets.archive import ChapterRef, Kind, find_chapters
 from datasets.limits import Limits
 from datasets.page import ImageFormat, decode
 from imaging.color import to_lab
-from jobs.parts import handling
-from jobs.parts.handling import Policy
+from jobs.parts.colorize import page_steps
 from jobs.parts.ledger import Ledger, Manifest
 from jobs.parts.planning import output_of
 from jobs.parts.runtime.sandbox import sandbox
+from jobs.parts.source.policy import Policy
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.style import Style
 from tests import crashing
@@ -127,7 +127,7 @@ def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, varian
 def test_a_page_that_takes_too_long_is_kept(tmp_path: Path, variant: models.Variant) -> None:
     slow = saved(np.zeros((9000, 9000), np.uint8))
     sandbox().close()
-    sandbox().call(handling.see, gray_page(), SIZE, "page", 10**6, seconds=60)  # the child has loaded its libraries
+    sandbox().call(page_steps.see, gray_page(), SIZE, "page", 10**6, seconds=60)  # the child has loaded its libraries
     policy = Policy(limits=Limits(seconds=0.3))
     manifest = result(tmp_path, variant, "ep.cbz", zipped({"1.png": slow, "2.png": gray_page()}), policy)
     assert (manifest.pages[0].action, manifest.pages[0].code) == ("flagged", "TIMEOUT")
@@ -137,7 +137,7 @@ def test_a_page_that_takes_too_long_is_kept(tmp_path: Path, variant: models.Vari
 def test_a_page_that_crashes_its_decoder_is_kept(
     tmp_path: Path, variant: models.Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handling, "see", crashing.see_or_crash)
+    monkeypatch.setattr(page_steps, "see", crashing.see_or_crash)
     pages = {"1.png": crashing.POISON, "2.png": gray_page()}
     manifest = result(tmp_path, variant, "ep.cbz", zipped(pages))
     assert [(page.action, page.code) for page in manifest.pages] == [("flagged", "CRASHED"), ("coloured", "")]

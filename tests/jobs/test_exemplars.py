@@ -16,11 +16,11 @@ from imaging.color import to_lab
 from imaging.palette import Palette
 from jobs.colorize import ColorizeConfig
 from jobs.parts.exemplars import read_examples
-from jobs.parts.handling import Policy
 from jobs.parts.ledger import Ledger
 from jobs.parts.painter import paint
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
+from jobs.parts.source.policy import Policy
 from jobs.parts.stages import open_stretches, prepare
 from jobs.parts.style import Style, finish_page
 from tests.archives import zipped

@@ -21,12 +21,12 @@ from imaging.color import to_lab
 from imaging.gate import Thresholds
 from jobs.parts import stages, stretches
 from jobs.parts.binding import assemble
-from jobs.parts.handling import Policy
 from jobs.parts.ledger import HOME, Ledger, Manifest
 from jobs.parts.painter import paint
 from jobs.parts.planning import output_of
 from jobs.parts.runtime.sandbox import Sandbox
 from jobs.parts.runtime.sandbox import sandbox as the_sandbox
+from jobs.parts.source.policy import Policy
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.stretches import STRETCH_MEMBERS, Stretch, Todo, from_row, to_row
 from jobs.parts.style import Style

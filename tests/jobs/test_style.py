@@ -17,7 +17,7 @@ from imaging.hints import Spot
 from imaging.palette import Color, Palette
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import ColorizeConfig
-from jobs.parts import handling
+from jobs.parts.colorize import page_steps
 from jobs.parts.painter import paint
 from jobs.parts.recipe import Recipe
 from jobs.parts.stages import finish, open_stretches, prepare
@@ -114,7 +114,7 @@ def test_a_style_comes_from_options_and_changes_the_fingerprint(model: Path) -> 
     assert plain.style == Style()
     for name, value in (("strategy", "tiles"), ("lines", "off"), ("bubbles", "colour"), ("format", "png")):
         assert recipe(**{name: value}).fingerprint != plain.fingerprint
-    assert handling.see(saved(np.zeros((40, 30), np.uint8)), SIZE, "page", 10**6).shape == (40, 30)
+    assert page_steps.see(saved(np.zeros((40, 30), np.uint8)), SIZE, "page", 10**6).shape == (40, 30)
 
 
 # -- the gate

@@ -1,21 +1,18 @@
-"""What is done with bytes from outside, inside a sandbox: chapters opened, pages read, decoded, joined, encoded.
+"""What is done with a page's bytes, inside a sandbox: decoded, looked at, joined, encoded; and a PDF built again.
 
 S: side of the square the network sees, pixels. No Ray and no torch here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from datasets.archive import ChapterRef
-from datasets.chapters import Chapter, Directory, Member, open_chapter
 from datasets.chapters.pdf import jpegs_of, recolor
-from datasets.errors import MangahueError, PageUnreadableError
-from datasets.limits import Limits
+from datasets.errors import MangahueError
 from datasets.page import decode, encode, frames, gray_of
 from datasets.storage import open_storage
 from imaging.color import F32, U8, is_color_page, to_lab
@@ -29,48 +26,6 @@ from jobs.parts.shades import tell
 from jobs.parts.style import Style, finish_page
 
 _JPEG = b"\xff\xd8"
-# What a quarantined chapter's manifest keeps of the policy: this text is compared with that of earlier versions.
-_DIGESTED_LIMITS = ("unpacked_bytes", "member_bytes", "ratio", "members", "pixels", "seconds")
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What becomes of bad input.
-
-    strict: a chapter with a flagged page is quarantined instead of published. salvage: of an archive that is cut off,
-    what is there is published. keep_format: a PDF becomes a PDF.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    strict: bool = False
-    salvage: bool = False
-    keep_format: bool = False
-
-    @classmethod
-    def of(cls, config: Any) -> "Policy":
-        """From a job's options."""
-        limits = Limits(
-            unpacked_bytes=config.max_unpacked_mb * 2**20,
-            member_bytes=config.max_member_mb * 2**20,
-            ratio=config.max_ratio,
-            members=config.max_members,
-            pixels=config.max_pixels,
-            seconds=config.page_seconds,
-        )
-        return cls(limits, config.strict, config.salvage, config.keep_format)
-
-    def digest(self) -> str:
-        """Of what decides whether a chapter can be read: with another, a quarantined one is tried again."""
-        limits = ", ".join(f"{name}={getattr(self.limits, name)!r}" for name in _DIGESTED_LIMITS)
-        return f"(Limits({limits}), {self.strict!r}, {self.salvage!r})"
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A member's bytes, and what is wrong with them, if anything."""
-
-    data: bytes
-    error: PageUnreadableError | None = None
 
 
 @dataclass(frozen=True)
@@ -97,32 +52,6 @@ class Colored:
     faults: tuple[Fault, ...]
     colors: dict[str, list[float]]
     preview: Preview | None = None
-
-
-_open: dict[tuple[ChapterRef, Policy], Chapter] = {}  # the last ones: members come one after the other
-_MOST_OPEN = 2  # two editions are read side by side
-
-
-def look_inside(ref: ChapterRef, policy: Policy) -> Directory:
-    """Raises ChapterUnreadableError, StorageError, MissingToolError."""
-    return _chapter(ref, policy).directory()
-
-
-def fetch(ref: ChapterRef, policy: Policy, member: Member) -> Fetched:
-    """Raises ChapterUnreadableError where the chapter is no longer what it was."""
-    chapter = _chapter(ref, policy)
-    try:
-        return Fetched(chapter.read(member))
-    except PageUnreadableError as error:
-        return Fetched(chapter.salvage(member), error)
-
-
-def _chapter(ref: ChapterRef, policy: Policy) -> Chapter:
-    if (ref, policy) not in _open:
-        while len(_open) >= _MOST_OPEN:
-            _open.pop(next(iter(_open))).close()
-        _open[ref, policy] = open_chapter(ref, policy.limits, salvage=policy.salvage)
-    return _open[ref, policy]
 
 
 def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
