@@ -25,7 +25,7 @@ import click
 import psutil
 
 from datasets.storage import open_storage
-from jobs.parts.report_chart import HEIGHT, WIDTH, Chart, draw_curve
+from jobs.parts.report.charts import HEIGHT, WIDTH, Chart, draw_curve
 from jobs.parts.runtime import ROOT
 from tests.faults.harness import check_whole
 from tests.faults.kills import write_pages

@@ -34,7 +34,7 @@ from imaging.gate import judge
 from imaging.lines import settle_chroma
 from imaging.views import plan_views
 from jobs.parts import stages
-from jobs.parts.ledger import Ledger
+from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.model.inference import predict_chroma
 from jobs.parts.painter import paint
 from jobs.parts.stretches import Todo

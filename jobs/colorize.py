@@ -12,7 +12,7 @@ from imaging.gate import Thresholds
 from imaging.luminance import Luminance
 from imaging.views import Strategy
 from jobs.parts.coloring import color
-from jobs.parts.ledger import Ledger
+from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
 from jobs.parts.runtime.cluster import actor_count, connect

@@ -19,7 +19,8 @@ from datasets.errors import Code, CodedError, MangahueError, ObjectExistsError
 from datasets.limits import SLOW
 from jobs.parts.colorize import page_steps
 from jobs.parts.hinting import digest_of
-from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
+from jobs.parts.ledger.ledger import HOME, Ledger
+from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.stretches import Stretch, Todo, Work
@@ -205,7 +206,7 @@ def pieces_aside(todo: Todo, ledger: Ledger) -> set[int]:
 
 def _put_aside(stretch: Stretch, ledger: Ledger, manifest: Manifest, pictures: Pictures) -> None:
     """One object a piece, its manifest before its pictures. The first writer's stays: pieces never change."""
-    packed = write_zip([(_PIECE_MANIFEST, as_text(manifest).encode()), *pictures])
+    packed = write_zip([(_PIECE_MANIFEST, manifest.to_json()), *pictures])
     assert packed is not None
     with suppress(ObjectExistsError):
         ledger.storage.put(f"{_pieces(stretch.todo, ledger)}/{stretch.number:06d}.zip", packed, if_absent=True)

@@ -20,7 +20,8 @@ from ray.data.exceptions import ExecutionTimeoutError, SystemException
 from datasets.errors import Code, CodedError
 from jobs.parts import binding, stages
 from jobs.parts.attempts import RemoteAttempts
-from jobs.parts.ledger import HOME, Ledger, Manifest, place_of
+from jobs.parts.ledger.ledger import HOME, Ledger, place_of
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.painter import Painter
 from jobs.parts.planning import Work
 from jobs.parts.recipe import Recipe

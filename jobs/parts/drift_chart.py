@@ -8,8 +8,8 @@ import numpy as np
 from imaging.color import join_chroma, lightness_of_level
 from imaging.drift import Drift, together
 from imaging.palette import Color, Palette
-from jobs.parts.report_chart import Chart, Point, draw_curve, span_of
-from jobs.parts.shades import Shade, unpack
+from jobs.parts.ledger.palette_usage import Shade, unpack
+from jobs.parts.report.charts import Chart, Point, draw_curve, span_of
 
 MOST_CHARTS = 12
 MOST_POINTS = 200

@@ -18,10 +18,10 @@ from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, join_chroma
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
+from jobs.parts.evaluation_report import Curve, Figure, PageView, PictureRow, render_report
 from jobs.parts.gauging import gauged
 from jobs.parts.model.folder import METRICS, load_model, read_card
 from jobs.parts.model.inference import predict_chroma, to_device
-from jobs.parts.report import Curve, Figure, PageView, PictureRow, render_report
 from jobs.parts.runtime.cluster import Cluster, actor_count, threads_each
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json

@@ -20,7 +20,7 @@ from imaging.color import F32, U8
 from imaging.palette import Palette, build_palette
 from imaging.reference import Example, Reference, build_reference
 from jobs.parts.colorize import page_steps
-from jobs.parts.ledger import PALETTE
+from jobs.parts.ledger.ledger import PALETTE
 from jobs.parts.model.inference import follow, predict_chroma
 from jobs.parts.runtime.options import read_given
 from jobs.parts.runtime.sandbox import sandbox

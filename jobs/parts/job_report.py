@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jobs.parts.drift_chart import DriftChart
-from jobs.parts.report_html import render
+from jobs.parts.report.render import render
 
+_TEMPLATE = Path(__file__).with_name("job_report.html.j2")
 STATUSES = {
     "done": "published whole",
     "partial": "published; some of its pages could not be read and stand in it as they were",
@@ -79,7 +81,7 @@ def render_job_report(
     statuses = Counter(chapter.status for chapter in chapters)
     page_counts = {name: sum(getattr(c, name) for c in chapters) for name in _COUNTS}
     return render(
-        "job_report.html.j2",
+        _TEMPLATE,
         title=title,
         summary=summary,
         statuses=[(status, statuses[status], meaning) for status, meaning in STATUSES.items()],

@@ -13,7 +13,8 @@ from datasets.archive import PDF_SUFFIX, suffix_of
 from datasets.chapters import Member
 from datasets.errors import MangahueError
 from jobs.parts.hinting import digest_of
-from jobs.parts.ledger import Ledger, PageRecord
+from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.ledger.manifest import PageRecord
 from jobs.parts.stretches import Stretch, Todo
 
 _BROKEN = (MangahueError, OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)

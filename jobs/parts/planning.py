@@ -9,7 +9,8 @@ from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters
 from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
 from jobs.parts.hinting import ChapterHints
-from jobs.parts.ledger import HOME, PALETTE, SUCCESS, Ledger, Manifest, read_json
+from jobs.parts.ledger.ledger import HOME, PALETTE, SUCCESS, Ledger, read_json
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.previews import SAMPLED_CHAPTERS
 from jobs.parts.recipe import Recipe
 from jobs.parts.runtime.outcome import as_json

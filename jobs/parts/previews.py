@@ -14,7 +14,7 @@ import cv2
 
 from imaging.color import U8
 from imaging.overlay import LAYERS, Outlines, find_layers
-from jobs.parts.ledger import HOME, Ledger
+from jobs.parts.ledger.ledger import HOME, Ledger
 
 When = Literal["never", "told", "always"]  # told: if the gate has something against the page
 

@@ -13,7 +13,8 @@ from datasets.limits import SLOW
 from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
 from jobs.parts.colorize import page_steps
 from jobs.parts.keeping import take_published, unchanged
-from jobs.parts.ledger import Ledger, Manifest
+from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.previews import Previews
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import SandboxError, sandbox

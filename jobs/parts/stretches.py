@@ -20,7 +20,7 @@ from imaging.color import U8
 from imaging.hints import Spot
 from imaging.placing import Place
 from jobs.parts.hinting import ChapterHints
-from jobs.parts.ledger import Manifest, PageRecord
+from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.source.policy import Policy
 
 STRETCH_MEMBERS = 32

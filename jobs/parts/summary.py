@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from datasets.errors import Code, MangahueError
 from jobs.parts.drift_chart import drift_charts
 from jobs.parts.job_report import ChapterLine, PagePreview, render_job_report
-from jobs.parts.ledger import HOME, REPORT, SUCCESS, Ledger, Manifest, read_json
+from jobs.parts.ledger.ledger import HOME, REPORT, SUCCESS, Ledger, read_json
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.planning import Work
 from jobs.parts.recipe import Recipe
 from jobs.parts.runtime.outcome import Exit, as_json

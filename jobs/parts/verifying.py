@@ -9,7 +9,8 @@ from typing import Any
 import ray.data
 
 from datasets.errors import BadUsageError, Code, ObjectNotFoundError
-from jobs.parts.ledger import HOME, JOB, REPORT, SUCCESS, Ledger, Manifest, read_json
+from jobs.parts.ledger.ledger import HOME, JOB, REPORT, SUCCESS, Ledger, read_json
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.cluster import Cluster
 from jobs.parts.runtime.outcome import Exit, as_json
 from jobs.parts.runtime.progress import Meter

@@ -18,7 +18,8 @@ from datasets.limits import Limits
 from datasets.page import ImageFormat, decode
 from imaging.color import to_lab
 from jobs.parts.colorize import page_steps
-from jobs.parts.ledger import Ledger, Manifest
+from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.planning import output_of
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source.policy import Policy

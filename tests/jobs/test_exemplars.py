@@ -16,7 +16,7 @@ from imaging.color import to_lab
 from imaging.palette import Palette
 from jobs.colorize import ColorizeConfig
 from jobs.parts.exemplars import read_examples
-from jobs.parts.ledger import Ledger
+from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.painter import paint
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe

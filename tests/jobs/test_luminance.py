@@ -20,7 +20,8 @@ from imaging.luminance import Luminance, relight
 from imaging.reference import Example, build_reference
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import ColorizeConfig, cli
-from jobs.parts.ledger import Ledger, Manifest
+from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.inference import predict_chroma, predict_colors
 from jobs.parts.painter import paint
 from jobs.parts.recipe import Recipe

@@ -15,10 +15,11 @@ from imaging.drift import drift
 from imaging.palette import Color, Palette
 from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
-from jobs.parts.ledger import HOME, Ledger, Manifest
+from jobs.parts.ledger.ledger import HOME, Ledger
+from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.ledger.palette_usage import is_current, pack, unpack
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
-from jobs.parts.shades import is_current, pack, unpack
 from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.stretches import STRETCH_MEMBERS, Todo
 from jobs.parts.style import Style

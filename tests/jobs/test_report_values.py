@@ -10,11 +10,11 @@ import pytest
 
 from imaging.palette import Color, Palette
 from jobs.parts.drift_chart import MOST_CHARTS, drift_charts
+from jobs.parts.evaluation_report import Figure, PageView, best_columns, by_chapter, columns_of, render_report
 from jobs.parts.job_report import ChapterLine, render_job_report
-from jobs.parts.report import Figure, PageView, best_columns, by_chapter, columns_of, render_report
-from jobs.parts.report_chart import MOST_POINTS, downsample, draw_curve, nice_ticks, tick_labels
-from jobs.parts.report_html import duration, number, plain, relative_url
-from jobs.parts.shades import pack
+from jobs.parts.ledger.palette_usage import pack
+from jobs.parts.report.charts import MOST_POINTS, downsample, draw_curve, nice_ticks, tick_labels
+from jobs.parts.report.render import duration, number, plain, relative_url
 
 DONE = ChapterLine("s3://in/a/01.cbz", "s3://out/a/01.cbz", "done", 20, 18, 2, 0, "", "", 12.0)
 

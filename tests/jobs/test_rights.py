@@ -15,7 +15,8 @@ from datasets.errors import AccessDeniedError, ObjectNotFoundError
 from datasets.storage import open_storage
 from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
-from jobs.parts.ledger import HOME, Ledger, Manifest
+from jobs.parts.ledger.ledger import HOME, Ledger
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.folder import load_model
 from jobs.parts.painter import paint
 from jobs.parts.planning import plan

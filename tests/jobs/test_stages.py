@@ -21,7 +21,8 @@ from imaging.color import to_lab
 from imaging.gate import Thresholds
 from jobs.parts import stages, stretches
 from jobs.parts.binding import assemble
-from jobs.parts.ledger import HOME, Ledger, Manifest
+from jobs.parts.ledger.ledger import HOME, Ledger
+from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.painter import paint
 from jobs.parts.planning import output_of
 from jobs.parts.runtime.sandbox import Sandbox

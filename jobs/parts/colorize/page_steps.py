@@ -21,8 +21,8 @@ from imaging.gate import Fault
 from imaging.hints import Spot
 from imaging.placing import Place
 from imaging.views import Strategy, plan_views
+from jobs.parts.ledger.palette_usage import tell
 from jobs.parts.previews import Preview, When, draw_preview
-from jobs.parts.shades import tell
 from jobs.parts.style import Style, finish_page
 
 _JPEG = b"\xff\xd8"

@@ -116,7 +116,7 @@ def patch_painter(module):
     module.predict_chroma, module.paint = watched, noted
 
 
-PATCHES = {"jobs.parts.ledger": patch_ledger, "jobs.parts.painter": patch_painter}
+PATCHES = {"jobs.parts.ledger.ledger": patch_ledger, "jobs.parts.painter": patch_painter}
 
 
 class _Patched(importlib.abc.Loader):

@@ -16,7 +16,8 @@ from datasets.archive import ChapterRef, write_zip
 from datasets.errors import BadUsageError, ObjectExistsError
 from datasets.storage import open_storage
 from datasets.storage_s3 import S3Storage
-from jobs.parts.ledger import HOME, Ledger, Manifest, PageRecord, as_text
+from jobs.parts.ledger.ledger import HOME, Ledger
+from jobs.parts.ledger.manifest import Manifest, PageRecord
 
 FINGERPRINT, OTHER = "a1" * 32, "b2" * 32
 JOB = {"weights_sha256": "c3" * 32, "settings": {"format": "jpeg"}, "config": {}}
@@ -120,7 +121,7 @@ def test_publish_from_a_file(out: str, tmp_path: Path) -> None:
 
 def test_manifest_travels_as_text() -> None:
     mine = replace(manifest_of(b"x"), pages=[replace(PAGES[0], action="flagged", code="READ", message="カラー")])
-    assert Manifest.from_json(as_text(mine)) == mine
+    assert Manifest.from_json(mine.to_json()) == mine
     assert (mine.count("flagged"), mine.count("coloured")) == (1, 0)
     assert manifest_of(b"x").count("kept") == 0  # ComicInfo.xml is no page
 
@@ -180,7 +181,7 @@ def test_winner_that_finishes_while_the_loser_looks(out: str, monkeypatch: pytes
     first, second = archive("first"), archive("second")
     winner, loser = Ledger(out, FINGERPRINT), Ledger(out, FINGERPRINT)
     mine = manifest_of(first)
-    loser.storage.put(f"{STAGED}{REL}/{mine.sha256}.json", as_text(mine).encode())
+    loser.storage.put(f"{STAGED}{REL}/{mine.sha256}.json", mine.to_json())
     loser.storage.put(REL, first, metadata={"sha256": mine.sha256})
     look = loser.storage.stat
     done: list[bool] = []
@@ -290,7 +291,7 @@ def test_recover_takes_what_lies_there_of_several_staged(out: str) -> None:
     one, two = archive("one"), archive("two")
     storage = open_storage(out)
     for data in (one, two):
-        storage.put(f"{STAGED}{REL}/{manifest_of(data).sha256}.json", as_text(manifest_of(data)).encode())
+        storage.put(f"{STAGED}{REL}/{manifest_of(data).sha256}.json", manifest_of(data).to_json())
     storage.put(REL, two)
     ledger = Ledger(out, FINGERPRINT)
     assert list(ledger.recover({})) == [manifest_of(two).brief()]

@@ -11,10 +11,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 MISSING = "–"
 
 
-def render(template: str, **context: object) -> str:
-    """One whole HTML page. Every value is escaped; what is no valid Unicode (an undecodable name) shows as "?"."""
+def render(template: Path, **context: object) -> str:
+    """One whole HTML page. Every value is escaped; what is no valid Unicode (an undecodable name) shows as "?".
+
+    template: a file of Jinja's; it may use those that lie beside it, and the shared ones that lie here.
+    """
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -23,7 +26,7 @@ def render(template: str, **context: object) -> str:
     environment.filters.update(
         number=number, plain=plain, relative_url=relative_url, duration=duration, counted=counted
     )
-    html = environment.get_template(template).render(**context)
+    html = environment.get_template(template.name).render(**context)
     return html.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -9,10 +9,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
-from jobs.parts.report_chart import draw_curve, span_of
-from jobs.parts.report_html import number, render
+from jobs.parts.report.charts import draw_curve, span_of
+from jobs.parts.report.render import number, render
 
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
 TRUTH = "truth"  # the column that holds the value of the true colour page
 
 DIRECTIONS = {
@@ -103,7 +105,7 @@ def render_report(
     shared_steps = span_of(point for curve in curves for point in curve.points)
     columns = columns_of(figures)
     return render(
-        "report.html.j2",
+        _TEMPLATE,
         title=title,
         summary=summary,
         columns=columns,

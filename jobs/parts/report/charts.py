@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from jobs.parts.report_html import number
+from jobs.parts.report.render import number
 
 # Units of the SVG; at phone width one unit is about one pixel, so that a label keeps a readable size.
 WIDTH, HEIGHT = 360, 230
