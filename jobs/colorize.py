@@ -3,99 +3,15 @@
 python jobs/colorize.py --model RUN/model --source URI --out URI
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
-from datasets.errors import BadUsageError
-from datasets.limits import Limits
-from imaging.gate import Thresholds
-from imaging.luminance import Luminance
-from imaging.views import Strategy
 from jobs.parts.coloring import color
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.planning import plan
 from jobs.parts.recipe import Recipe
-from jobs.parts.runtime.cluster import actor_count, connect
-from jobs.parts.runtime.options import command, option, require
+from jobs.parts.runtime.cluster import connect
+from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
-from jobs.parts.style import Bubbles, Lines, Style
 from jobs.parts.summary import conclude
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColorizeConfig:
-    """Colour whole chapters: archive in, archive out, the same path and names; a rerun does only what is missing."""
-
-    model: str = option("Model folder that train.py published (RUN/model).", group="Model", metavar="URI")
-    source: str = option("Chapters: a folder tree of ZIP, RAR, 7z, tar, PDF, EPUB and image folders, or one.",
-                         group="Source", metavar="URI")  # fmt: skip
-    out: str = option("Folder of the coloured chapters; it belongs to one model and its settings.", group="Output",
-                      metavar="URI")  # fmt: skip
-    replace: bool = option("Take over an --out that other weights or settings made, chapter by chapter.",
-                           group="Output", default=False)  # fmt: skip
-    format: Literal["jpeg", "png", "webp"] = option(
-        "Of coloured pages: JPEG quality 92 4:4:4, PNG, or WebP quality 92.", group="Output", default="jpeg"
-    )
-    reference: str = option("Coloured pages of the series: a chapter, or a folder of them; their colours are followed.",
-                            group="Colour", default="", metavar="URI")  # fmt: skip
-    palette: str = option("What predicted colours are pulled back to: off; auto: the colours of --reference, as edited "
-                          "by hand in OUT/_mangahue/palette.json; or those of a file like it.", group="Colour",
-                          default="off", metavar="off|auto|URI")  # fmt: skip
-    hints: str = option("Spots of colour for pages: a CSV file of page,x,y,radius,colour, in pixels; of models of the "
-                        "exemplar variant.", group="Colour", default="", metavar="URI")  # fmt: skip
-    strategy: Literal[Strategy] = option(
-        "What the network is shown of a page: all of it; tiles or panels too; auto: strips and spreads in parts; "
-        "squares: as a warning.", group="Colour", default="page")  # fmt: skip
-    lines: Literal[Lines] = option("sides: colours are kept to their side of the ink.", group="Colour", default="sides")
-    bubbles: Literal[Bubbles] = option("Words and what they stand on: left neutral, or coloured as all else.",
-                                       group="Colour", default="neutral")  # fmt: skip
-    luminance: Literal[Luminance] = option(
-        "Of a page: keep its own; blend: with the shading of a network whose target is rgb; predict: that network's, "
-        "its ink too.", group="Colour", default="keep")  # fmt: skip
-    gate_ssim: float = option("Least likeness (SSIM) of a page's luminance to its source's.", group="Gate",
-                              default=Thresholds.ssim)  # fmt: skip
-    gate_lines: float = option("Least share of the source's lines that must be kept.", group="Gate",
-                               default=Thresholds.lines)  # fmt: skip
-    gate_tint: float = option("Most chroma on words (95th percentile, CIELAB).", group="Gate", default=Thresholds.tint)
-    gate_clipped: float = option("Most of a page that may be out of gamut.", group="Gate", default=Thresholds.clipped)
-    gate_dull: float = option("Least colourfulness of what could hold colour.", group="Gate", default=Thresholds.dull)
-    gate_wild: float = option("Most colourfulness of what could hold colour.", group="Gate", default=Thresholds.wild)
-    strict: bool = option("Quarantine a chapter with a page that can't be read, instead of publishing it as partial.",
-                          group="Bad input", default=False)  # fmt: skip
-    salvage: bool = option("Of a ZIP archive whose end is missing publish what is there, as partial.",
-                           group="Bad input", default=False)  # fmt: skip
-    max_unpacked_mb: int = option("Most that a chapter may unpack to, MB.", group="Limits",
-                                  default=Limits.unpacked_bytes // 2**20)  # fmt: skip
-    max_member_mb: int = option("Most that one file of a chapter may unpack to, MB.", group="Limits",
-                                default=Limits.member_bytes // 2**20)  # fmt: skip
-    max_ratio: int = option("Most times that a chapter may unpack to its own size.", group="Limits",
-                            default=Limits.ratio)  # fmt: skip
-    max_members: int = option("Most files, or pages, in a chapter.", group="Limits", default=Limits.members)
-    max_pixels: int = option("Most pixels of a page.", group="Limits", default=Limits.pixels)
-    page_seconds: float = option("Longest that a stage may work on a page, seconds; ten times that to open a chapter.",
-                                 group="Limits", default=Limits.seconds)  # fmt: skip
-    keep_format: bool = option("A PDF becomes a PDF, its other contents kept, instead of a CBZ.", group="Output",
-                               default=False)  # fmt: skip
-    batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
-    num_actors: str = option("Workers that hold the network; auto: one per GPU, those that join later included, or one "
-                             "per 4 CPUs.", group="Cluster", default="auto", metavar="N|auto")  # fmt: skip
-    gpus_per_actor: float = option("GPUs of each of them; below 1 several share one.", group="Cluster", default=1.0)
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too.", group="Cluster",
-        default="auto")  # fmt: skip
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")
-        for name in ("max_unpacked_mb", "max_member_mb", "max_ratio", "max_members", "max_pixels"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "it is 0.1 s to a day")
-        try:
-            Style.of(self)
-        except ValueError as error:
-            raise BadUsageError(f"--gate-{error}") from error
-        actor_count(self.num_actors)
-        fits = 0 < self.gpus_per_actor < 1 or self.gpus_per_actor in range(1, 65)
-        require(fits, "gpus_per_actor", self.gpus_per_actor, "give a part of a GPU below 1, or whole GPUs")
 
 
 def main(config: ColorizeConfig) -> Exit:

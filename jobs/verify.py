@@ -3,20 +3,11 @@
 python jobs/verify.py --out URI
 """
 
-from dataclasses import dataclass
-
 from jobs.parts.runtime.cluster import connect
-from jobs.parts.runtime.options import command, option
+from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
-from jobs.parts.verifying import check_all, mark, open_published, tell
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerifyConfig:
-    """Re-read what colorize published and compare it with the manifests; what is damaged is marked, and the next
-    colorize does exactly that again."""
-
-    out: str = option("Folder that colorize.py published to.", group="Output", metavar="URI")
+from jobs.parts.verify.check import check_all, mark, open_published, tell
+from jobs.parts.verify.config import VerifyConfig
 
 
 def main(config: VerifyConfig) -> Exit:

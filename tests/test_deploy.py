@@ -16,10 +16,10 @@ import yaml
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 
-from jobs.colorize import ColorizeConfig
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.runtime import ROOT
-from jobs.parts.training import worker_resources
-from jobs.train import TrainConfig
+from jobs.parts.train.config import TrainConfig
+from jobs.parts.train.trainer import worker_resources
 
 SCHEMA = json.loads((ROOT / "tests/rayjob.schema.json").read_text())
 JOBS = {"colorize": ColorizeConfig, "train": TrainConfig}

@@ -20,7 +20,7 @@ from ray.autoscaler._private.resource_demand_scheduler import _default_utilizati
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from jobs.parts.runtime import ROOT
-from jobs.parts.training import worker_resources
+from jobs.parts.train.trainer import worker_resources
 
 PACKAGES = ("jobs", "models", "datasets", "imaging")
 MOST_LINES = 430  # about 400; tests may list more cases

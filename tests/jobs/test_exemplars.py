@@ -14,7 +14,7 @@ from datasets.errors import BadUsageError
 from datasets.synthetic import Series, draw_page
 from imaging.color import to_lab
 from imaging.palette import Palette
-from jobs.colorize import ColorizeConfig
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.exemplars import read_examples
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.painter import paint

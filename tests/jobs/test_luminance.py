@@ -19,7 +19,8 @@ from imaging.gate import Thresholds
 from imaging.luminance import Luminance, relight
 from imaging.reference import Example, build_reference
 from imaging.views import STRATEGIES, Strategy
-from jobs.colorize import ColorizeConfig, cli
+from jobs.colorize import cli
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.inference import predict_chroma, predict_colors

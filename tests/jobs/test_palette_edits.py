@@ -13,8 +13,8 @@ from datasets.errors import BadUsageError, ObjectExistsError
 from datasets.storage import open_storage
 from imaging.drift import drift
 from imaging.palette import Color, Palette
-from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.palette_usage import is_current, pack, unpack

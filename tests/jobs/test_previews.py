@@ -18,8 +18,8 @@ from datasets.synthetic import Series, draw_page
 from imaging.gate import Thresholds
 from imaging.hints import Spot
 from imaging.overlay import LAYERS
-from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.hinting import ChapterHints
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord, _digest
@@ -32,7 +32,7 @@ from jobs.parts.stages import finish, open_stretches, prepare
 from jobs.parts.stretches import STRETCH_MEMBERS, Todo
 from jobs.parts.style import Style
 from jobs.parts.summary import _MOST_SHOWN, _previews, conclude
-from jobs.parts.verifying import _strays, open_published
+from jobs.parts.verify.check import _strays, open_published
 from tests.archives import zipped
 from tests.jobs.test_stages import FINGERPRINT, LENIENT, SIZE, color_page, gray_levels, gray_page, saved, todo_of
 

@@ -10,7 +10,7 @@ import pytest
 
 from imaging.palette import Color, Palette
 from jobs.parts.drift_chart import MOST_CHARTS, drift_charts
-from jobs.parts.evaluation_report import Figure, PageView, best_columns, by_chapter, columns_of, render_report
+from jobs.parts.evaluate.report import Figure, PageView, best_columns, by_chapter, columns_of, render_report
 from jobs.parts.job_report import ChapterLine, render_job_report
 from jobs.parts.ledger.palette_usage import pack
 from jobs.parts.report.charts import MOST_POINTS, downsample, draw_curve, nice_ticks, tick_labels

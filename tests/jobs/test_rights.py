@@ -13,8 +13,8 @@ import pytest
 from datasets import storage_s3
 from datasets.errors import AccessDeniedError, ObjectNotFoundError
 from datasets.storage import open_storage
-from jobs.colorize import ColorizeConfig
 from jobs.parts.binding import assemble
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.folder import load_model

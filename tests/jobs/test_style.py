@@ -16,8 +16,8 @@ from imaging.gate import Thresholds
 from imaging.hints import Spot
 from imaging.palette import Color, Palette
 from imaging.views import STRATEGIES, Strategy
-from jobs.colorize import ColorizeConfig
 from jobs.parts.colorize import page_steps
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.painter import paint
 from jobs.parts.recipe import Recipe
 from jobs.parts.stages import finish, open_stretches, prepare

@@ -20,7 +20,7 @@ from datasets.page import Page, decode
 from datasets.shards import CARD, SHARD_BYTES, Shard, write_shards
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, to_lab
-from jobs.parts.pairing import ChapterPlan, find_editions, held_out, pair_editions, pair_pages
+from jobs.parts.ingest.pairing import ChapterPlan, find_editions, held_out, pair_editions, pair_pages
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 from jobs.parts.runtime.progress import Meter

@@ -13,7 +13,8 @@ from datasets.shards import ShardSet
 from datasets.storage import Storage
 from jobs.parts.model.folder import CARD, MODEL, RAW, WEIGHTS
 from jobs.parts.runtime.outcome import as_json
-from jobs.parts.training import PROGRESS, settings_of
+from jobs.parts.train.config import settings_of
+from jobs.parts.train.loop import PROGRESS
 from models.checkpoint import fingerprint
 
 log = logging.getLogger("mangahue")

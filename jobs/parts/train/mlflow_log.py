@@ -10,7 +10,7 @@ from typing import Any
 from datasets.errors import BadUsageError
 from datasets.storage import Storage
 from jobs.parts.model.folder import METRICS
-from jobs.parts.training import settings_of
+from jobs.parts.train.config import settings_of
 
 log = logging.getLogger("mangahue")
 _EXPERIMENT = "mangahue"

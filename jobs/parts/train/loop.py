@@ -1,15 +1,13 @@
-"""The parts of jobs/train.py that train: Ray Train starts the workers, each steps the variant over its share of pages.
+"""What each worker of a training runs: it steps the variant over its share of the pages, and saves checkpoints.
 
 The loop knows no variant by name: networks, losses, optimizers and schedule are the variant's own (models.variant).
 """
 
 import json
-import logging
 import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,126 +16,20 @@ import ray.exceptions
 import ray.train
 import ray.train.torch
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint
 
 import models
-from datasets.errors import TrainingFailedError
-from datasets.shards import ShardSet
-from datasets.storage import open_storage
-from jobs.parts.feeding import batches, looking_ahead, open_streams
 from jobs.parts.model.folder import RAW, WEIGHTS
-from jobs.parts.runtime.cluster import Cluster, worker_range
-from jobs.parts.runtime.options import as_settings
-from jobs.parts.starting import start
-from jobs.parts.watching import Watcher
+from jobs.parts.train.batches import batches
+from jobs.parts.train.initial_weights import start
+from jobs.parts.train.monitor import Watcher
 from models.checkpoint import from_bytes, to_bytes
 
-log = logging.getLogger("mangahue")
 STATE = "state.safetensors"  # all that a resumed training needs
 PROGRESS = "progress.json"
-HELDOUT = "ciede2000"  # the metric that early stop and the choice of the best go by
-_PUBLISHED_PASSES = 200  # Isola et al. 2017: 100 epochs at a constant rate, 100 falling
-_WORKER_FAILURES = 3
-_CONTROLLER_FAILURES = 5
-_STORAGE_PAUSE = 10.0  # seconds, longer each time
-_ON_DEMAND = "on_demand"  # the resource that marks nodes which are not taken back
 
 
-def settings_of(config: Any) -> dict[str, Any]:
-    """The whole of a training's choices as plain JSON values: the variant's own under "model"."""
-    model = as_settings(config.model)
-    general = {name: value for name, value in as_settings(config).items() if name not in {*model, "setting"}}
-    return {**general, "model": model}
-
-
-def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
-    """Train to the end, from the run's last checkpoint if there is one. Returns the checkpoint to publish."""
-    on_gpu = cluster.on_gpu(config.device)
-    least, most = worker_range(config.num_workers)
-    if not most:
-        least = most = max(1, int(cluster.gpus)) if on_gpu else 1
-    share = 1.0 if on_gpu else cluster.cpu_share(2 * most)
-    steps = config.max_steps
-    if not steps and not config.max_minutes:
-        pages_a_step = config.batch_size * config.accumulate * most
-        steps = math.ceil(_PUBLISHED_PASSES * shards.pages("train") / pages_a_step)
-    paired = models.VARIANTS[config.variant].paired
-    resources = worker_resources(share, on_gpu=on_gpu, offered=ray.cluster_resources())
-    filesystem, root = open_storage(config.run).arrow()
-
-    def trainer() -> ray.train.torch.TorchTrainer:
-        return ray.train.torch.TorchTrainer(
-            _train_worker,
-            train_loop_config={"settings": settings_of(config), "steps": steps},
-            datasets=open_streams(config, shards, cluster, paired=paired, steps=steps, workers=most),
-            dataset_config=looking_ahead(most, deterministic=config.deterministic),
-            scaling_config=ScalingConfig(
-                num_workers=most if least == most else (least, most),
-                use_gpu=on_gpu,
-                resources_per_worker=resources,
-            ),
-            run_config=RunConfig(
-                name="checkpoints",
-                storage_path=root,
-                storage_filesystem=filesystem,
-                # A node that its owner takes back (a spot instance) is no failure: that may happen at any number.
-                failure_config=FailureConfig(max_failures=_WORKER_FAILURES, max_preemption_failures=-1),
-                checkpoint_config=_kept(config),
-                logging_config=LoggingConfig(log_level="WARNING"),
-            ),
-        )
-
-    count, kind = config.num_workers if most > least else most, "GPU" if on_gpu else "CPU"
-    log.info("training on %s %s worker(s)%s", count, kind, ", on demand" if _ON_DEMAND in resources else "")
-    result = _fit_patiently(trainer)
-    checkpoint = result.get_best_checkpoint(HELDOUT, "min") if config.early_stop else result.checkpoint
-    assert checkpoint is not None  # the loop ends with one
-    return checkpoint
-
-
-def _fit_patiently(trainer: Callable[[], ray.train.torch.TorchTrainer]) -> ray.train.Result:
-    """Ray Train's controller ends when storage refuses it once: begin again, from the last checkpoint.
-
-    Raises TrainingFailedError where that does not help, or where the workers failed too often.
-    """
-    for attempt in range(_CONTROLLER_FAILURES):
-        try:
-            return trainer().fit()
-        except (ray.train.ControllerError, ray.exceptions.ActorDiedError) as error:
-            log.warning("training was interrupted, and goes on from its last checkpoint: %s", _first_line(error))
-            time.sleep(_STORAGE_PAUSE * (attempt + 1))
-        except ray.train.TrainingFailedError as error:
-            raise TrainingFailedError(f"training failed: {error}") from error
-    raise TrainingFailedError(
-        f"training was interrupted {_CONTROLLER_FAILURES} times; see that the run's storage answers, and run the same "
-        "command again: it goes on from the last checkpoint"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line and not line.endswith(":")), str(error))
-
-
-def worker_resources(share: float, *, on_gpu: bool, offered: Mapping[str, float]) -> dict[str, float]:
-    """What a training worker asks Ray for. share: CPUs. offered: resources of the cluster's nodes, all together.
-
-    A trace of `on_demand` where a node has it, so that no worker is placed on a spot node, or a spot node started for
-    it. A cluster whose workers come and go says so by its head.
-    """
-    asked = {"CPU": share, **({"GPU": 1} if on_gpu else {})}
-    return {**asked, _ON_DEMAND: 0.001} if offered.get(_ON_DEMAND) else asked
-
-
-def _kept(config: Any) -> CheckpointConfig:
-    """The last checkpoints; with early stop the best, and always the last (Ray Train keeps that beside them)."""
-    if config.early_stop:
-        return CheckpointConfig(
-            num_to_keep=config.keep_checkpoints, checkpoint_score_attribute=HELDOUT, checkpoint_score_order="min"
-        )
-    return CheckpointConfig(num_to_keep=config.keep_checkpoints)
-
-
-def _train_worker(plan: dict[str, Any]) -> None:
+def train_worker(plan: dict[str, Any]) -> None:
     """What each DDP worker runs."""
     settings = plan["settings"]
     context = ray.train.get_context()

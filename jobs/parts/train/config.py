@@ -1,0 +1,156 @@
+"""The options of jobs/train.py."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from datasets.transforms import AUGMENTS
+from jobs.parts.runtime.cluster import worker_range
+from jobs.parts.runtime.options import as_settings, option, require
+from jobs.parts.train.variant_options import choose, default_of, settings_of_all
+from models import VARIANTS, Precision, VariantConfig
+
+_MODEL_OPTIONS = ("target", "base_channels", "image_size", "learning_rate", "optimizer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a colourist on page shards, with as many workers as asked for; a rerun of the same command goes on."""
+
+    data: str = option("Shards that ingest.py wrote.", group="Data", metavar="URI")
+    augment: Literal[AUGMENTS] = option(  # type: ignore[valid-type]
+        "pix2pix: crop, flip and a jitter of saturation; berserk: rotation, flips, crops of any size, less saturation. "
+        "Never hue.",
+        group="Data",
+        default="pix2pix",
+    )
+    saturation_jitter: float = option(
+        "With --augment pix2pix: a page's saturation is scaled by a factor in [1 - x, 1 + x].",
+        group="Data",
+        default=0.2,
+    )
+    run: str = option("Folder of the run: checkpoints, metrics, samples, model/.", group="Output", metavar="URI")
+    variant: Literal[tuple(VARIANTS)] = option(  # type: ignore[valid-type]
+        "Model variant.", group="Model", default="zhang"
+    )
+    target: Literal["ab", "rgb"] | None = option(
+        f"What it predicts: chroma under the page's own luminance, or the coloured page. {default_of('target')}",
+        group="Model",
+        default=None,
+    )
+    base_channels: int | None = option(
+        f"Width of the networks' first layer, channels. {default_of('base_channels')}", group="Model", default=None
+    )
+    image_size: int | None = option(
+        f"Side of the square the network sees, pixels. {default_of('image_size')}", group="Model", default=None
+    )
+    setting: tuple[str, ...] = option(
+        f"A setting of the variant's own; repeat for more. {settings_of_all(_MODEL_OPTIONS)}",
+        group="Model",
+        default=(),
+        metavar="NAME=VALUE",
+    )
+    vgg_weights: str = option(
+        "Published ImageNet weights (torchvision's .pth) that colornet and hypercolumn start from, and pix2pixhd's "
+        "perceptual loss; random: for smoke runs.",
+        group="Model",
+        default="",
+        metavar="URI",
+    )
+    init: str = option(
+        "Start from this model (another training's RUN/model): fine-tuning on a new series.",
+        group="Model",
+        default="",
+        metavar="URI",
+    )
+    batch_size: int = option("Pages in a batch, per worker.", group="Training", default=4)
+    accumulate: int = option("Batches whose gradients make one step.", group="Training", default=1)
+    learning_rate: float | None = option(
+        f"Constant for half of the training, then down to 0. {default_of('learning_rate')}",
+        group="Training",
+        default=None,
+    )
+    optimizer: str | None = option(
+        f"Where the variant has a choice (hypercolumn: sgd, adadelta, adam). {default_of('optimizer')}",
+        group="Training",
+        default=None,
+    )
+    clip_norm: float = option("Largest norm of an optimizer's gradient; 0: no limit.", group="Training", default=0.0)
+    ema_decay: float = option(
+        "Of the running average of the weights, which is what colours; 0: the last step's weights.",
+        group="Training",
+        default=0.999,
+    )
+    seed: int = option("Seed of weights, order and augmentation.", group="Training", default=0)
+    deterministic: bool = option(
+        "The same command, uninterrupted and stopped by steps, gives the same weights; slower.",
+        group="Training",
+        default=False,
+    )
+    max_steps: int = option(
+        "Stop after so many steps; 0: no such limit. With neither limit: 200 passes over the pages, as published.",
+        group="Stop",
+        default=0,
+    )
+    max_minutes: float = option("Stop after so many minutes of training; 0: no such limit.", group="Stop", default=0.0)
+    early_stop: int = option(
+        "Stop when so many looks in a row found no better held-out CIEDE2000, and publish the best; 0: never.",
+        group="Stop",
+        default=0,
+    )
+    eval_every: int = option("Steps between held-out metrics, samples and checkpoints.", group="Watching", default=200)
+    keep_checkpoints: int = option("Checkpoints that are kept.", group="Watching", default=2)
+    mlflow: str = option(
+        "Log the finished training to this MLflow store too: a folder, or a server's address (extra: tracking).",
+        group="Watching",
+        default="",
+        metavar="URI",
+    )
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too.",
+        group="Cluster",
+        default="auto",
+    )
+    num_workers: str = option(
+        "DDP workers: a count, or LEAST:MOST to use what the cluster has at the time; 0: one per GPU, or one on CPUs.",
+        group="Cluster",
+        default="0",
+        metavar="N|LEAST:MOST",
+    )
+    precision: Literal[Precision] = option(
+        "Of the forward passes. auto: bf16 on GPUs that have it, else fp32.", group="Speed", default="auto"
+    )
+    memory_format: Literal["channels_last", "contiguous"] = option(
+        "How images lie in memory.", group="Speed", default="channels_last"
+    )
+    compile: bool = option(
+        "Compile the networks (torch.compile): minutes of start, then faster on GPUs.", group="Speed", default=False
+    )
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")
+        require(self.accumulate >= 1, "accumulate", self.accumulate, "it must be at least 1 batch")
+        require(self.seed >= 0, "seed", self.seed, "give a whole number from 0 up")
+        require(0 <= self.saturation_jitter <= 1, "saturation_jitter", self.saturation_jitter, "it lies in [0, 1]")
+        require(0 <= self.clip_norm < float("inf"), "clip_norm", self.clip_norm, "give 0 for no limit, or a norm")
+        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "it lies in [0, 1)")
+        require(self.eval_every >= 1, "eval_every", self.eval_every, "it must be at least 1 step")
+        require(self.early_stop >= 0, "early_stop", self.early_stop, "give 0 for never, or a count of looks")
+        require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "it must be at least 1")
+        require(self.max_steps >= 0, "max_steps", self.max_steps, "give 0 for no limit, or a count of steps")
+        require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "give 0 for no limit, or minutes")
+        worker_range(self.num_workers)
+        _ = self.model
+
+    @cached_property
+    def model(self) -> VariantConfig:
+        """The variant's config. Raises BadUsageError naming a bad option."""
+        given = {name: getattr(self, name) for name in _MODEL_OPTIONS}
+        return choose(self.variant, given, self.setting)
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """The whole of a training's choices as plain JSON values: the variant's own under "model"."""
+    model = as_settings(config.model)
+    general = {name: value for name, value in as_settings(config).items() if name not in {*model, "setting"}}
+    return {**general, "model": model}

@@ -1,0 +1,13 @@
+"""The options of jobs/verify.py."""
+
+from dataclasses import dataclass
+
+from jobs.parts.runtime.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """Re-read what colorize published and compare it with the manifests; what is damaged is marked, and the next
+    colorize does exactly that again."""
+
+    out: str = option("Folder that colorize.py published to.", group="Output", metavar="URI")
