@@ -33,12 +33,12 @@ from imaging.descreen import for_network
 from imaging.gate import judge
 from imaging.lines import settle_chroma
 from imaging.views import plan_views
-from jobs.parts import stages
+from jobs.parts.colorize import stages
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.tasks import Todo
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.model.inference import predict_chroma
-from jobs.parts.painter import paint
-from jobs.parts.stretches import Todo
-from jobs.parts.style import Style
 from tests.untrained import publish_untrained
 
 CHAPTERS, PAGES = 20, 3
@@ -70,11 +70,13 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     ledger = Ledger(str(out), "0" * 64)
     variant.generator().to(memory_format=torch.channels_last)
     square = (variant.image_size,) * 2
-    style = Style()
+    settings = PageSettings()
     predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
     pages = 0
     for ref in find_chapters(source):
-        stretches = watch("open", lambda ref=ref: list(stages.open_stretches(Todo(ref, ref.rel, False), ledger, style)))  # type: ignore[misc]
+        stretches = watch(
+            "open", lambda ref=ref: list(stages.open_stretches(Todo(ref, ref.rel, False), ledger, settings))
+        )  # type: ignore[misc]
         for stretch in stretches:
             chapter = open_chapter(ref)
             for work in stretch.works:
@@ -103,7 +105,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 watch("gate", lambda g=gray, j=joined, w=words: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
                 work.action, work.chroma = "kept", None  # what is left of `finish` is to pack, check and put
-            watch("publish", lambda s=stretch: stages.finish(s, ledger, style))  # type: ignore[misc]
+            watch("publish", lambda s=stretch: stages.finish(s, ledger, settings))  # type: ignore[misc]
     return {
         "pages": pages,
         "wall_ms_per_page": {stage: 1000 * value / pages for stage, value in watch.wall.items()},

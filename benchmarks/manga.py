@@ -18,10 +18,10 @@ from imaging.color import U8
 from imaging.colorfulness import colorfulness
 from imaging.descreen import for_network
 from imaging.moire import moire
+from imaging.postprocess import PostprocessSettings, finish_page
 from imaging.views import plan_views
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
-from jobs.parts.style import Style, finish_page
 
 _HEIGHT = 560  # pixels of a page in the picture
 
@@ -50,7 +50,7 @@ def main(bw: str, uris: tuple[str, ...], picture: Path | None, every: int) -> No
         for uri, variant in variants.items():
             (view,) = plan_views(seen, "page", variant.image_size)
             chroma = predict_chroma(variant, view.gray[None])[0]
-            done = finish_page(gray, chroma, Style())
+            done = finish_page(gray, chroma, PostprocessSettings())
             figures[uri].append((colorfulness(done.page), moire(chroma, gray), float(not done.faults)))
             row.append(shown(done.page))
         if number % every == 0:

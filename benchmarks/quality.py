@@ -24,15 +24,15 @@ from imaging.color import U8, gray_of_equal_lightness, to_lab
 from imaging.colorfulness import colorfulness
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000
+from imaging.postprocess import PostprocessSettings, finish_page
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
-from jobs.parts.style import Style, finish_page
 
-STYLES = {
-    "stretched": Style(lines="off", bubbles="colour"),
-    "lines": Style(lines="sides", bubbles="colour"),
-    "words": Style(lines="off", bubbles="neutral"),
-    "lines, words": Style(),
+SETTINGS = {
+    "stretched": PostprocessSettings(lines="off", bubbles="colour"),
+    "lines": PostprocessSettings(lines="sides", bubbles="colour"),
+    "words": PostprocessSettings(lines="off", bubbles="neutral"),
+    "lines, words": PostprocessSettings(),
 }
 
 
@@ -70,7 +70,7 @@ def main(model: str, color: str, art: str, chapters: str, pictures: Path | None)
     variant = load_model(model)
     wanted = set(filter(None, chapters.split(",")))
     bare = {(chapter, name): page for chapter, name, page in pages(art, wanted)}
-    rows = {name: Row() for name in STYLES}
+    rows = {name: Row() for name in SETTINGS}
     for chapter, name, page in pages(color, wanted):
         if (chapter, name) not in bare or bare[chapter, name].shape != page.shape:
             click.echo(f"{chapter}/{name} has no twin of its size without lettering: left out", err=True)
@@ -79,9 +79,9 @@ def main(model: str, color: str, art: str, chapters: str, pictures: Path | None)
         gray = gray_of_equal_lightness(page)
         chroma = predict_chroma(variant, network_view(gray, variant.image_size)[None])[0]
         shown = []
-        for way, style in STYLES.items():
+        for way, settings in SETTINGS.items():
             begun = time.process_time()
-            made = finish_page(gray, chroma, style)
+            made = finish_page(gray, chroma, settings)
             took = time.process_time() - begun
             rows[way].add(made.page, page, words, [fault.code.value for fault in made.faults], took)
             shown.append(made.page)

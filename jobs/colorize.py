@@ -3,20 +3,20 @@
 python jobs/colorize.py --model RUN/model --source URI --out URI
 """
 
-from jobs.parts.coloring import color
+from jobs.parts.colorize.conclude import conclude
 from jobs.parts.colorize.config import ColorizeConfig
+from jobs.parts.colorize.pipeline import color
+from jobs.parts.colorize.plan import plan
+from jobs.parts.colorize.settings import Recipe
 from jobs.parts.ledger.ledger import Ledger
-from jobs.parts.planning import plan
-from jobs.parts.recipe import Recipe
 from jobs.parts.runtime.cluster import connect
 from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
-from jobs.parts.summary import conclude
 
 
 def main(config: ColorizeConfig) -> Exit:
     recipe = Recipe.of(config)
-    ledger = Ledger(config.out, recipe.fingerprint, recipe.style.palette)
+    ledger = Ledger(config.out, recipe.fingerprint, recipe.pages.palette)
     work = plan(config.source, ledger, recipe, replace=config.replace)
     if work.todo:
         color(work, recipe, connect())

@@ -1,7 +1,10 @@
 """A cluster whose jobs can be killed at named points, a library for them, and what must hold after all."""
 
+import importlib
+import importlib.util
 import io
 import json
+import operator
 import os
 import tempfile
 import zipfile
@@ -26,6 +29,7 @@ class Faults:
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mangahue-faults-")))
 
     def __post_init__(self) -> None:
+        check_patches()
         (self.folder / "taken").mkdir(parents=True, exist_ok=True)
 
     def environment(self) -> dict[str, str]:
@@ -50,6 +54,20 @@ class Faults:
         log = self.folder / "log"
         lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
         return Counter(rel for kind, rel, _ in lines if kind == what)
+
+
+def check_patches() -> None:
+    """Raises ImportError or AttributeError where what the hooks patch is not where they look for it."""
+    spec = importlib.util.spec_from_file_location("hooks", HOOKS / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    for name, (_, attributes) in hooks.PATCHES.items():
+        if importlib.util.find_spec(name) is None:
+            raise ImportError(f"{name}, which the faults patch, is no module; correct PATCHES of {HOOKS}")
+        for attribute in attributes:
+            operator.attrgetter(attribute)(importlib.import_module(name))
 
 
 def write_library(folder: Path, chapters: int, pages: int = 2, seed: int = 0) -> list[str]:

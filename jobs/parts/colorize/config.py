@@ -7,10 +7,11 @@ from datasets.errors import BadUsageError
 from datasets.limits import Limits
 from imaging.gate import Thresholds
 from imaging.luminance import Luminance
+from imaging.postprocess import Bubbles, Lines
 from imaging.views import Strategy
+from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.runtime.cluster import actor_count
 from jobs.parts.runtime.options import option, require
-from jobs.parts.style import Bubbles, Lines, Style
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class ColorizeConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "it is 0.1 s to a day")
         try:
-            Style.of(self)
+            PageSettings.of(self)
         except ValueError as error:
             raise BadUsageError(f"--gate-{error}") from error
         actor_count(self.num_actors)

@@ -20,10 +20,11 @@ from imaging.descreen import for_network, network_view
 from imaging.gate import Fault
 from imaging.hints import Spot
 from imaging.placing import Place
+from imaging.postprocess import finish_page
 from imaging.views import Strategy, plan_views
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.previews import Preview, When, draw_preview
 from jobs.parts.ledger.palette_usage import tell
-from jobs.parts.previews import Preview, When, draw_preview
-from jobs.parts.style import Style, finish_page
 
 _JPEG = b"\xff\xd8"
 
@@ -88,7 +89,7 @@ def color_over(
     chroma: np.ndarray,
     safer: np.ndarray | None,
     spots: Sequence[Spot],
-    style: Style,
+    settings: PageSettings,
     pixels: int,
     preview: When = "never",
 ) -> Colored:
@@ -99,9 +100,9 @@ def color_over(
     """
     gray = gray_of(decode(data, pixels=pixels))
     other = None if safer is None else safer.astype(np.float32)
-    laid = finish_page(gray, chroma.astype(np.float32), style, other, spots)
+    laid = finish_page(gray, chroma.astype(np.float32), settings.postprocess, other, spots)
     shown = draw_preview(gray, laid.page) if preview == "always" or (preview == "told" and laid.faults) else None
-    return Colored(encode(laid.page, style.image_format), laid.faults, tell(laid.colors), shown)
+    return Colored(encode(laid.page, settings.image_format), laid.faults, tell(laid.colors), shown)
 
 
 def rebind(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:

@@ -15,13 +15,13 @@ from datasets.storage import open_storage
 from imaging.color import U8, join_chroma
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
+from imaging.postprocess import PostprocessSettings, finish_page
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate
 from jobs.parts.evaluate.cost import gauged
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma, to_device
 from jobs.parts.runtime.cluster import Cluster, actor_count, threads_each
 from jobs.parts.runtime.progress import Meter
-from jobs.parts.style import Style, finish_page
 from models.layers import count_parameters
 
 
@@ -90,7 +90,7 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
     plain: U8 = np.repeat(ink[..., None], 3, axis=2)
     flat = np.tile(np.array(mean_chroma, np.float32), (2, 2, 1))
     coloured = {
-        name: finish_page(ink, chroma.astype(np.float32), Style()).page
+        name: finish_page(ink, chroma.astype(np.float32), PostprocessSettings()).page
         for name, chroma in pickle.loads(row["painted"]).items()
     }
     methods = {**coloured, GRAY: plain, MEAN: join_chroma(ink, flat)}

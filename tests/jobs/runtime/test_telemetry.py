@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from datasets.errors import Code
-from jobs.parts.job_report import STATUSES
+from jobs.parts.colorize.report.job_report import STATUSES
 from jobs.parts.runtime import ROOT, telemetry
 from jobs.parts.runtime.telemetry import METRICS
 

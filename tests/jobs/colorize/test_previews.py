@@ -18,26 +18,36 @@ from datasets.synthetic import Series, draw_page
 from imaging.gate import Thresholds
 from imaging.hints import Spot
 from imaging.overlay import LAYERS
-from jobs.parts.binding import assemble
+from imaging.postprocess import PostprocessSettings
+from jobs.parts.colorize.conclude import _MOST_SHOWN, _previews, conclude
 from jobs.parts.colorize.config import ColorizeConfig
-from jobs.parts.hinting import ChapterHints
+from jobs.parts.colorize.hints import ChapterHints
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.plan import plan
+from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
+from jobs.parts.colorize.publish import assemble
+from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.stages import finish, open_stretches, prepare
+from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord, _digest
-from jobs.parts.painter import paint
-from jobs.parts.planning import plan
-from jobs.parts.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
-from jobs.parts.recipe import Recipe
 from jobs.parts.runtime.outcome import Exit
-from jobs.parts.stages import finish, open_stretches, prepare
-from jobs.parts.stretches import STRETCH_MEMBERS, Todo
-from jobs.parts.style import Style
-from jobs.parts.summary import _MOST_SHOWN, _previews, conclude
 from jobs.parts.verify.check import _strays, open_published
 from tests.archives import zipped
-from tests.jobs.test_stages import FINGERPRINT, LENIENT, SIZE, color_page, gray_levels, gray_page, saved, todo_of
+from tests.jobs.colorize.test_stages import (
+    FINGERPRINT,
+    LENIENT,
+    SIZE,
+    color_page,
+    gray_levels,
+    gray_page,
+    saved,
+    todo_of,
+)
 
-PASSES = Style(thresholds=LENIENT)
-FAILS = Style(thresholds=Thresholds(dull=100, drab=101, wild=200))
+PASSES = PageSettings(postprocess=PostprocessSettings(thresholds=LENIENT))
+FAILS = PageSettings(postprocess=PostprocessSettings(thresholds=Thresholds(dull=100, drab=101, wild=200)))
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +56,10 @@ def variant() -> models.Variant:
     return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
 
 
-def chapter(todo: Todo, ledger: Ledger, variant: models.Variant, style: Style) -> Manifest:
+def chapter(todo: Todo, ledger: Ledger, variant: models.Variant, settings: PageSettings) -> Manifest:
     stretches = [
-        finish(paint(prepare(stretch, ledger, SIZE, style), variant, 8), ledger, style)
-        for stretch in open_stretches(todo, ledger, style)
+        finish(paint(prepare(stretch, ledger, SIZE, settings), variant, 8), ledger, settings)
+        for stretch in open_stretches(todo, ledger, settings)
     ]
     return stretches[0].outcome or assemble(todo, len(stretches), ledger)
 

@@ -10,10 +10,10 @@ import models
 from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from imaging.views import plan_views
-from jobs.parts import painter
-from jobs.parts.attempts import AttemptBook
-from jobs.parts.painter import paint
-from jobs.parts.stretches import Stretch, Todo, Work
+from jobs.parts.colorize import predictor
+from jobs.parts.colorize.crash_guard import AttemptBook
+from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.tasks import Stretch, Todo, Work
 
 SIZE = 32
 
@@ -42,7 +42,7 @@ def stretch_of(pages: int, *, passing: tuple[int, ...] = ()) -> Stretch:
 def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
     """Sizes of the batches that were tried; larger ones than `most` raise the error."""
     sizes: list[int] = []
-    real = painter.predict_chroma
+    real = predictor.predict_chroma
 
     def predict(variant: models.Variant, grays: np.ndarray, hints: np.ndarray | None) -> np.ndarray:
         sizes.append(len(grays))
@@ -50,7 +50,7 @@ def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> lis
             raise error
         return real(variant, grays, hints)
 
-    monkeypatch.setattr(painter, "predict_chroma", predict)
+    monkeypatch.setattr(predictor, "predict_chroma", predict)
     return sizes
 
 
@@ -100,7 +100,7 @@ class Died(BaseException):
 def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third of five pages ends whoever paints it."""
     book = AttemptBook()
-    real = painter.predict_chroma
+    real = predictor.predict_chroma
     grays = stretch_of(5).works[2].grays
     assert grays is not None
     (poison,) = grays
@@ -112,7 +112,7 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
             raise Died
         return real(variant, grays, hints)
 
-    monkeypatch.setattr(painter, "predict_chroma", predict)
+    monkeypatch.setattr(predictor, "predict_chroma", predict)
     deaths = 0
     while True:
         try:

@@ -18,16 +18,16 @@ from datasets.limits import Limits
 from datasets.page import ImageFormat, decode
 from imaging.color import to_lab
 from jobs.parts.colorize import page_steps
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.plan import output_of
+from jobs.parts.colorize.stages import finish, open_stretches, prepare
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.planning import output_of
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source.policy import Policy
-from jobs.parts.stages import finish, open_stretches, prepare
-from jobs.parts.style import Style
 from tests import crashing
 from tests.archives import epub, packed, rar5, tarred, zipped
-from tests.jobs.test_stages import (
+from tests.jobs.colorize.test_stages import (
     FINGERPRINT,
     LONG,
     LONG_OUT,
@@ -113,11 +113,11 @@ def test_salvage_publishes_what_is_there(tmp_path: Path, variant: models.Variant
 def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
     ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, Style("png"))
-    stretch = prepare(stretch, ledger, SIZE, Style())
+    (stretch,) = open_stretches(todo, ledger, PageSettings("png"))
+    stretch = prepare(stretch, ledger, SIZE, PageSettings())
     (tmp_path / "in/ep.cbz").write_bytes(zipped({"1.png": gray_page(9)}))
     stretch.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
-    outcome = finish(stretch, ledger, Style("png")).outcome
+    outcome = finish(stretch, ledger, PageSettings("png")).outcome
     assert outcome is not None
     assert (outcome.status, outcome.code) == ("quarantined", "CHANGED")
     assert not (tmp_path / "out/ep.cbz").exists()
@@ -261,10 +261,10 @@ def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None
     todo = todo_of(str(tmp_path), {"ep.pdf": out.getvalue()}, Policy(keep_format=True))
     todo = replace(todo, output="ep.pdf")
     ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, Style(image_format))
-    for work in prepare(stretch, ledger, SIZE, Style()).works:
+    (stretch,) = open_stretches(todo, ledger, PageSettings(image_format))
+    for work in prepare(stretch, ledger, SIZE, PageSettings()).works:
         work.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
-    finish(stretch, ledger, Style(image_format))
+    finish(stretch, ledger, PageSettings(image_format))
     assert stretch.outcome is not None
     assert stretch.outcome.status == "done", stretch.outcome
     assert [page.action for page in stretch.outcome.pages] == ["coloured", "kept", "coloured"]

@@ -18,12 +18,12 @@ from datasets.comicinfo import COMIC_INFO, mark_colored
 from datasets.errors import Code, CodedError, MangahueError, ObjectExistsError
 from datasets.limits import SLOW
 from jobs.parts.colorize import page_steps
-from jobs.parts.hinting import digest_of
+from jobs.parts.colorize.hints import digest_of
+from jobs.parts.colorize.tasks import Stretch, Todo, Work
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import sandbox
-from jobs.parts.stretches import Stretch, Todo, Work
 
 Pictures = list[tuple[str, bytes]]
 _PIECE_MANIFEST = "manifest.json"  # first in a piece; a member of a chapter may have the same name

@@ -8,13 +8,13 @@ from pathlib import PurePosixPath
 from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
 from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
-from jobs.parts.hinting import ChapterHints
+from jobs.parts.colorize.hints import ChapterHints
+from jobs.parts.colorize.previews import SAMPLED_CHAPTERS
+from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.tasks import Todo
 from jobs.parts.ledger.ledger import HOME, PALETTE, SUCCESS, Ledger, read_json
 from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.previews import SAMPLED_CHAPTERS
-from jobs.parts.recipe import Recipe
 from jobs.parts.runtime.outcome import as_json
-from jobs.parts.stretches import Todo
 
 log = logging.getLogger("mangahue")
 
@@ -82,7 +82,7 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
     edited = {item.ref.rel for item in todo if _is_edited(known.get(item.ref.rel), item.ref, ledger)}
     if todo:
         ledger.storage.delete(SUCCESS)
-    palette = recipe.style.palette
+    palette = recipe.pages.palette
     if palette is not None and read_json(ledger.storage, PALETTE) != palette.to_dict():
         ledger.storage.put(PALETTE, as_json(palette.to_dict()))
     log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(todo))

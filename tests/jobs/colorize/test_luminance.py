@@ -17,20 +17,21 @@ from datasets.synthetic import Series, draw_page
 from imaging.color import lightness_of_level, to_lab
 from imaging.gate import Thresholds
 from imaging.luminance import Luminance, relight
+from imaging.postprocess import PostprocessSettings, finish_page
 from imaging.reference import Example, build_reference
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import cli
 from jobs.parts.colorize.config import ColorizeConfig
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.stages import finish, open_stretches, prepare
+from jobs.parts.colorize.tasks import Work
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.inference import predict_chroma, predict_colors
-from jobs.parts.painter import paint
-from jobs.parts.recipe import Recipe
-from jobs.parts.stages import finish, open_stretches, prepare
-from jobs.parts.stretches import Work
-from jobs.parts.style import Style, finish_page
 from tests.archives import zipped
-from tests.jobs.test_stages import FINGERPRINT, members_of, saved, todo_of
+from tests.jobs.colorize.test_stages import FINGERPRINT, members_of, saved, todo_of
 from tests.untrained import publish_untrained
 
 SIZE = 32
@@ -45,14 +46,18 @@ def variant() -> models.Variant:
     return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4, "target": "rgb"})
 
 
-def through_the_stages(home: Path, variant: models.Variant, style: Style) -> tuple[Work, Manifest, np.ndarray]:
+def through_the_stages(
+    home: Path, variant: models.Variant, settings: PageSettings
+) -> tuple[Work, Manifest, np.ndarray]:
     """The page as it was painted; what became of its chapter; the page as it was published."""
     todo = todo_of(str(home), {"ep.cbz": zipped({"1.png": saved(INK)})})
     ledger = Ledger(str(home / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, style)
-    stretch = paint(prepare(stretch, ledger, SIZE, style), variant, 4, luminance=style.luminance != "keep")
+    (stretch,) = open_stretches(todo, ledger, settings)
+    stretch = paint(
+        prepare(stretch, ledger, SIZE, settings), variant, 4, luminance=settings.postprocess.luminance != "keep"
+    )
     work = replace(stretch.works[0])
-    outcome = finish(stretch, ledger, style).outcome
+    outcome = finish(stretch, ledger, settings).outcome
     assert outcome is not None
     return work, outcome, decode(members_of((home / "out/ep.cbz").read_bytes())["1.png"])
 
@@ -70,8 +75,10 @@ def own() -> np.ndarray:
 def test_a_page_gets_the_luminance_that_was_asked_for(
     tmp_path: Path, variant: models.Variant, way: Luminance, strategy: Strategy
 ) -> None:
-    style = Style("png", strategy, bubbles="colour", thresholds=OPEN, luminance=way)
-    work, outcome, page = through_the_stages(tmp_path, variant, style)
+    settings = PageSettings(
+        "png", strategy, postprocess=PostprocessSettings(bubbles="colour", thresholds=OPEN, luminance=way)
+    )
+    work, outcome, page = through_the_stages(tmp_path, variant, settings)
     assert [page.code for page in outcome.pages] == [""]
     assert work.chroma is not None
     assert work.chroma.dtype == np.float16
@@ -86,8 +93,8 @@ def test_a_page_gets_the_luminance_that_was_asked_for(
 
 def test_blend_lies_between_the_other_two() -> None:
     colors = np.full((SIZE, SIZE, 3), (10, 20, 40), np.float32)
-    style = Style(bubbles="colour", thresholds=OPEN)
-    made = {way: lightness(finish_page(INK, colors, replace(style, luminance=way)).page) for way in WAYS}
+    settings = PostprocessSettings(bubbles="colour", thresholds=OPEN)
+    made = {way: lightness(finish_page(INK, colors, replace(settings, luminance=way)).page) for way in WAYS}
     tone = {
         way: cv2.resize(page, (12, 16), interpolation=cv2.INTER_AREA) for way, page in made.items()
     }  # not its lines
@@ -107,7 +114,7 @@ def test_luminance_goes_with_the_chroma_of_the_same_prediction(variant: models.V
 
 
 def test_a_reference_changes_the_chroma_alone(tmp_path: Path, variant: models.Variant) -> None:
-    style = Style("png", luminance="blend")
+    settings = PageSettings("png", postprocess=PostprocessSettings(luminance="blend"))
     gray = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), np.uint8)
     chroma = np.full((SIZE, SIZE, 2), (30, -30), np.float32)
     reference = build_reference([Example(gray, chroma, predict_chroma(variant, gray[None])[0])])
@@ -115,8 +122,8 @@ def test_a_reference_changes_the_chroma_alone(tmp_path: Path, variant: models.Va
     ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
     painted = []
     for known in (None, reference):
-        (stretch,) = open_stretches(todo, ledger, style)
-        painted.append(paint(prepare(stretch, ledger, SIZE, style), variant, 4, None, known, True).works[0].chroma)
+        (stretch,) = open_stretches(todo, ledger, settings)
+        painted.append(paint(prepare(stretch, ledger, SIZE, settings), variant, 4, None, known, True).works[0].chroma)
     plain, followed = painted
     assert plain is not None
     assert followed is not None
@@ -128,8 +135,8 @@ def test_where_the_gate_refuses_it_the_page_keeps_its_own_and_this_is_told(
     tmp_path: Path, variant: models.Variant
 ) -> None:
     strict = replace(OPEN, ssim=Thresholds.ssim, lines=Thresholds.lines)
-    style = Style("png", thresholds=strict, luminance="predict")
-    _, outcome, page = through_the_stages(tmp_path, variant, style)
+    settings = PageSettings("png", postprocess=PostprocessSettings(thresholds=strict, luminance="predict"))
+    _, outcome, page = through_the_stages(tmp_path, variant, settings)
     np.testing.assert_allclose(lightness(page), own(), atol=0.6)
     (record,) = outcome.pages
     assert (outcome.status, record.action, record.code) == ("done", "coloured", "INK")
@@ -142,8 +149,10 @@ def test_a_luminance_that_the_gate_passes_is_not_told(variant: models.Variant) -
     gray[::30] = 0
     near = lightness_of_level()[180] - 9
     colors = np.full((SIZE, SIZE, 3), (10, 20, near), np.float32)
-    style = Style(thresholds=replace(OPEN, ssim=Thresholds.ssim, lines=Thresholds.lines), luminance="blend")
-    made = finish_page(gray, colors, style)
+    settings = PostprocessSettings(
+        thresholds=replace(OPEN, ssim=Thresholds.ssim, lines=Thresholds.lines), luminance="blend"
+    )
+    made = finish_page(gray, colors, settings)
     assert made.faults == ()
     assert np.abs(lightness(made.page)[15] - lightness_of_level()[180]).min() > 1
 

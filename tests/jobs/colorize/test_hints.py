@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.errors import BadUsageError
-from jobs.parts.hinting import ChapterHints, parse_hints, read_hints
+from jobs.parts.colorize.hints import ChapterHints, parse_hints, read_hints
 
 HEADER = "page,x,y,radius,colour\n"
 

@@ -13,13 +13,13 @@ from imaging.color import F32, U8
 from imaging.hints import draw_spots, keep_to
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
-from jobs.parts.attempts import Attempts, NoAttempts, deadline
+from jobs.parts.colorize.crash_guard import Attempts, NoAttempts, deadline
+from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.tasks import Row, Stretch, Work, from_row, to_row
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma, predict_colors, to_device
-from jobs.parts.recipe import Recipe
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.cluster import threads_each
-from jobs.parts.stretches import Row, Stretch, Work, from_row, to_row
 
 _MOST_ATTEMPTS = 2  # of a page alone
 
@@ -32,7 +32,7 @@ class Painter:
         self._batch_size = recipe.batch_size
         self._attempts = attempts
         to_device(self._variant, threads_each(actors))
-        self._luminance = recipe.style.luminance != "keep"
+        self._luminance = recipe.pages.postprocess.luminance != "keep"
         self._reference = None if recipe.examples is None else recipe.examples.reference(self._variant)
 
     def __call__(self, row: Row) -> Row:

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from datasets.errors import Code, MangahueError
-from jobs.parts.drift_chart import drift_charts
-from jobs.parts.job_report import ChapterLine, PagePreview, render_job_report
+from jobs.parts.colorize.plan import Work
+from jobs.parts.colorize.report.drift_chart import drift_charts
+from jobs.parts.colorize.report.job_report import ChapterLine, PagePreview, render_job_report
+from jobs.parts.colorize.settings import Recipe
 from jobs.parts.ledger.ledger import HOME, REPORT, SUCCESS, Ledger, read_json
 from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.planning import Work
-from jobs.parts.recipe import Recipe
 from jobs.parts.runtime.outcome import Exit, as_json
 
 log = logging.getLogger("mangahue")
@@ -79,7 +79,7 @@ def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
 def _state(work: Work, recipe: Recipe) -> str:
     """A digest of what became of every chapter, and of the palette: a report that carries it is up to date."""
     outcomes = sorted((m.rel, m.version, m.fingerprint, m.status, m.sha256) for m in work.results.values())
-    palette = recipe.style.palette
+    palette = recipe.pages.palette
     told = outcomes if palette is None else [palette.to_dict(), outcomes]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
@@ -119,7 +119,7 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
             "finished": finished,
         },
         chapters=lines,
-        drifts=drift_charts([work.results[ref.rel].shades for ref in work.inputs], recipe.style.palette),
+        drifts=drift_charts([work.results[ref.rel].shades for ref in work.inputs], recipe.pages.palette),
         previews=_previews(results),
         settings=recipe.config,
     )

@@ -18,18 +18,18 @@ import ray.exceptions
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 
 from datasets.errors import Code, CodedError
-from jobs.parts import binding, stages
-from jobs.parts.attempts import RemoteAttempts
+from jobs.parts.colorize import publish, stages
+from jobs.parts.colorize.crash_guard import RemoteAttempts
+from jobs.parts.colorize.plan import Work
+from jobs.parts.colorize.predictor import Painter
+from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.tasks import Stretch, Todo, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger, place_of
 from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.painter import Painter
-from jobs.parts.planning import Work
-from jobs.parts.recipe import Recipe
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.cluster import Cluster
 from jobs.parts.runtime.progress import Meter
 from jobs.parts.runtime.signals import Stopped, stoppable
-from jobs.parts.stretches import Stretch, Todo, from_row, to_row
 
 log = logging.getLogger("mangahue")
 _MOST_BLOCKS = 1000  # of chapters to open: each costs the driver memory and time
@@ -42,7 +42,7 @@ def color(work: Work, recipe: Recipe, cluster: Cluster) -> None:
     A job that is told to stop, or that Ray can't go on with, leaves what is not done to the next run: those chapters
     have failed.
     """
-    ledger = Ledger(recipe.out, recipe.fingerprint, recipe.style.palette)
+    ledger = Ledger(recipe.out, recipe.fingerprint, recipe.pages.palette)
     try:
         with stoppable():
             for manifest in _color_chapters(work.todo, recipe, cluster, ledger):
@@ -63,13 +63,13 @@ def _look_what_is_done(work: Work, ledger: Ledger) -> None:
     for todo in work.todo:
         if todo.ref.rel in work.results:
             continue
-        done = binding.done_already(todo, ledger) if place_of(todo.ref.rel) in committed else None
-        work.record(done or binding.failed(todo, ledger, CodedError(Code.STOPPED, work.stopped)))
+        done = publish.done_already(todo, ledger) if place_of(todo.ref.rel) in committed else None
+        work.record(done or publish.failed(todo, ledger, CodedError(Code.STOPPED, work.stopped)))
 
 
 def _color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Ledger) -> Iterator[Manifest]:
     """The manifest of each chapter as it is finished, in no order."""
-    assemble = ray.remote(num_cpus=cluster.cpu_share())(binding.assemble)
+    assemble = ray.remote(num_cpus=cluster.cpu_share())(publish.assemble)
     missing: dict[str, set[int]] = {}
     told: set[str] = set()  # of a chapter that fails, the first stretch that does tells
     assembling: list[Any] = []
@@ -112,7 +112,7 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Le
     actors = recipe.num_actors or cluster.actors(on_gpu, recipe.gpus_per_actor)
     most = None if on_gpu and not recipe.num_actors else actors  # GPUs may join: then as many as there are
     share = cluster.cpu_share()
-    cut = {"ledger": ledger, "style": recipe.style}
+    cut = {"ledger": ledger, "settings": recipe.pages}
     rows = ray.data.from_items([to_row(item) for item in todo], override_num_blocks=min(len(todo), _MOST_BLOCKS))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
     # asks for a little more or less than its neighbours.

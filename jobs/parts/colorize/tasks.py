@@ -4,22 +4,19 @@ A stretch is some neighbouring members of one chapter; a row of Ray Data holds o
 network sees, pixels.
 """
 
-import itertools
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from datasets.archive import ChapterRef
 from datasets.chapters import Member
-from datasets.page import SUFFIX_OF, ImageFormat
 from imaging.color import U8
 from imaging.hints import Spot
 from imaging.placing import Place
-from jobs.parts.hinting import ChapterHints
+from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.source.policy import Policy
 
@@ -110,36 +107,6 @@ def cut(members: Iterable[Member]) -> Iterator[list[Member]]:
         part.append(member)
         size += member.size
     yield part
-
-
-def output_names(names: Sequence[str], image_format: ImageFormat) -> list[tuple[str, str]]:
-    """For each member its name in the output if it is kept and if it is coloured; no two are equal, nor differ by case.
-
-    A coloured page takes the extension of its new format; where that name is taken, it keeps the old one before it.
-    """
-    taken: set[str] = set()
-    kept = [_free(name, taken) for name in names]
-    return [(name, _free(_with_suffix(name, SUFFIX_OF[image_format]), taken, instead_of=name)) for name in kept]
-
-
-def _with_suffix(name: str, wanted: str) -> str:
-    suffix = PurePosixPath(name).suffix
-    return name if (suffix.lower(), wanted) == (".jpeg", ".jpg") else name.removesuffix(suffix) + wanted
-
-
-def _free(name: str, taken: set[str], instead_of: str | None = None) -> str:
-    """`name`, or one made of it that is not taken, which is then taken."""
-    if instead_of is not None and name.lower() == instead_of.lower():
-        return instead_of
-    path = PurePosixPath(name)
-    candidates = itertools.chain(
-        [name],
-        [instead_of + path.suffix] if instead_of else [],
-        (str(path.with_name(f"{path.stem} ({count}){path.suffix}")) for count in itertools.count(2)),
-    )
-    free = next(candidate for candidate in candidates if candidate.lower() not in taken)
-    taken.add(free.lower())
-    return free
 
 
 Row = dict[str, Any]

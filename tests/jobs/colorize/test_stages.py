@@ -19,18 +19,19 @@ from datasets.page import ImageFormat, decode
 from datasets.storage import open_storage
 from imaging.color import to_lab
 from imaging.gate import Thresholds
-from jobs.parts import stages, stretches
-from jobs.parts.binding import assemble
+from imaging.postprocess import PostprocessSettings
+from jobs.parts.colorize import stages, tasks
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.plan import output_of
+from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.publish import assemble
+from jobs.parts.colorize.stages import finish, open_stretches, prepare
+from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Stretch, Todo, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.painter import paint
-from jobs.parts.planning import output_of
 from jobs.parts.runtime.sandbox import Sandbox
 from jobs.parts.runtime.sandbox import sandbox as the_sandbox
 from jobs.parts.source.policy import Policy
-from jobs.parts.stages import finish, open_stretches, prepare
-from jobs.parts.stretches import STRETCH_MEMBERS, Stretch, Todo, from_row, to_row
-from jobs.parts.style import Style
 from tests.archives import zipped
 
 FINGERPRINT = "a1" * 32
@@ -94,11 +95,11 @@ def run(
 ) -> list[Stretch]:
     """All stages for each stretch but those in `skip`, which die before they finish."""
     finished = []
-    style = Style(image_format, thresholds=LENIENT)
-    for opened in open_stretches(todo, ledger, style):
-        painted = paint(prepare(opened, ledger, SIZE, style), variant, 4)
+    settings = PageSettings(image_format, postprocess=PostprocessSettings(thresholds=LENIENT))
+    for opened in open_stretches(todo, ledger, settings):
+        painted = paint(prepare(opened, ledger, SIZE, settings), variant, 4)
         if opened.number not in skip:
-            finished.append(finish(painted, ledger, style))
+            finished.append(finish(painted, ledger, settings))
     return finished
 
 
@@ -243,14 +244,14 @@ def test_png_keeps_lightness_under_the_most_vivid_chroma(tmp_path: Path, variant
     levels = np.tile(np.arange(256, dtype=np.uint8), (192, 1))
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(levels)})})
     ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, Style("png"))
-    stretch = paint(prepare(stretch, ledger, SIZE, Style()), variant, 4)
+    (stretch,) = open_stretches(todo, ledger, PageSettings("png"))
+    stretch = paint(prepare(stretch, ledger, SIZE, PageSettings()), variant, 4)
     predicted = stretch.works[0].chroma
     assert predicted is not None
     assert predicted.shape == (SIZE, SIZE, 2)
     rng = np.random.default_rng(0)
     stretch.works[0].chroma = rng.uniform(-100, 100, (SIZE, SIZE, 2)).astype(np.float16)
-    finish(stretch, ledger, Style("png"))
+    finish(stretch, ledger, PageSettings("png"))
     page = decode(members_of((tmp_path / "out/ep.cbz").read_bytes())["1.png"])
     assert page.shape == (192, 256, 3)
     off = np.abs(to_lab(page)[..., 0] - to_lab(np.repeat(levels[..., None], 3, axis=2))[..., 0])
@@ -264,8 +265,8 @@ def test_result_depends_on_no_batch(tmp_path: Path, variant: models.Variant) -> 
     chroma = []
     for batch_size in (1, 5):
         ledger = Ledger(str(tmp_path / f"out{batch_size}"), FINGERPRINT)
-        (stretch,) = open_stretches(todo, ledger, Style("jpeg"))
-        paint(prepare(stretch, ledger, SIZE, Style()), variant, batch_size)
+        (stretch,) = open_stretches(todo, ledger, PageSettings("jpeg"))
+        paint(prepare(stretch, ledger, SIZE, PageSettings()), variant, batch_size)
         assert all(work.grays is None for work in stretch.works)  # what was used is dropped
         chroma.append(np.stack([work.chroma for work in stretch.works if work.chroma is not None]).astype(float))
     assert chroma[0].shape == (5, SIZE, SIZE, 2)
@@ -282,10 +283,10 @@ def test_finished_rows_carry_no_pictures(tmp_path: Path, variant: models.Variant
 def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
     ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (row,) = stages.open_row(to_row(todo), ledger=ledger, style=Style())
-    row = stages.prepare_row(row, ledger=ledger, image_size=SIZE, style=Style())
+    (row,) = stages.open_row(to_row(todo), ledger=ledger, settings=PageSettings())
+    row = stages.prepare_row(row, ledger=ledger, image_size=SIZE, settings=PageSettings())
     row = to_row(paint(from_row(row), variant, 4))
-    stretch = from_row(stages.finish_row(row, ledger=ledger, style=Style()))
+    stretch = from_row(stages.finish_row(row, ledger=ledger, settings=PageSettings()))
     assert ledger.manifests() == {"ep.cbz": stretch.outcome.brief()}
 
 
@@ -341,7 +342,7 @@ def pieces(out: str) -> list[str]:
 
 def test_long_chapter_goes_by_stretches(home: str, variant: models.Variant) -> None:
     todo, ledger = todo_of(home, {"v/ep.cbz": zipped(LONG)}), Ledger(f"{home}/out", FINGERPRINT)
-    opened = list(open_stretches(todo, ledger, Style("jpeg")))
+    opened = list(open_stretches(todo, ledger, PageSettings("jpeg")))
     assert [len(stretch.works) for stretch in opened] == [32, 32, 6]
     assert [(stretch.number, stretch.of) for stretch in opened] == [(0, 3), (1, 3), (2, 3)]
     for stretch in reversed(run(todo, ledger, variant)):
@@ -362,9 +363,9 @@ def test_long_chapter_goes_by_stretches(home: str, variant: models.Variant) -> N
 
 
 def test_stretches_are_cut_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stretches, "STRETCH_BYTES", 1000)
+    monkeypatch.setattr(tasks, "STRETCH_BYTES", 1000)
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": bytes(600), "2.png": bytes(400), "3.png": bytes(5000)})})
-    opened = open_stretches(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), Style("jpeg"))
+    opened = open_stretches(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), PageSettings("jpeg"))
     assert [[work.member.name for work in stretch.works] for stretch in opened] == [["1.png", "2.png"], ["3.png"]]
 
 
@@ -385,7 +386,7 @@ def test_stretches_of_an_earlier_run_are_not_computed_again(
 
     monkeypatch.setattr(sandbox, "call", count)
     ledger = Ledger(out, FINGERPRINT)
-    assert [stretch.ready for stretch in open_stretches(todo, ledger, Style("jpeg"))] == [True, False, True]
+    assert [stretch.ready for stretch in open_stretches(todo, ledger, PageSettings("jpeg"))] == [True, False, True]
     called.clear()
     finished = run(todo, ledger, variant)
     assert [stretch.ready for stretch in finished] == [True] * 3
@@ -405,7 +406,7 @@ def test_stretches_of_other_weights_or_source_are_not_used(tmp_path: Path, varia
     if other == "source":
         todo = todo_of(str(tmp_path), {"ep.cbz": zipped({**LONG, "p0.png": gray_page(77)})})
     ledger = Ledger(out, FINGERPRINT if other == "source" else "b2" * 32)
-    assert not any(stretch.ready for stretch in open_stretches(todo, ledger, Style("jpeg")))
+    assert not any(stretch.ready for stretch in open_stretches(todo, ledger, PageSettings("jpeg")))
 
 
 def test_long_folder(tmp_path: Path, variant: models.Variant) -> None:

@@ -13,19 +13,29 @@ from datasets.errors import BadUsageError, ObjectExistsError
 from datasets.storage import open_storage
 from imaging.drift import drift
 from imaging.palette import Color, Palette
-from jobs.parts.binding import assemble
+from imaging.postprocess import PostprocessSettings
 from jobs.parts.colorize.config import ColorizeConfig
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.plan import plan
+from jobs.parts.colorize.publish import assemble
+from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.stages import finish, open_stretches, prepare
+from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.palette_usage import is_current, pack, unpack
-from jobs.parts.planning import plan
-from jobs.parts.recipe import Recipe
-from jobs.parts.stages import finish, open_stretches, prepare
-from jobs.parts.stretches import STRETCH_MEMBERS, Todo
-from jobs.parts.style import Style
 from tests.archives import zipped
-from tests.jobs.test_ledger import Killed, kill_at
-from tests.jobs.test_stages import COMIC_INFO, FINGERPRINT, LENIENT, SIZE, color_page, members_of, saved, todo_of
+from tests.jobs.colorize.test_stages import (
+    COMIC_INFO,
+    FINGERPRINT,
+    LENIENT,
+    SIZE,
+    color_page,
+    members_of,
+    saved,
+    todo_of,
+)
+from tests.jobs.ledger.test_ledger import Killed, kill_at
 
 RED, BLUE, GREEN = (50.0, 30.0), (10.0, -50.0), (-40.0, 30.0)
 PALETTE = Palette(
@@ -64,16 +74,20 @@ def color(
     todo: Todo, ledger: Ledger, palette: Palette, pages: Mapping[str, Any] = PAGES, skip: int = -1
 ) -> tuple[Manifest | None, set[str]]:
     """All stages of a chapter, and the names of the pages that went to the network. skip: a stretch that is left."""
-    style, painted, outcome = Style("png", thresholds=LENIENT, palette=palette), set(), None
-    for stretch in open_stretches(todo, ledger, style):
+    settings, painted, outcome = (
+        PageSettings("png", postprocess=PostprocessSettings(thresholds=LENIENT, palette=palette)),
+        set(),
+        None,
+    )
+    for stretch in open_stretches(todo, ledger, settings):
         if stretch.number == skip:
             continue
-        prepare(stretch, ledger, SIZE, style)
+        prepare(stretch, ledger, SIZE, settings)
         for work in stretch.works:
             if work.grays is not None:
                 work.chroma, work.grays = chroma_of(*pages[work.member.name]), None
                 painted.add(work.member.name)
-        outcome = finish(stretch, ledger, style).outcome
+        outcome = finish(stretch, ledger, settings).outcome
         if outcome is None and stretch.number == stretch.of - 1 and skip < 0:
             outcome = assemble(todo, stretch.of, ledger)
     return outcome, painted
@@ -262,7 +276,7 @@ def test_an_edited_palette_is_the_same_job(tmp_path: Path, model: Path) -> None:
         given.write_text(json.dumps(palette.to_dict()))
         config = ColorizeConfig(model=str(model), source=f"{tmp_path}/in", out=str(out), palette=str(given))
         recipe = Recipe.of(config)
-        ledger = Ledger(str(out), recipe.fingerprint, recipe.style.palette)
+        ledger = Ledger(str(out), recipe.fingerprint, recipe.pages.palette)
         return plan(config.source, ledger, recipe, replace=False), ledger
 
     storage = open_storage(f"{tmp_path}/in")

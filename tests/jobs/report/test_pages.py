@@ -18,9 +18,9 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from imaging.palette import Color, Palette
-from jobs.parts.drift_chart import DriftChart, drift_charts
+from jobs.parts.colorize.report.drift_chart import DriftChart, drift_charts
+from jobs.parts.colorize.report.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.evaluate.report import Curve, Figure, PageView, render_report
-from jobs.parts.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.ledger.palette_usage import pack
 
 CHROMIUM = Path("/usr/bin/chromium")

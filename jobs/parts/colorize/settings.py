@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import models
 from datasets.errors import BadUsageError
-from jobs.parts.exemplars import Examples, read_examples, read_palette
-from jobs.parts.hinting import Hints, read_hints
+from jobs.parts.colorize.hints import Hints, read_hints
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.reference import Examples, read_examples, read_palette
 from jobs.parts.model.folder import read_card
 from jobs.parts.runtime.cluster import actor_count
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.source.policy import Policy
-from jobs.parts.style import Style
 
 _PIXELS = 3  # raised whenever the same weights and settings would give other pixels
 
@@ -28,7 +28,7 @@ class Recipe:
     model: str
     card: dict[str, Any]
     out: str
-    style: Style
+    pages: PageSettings
     batch_size: int
     num_actors: int
     gpus_per_actor: float
@@ -54,7 +54,7 @@ class Recipe:
             model=config.model,
             card=card,
             out=config.out,
-            style=replace(Style.of(config), palette=read_palette(config, examples)),
+            pages=PageSettings.of(config).with_palette(read_palette(config, examples)),
             batch_size=config.batch_size,
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,
@@ -70,7 +70,7 @@ class Recipe:
         kept: dict[str, Any] = {"keep_format": True} if self.policy.keep_format else {}
         if self.examples is not None:
             kept["reference"] = self.examples.digest()
-        return {**self.style.settings(), "pixels": _PIXELS, **kept}
+        return {**self.pages.settings(), "pixels": _PIXELS, **kept}
 
     @property
     def fingerprint(self) -> str:
@@ -85,7 +85,7 @@ class Recipe:
 
     def as_job(self) -> dict[str, Any]:
         """What job.json says beside the fingerprint."""
-        palette = {} if self.style.palette is None else {"palette": self.style.palette.to_dict()}
+        palette = {} if self.pages.palette is None else {"palette": self.pages.palette.to_dict()}
         named = {"weights_sha256": self.card["weights_sha256"], "settings": self.settings, "config": self.config}
         return {**named, **palette}
 

@@ -12,10 +12,10 @@ from contextlib import ExitStack, suppress
 from datasets.archive import PDF_SUFFIX, suffix_of
 from datasets.chapters import Member
 from datasets.errors import MangahueError
-from jobs.parts.hinting import digest_of
+from jobs.parts.colorize.hints import digest_of
+from jobs.parts.colorize.tasks import Stretch, Todo
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import PageRecord
-from jobs.parts.stretches import Stretch, Todo
 
 _BROKEN = (MangahueError, OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 

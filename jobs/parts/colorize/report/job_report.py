@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.parts.drift_chart import DriftChart
+from jobs.parts.colorize.report.drift_chart import DriftChart
 from jobs.parts.report.render import render
 
 _TEMPLATE = Path(__file__).with_name("job_report.html.j2")

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from imaging.palette import Color, Palette
-from jobs.parts.drift_chart import MOST_CHARTS, drift_charts
+from jobs.parts.colorize.report.drift_chart import MOST_CHARTS, drift_charts
+from jobs.parts.colorize.report.job_report import ChapterLine, render_job_report
 from jobs.parts.evaluate.report import Figure, PageView, best_columns, by_chapter, columns_of, render_report
-from jobs.parts.job_report import ChapterLine, render_job_report
 from jobs.parts.ledger.palette_usage import pack
 from jobs.parts.report.charts import MOST_POINTS, downsample, draw_curve, nice_ticks, tick_labels
 from jobs.parts.report.render import duration, number, plain, relative_url

@@ -10,20 +10,21 @@ from collections.abc import Iterator
 from datasets.chapters import Directory
 from datasets.errors import ChapterUnreadableError, Code, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
-from jobs.parts.binding import bind, changed, done_already, failed, pieces_aside, quarantined
 from jobs.parts.colorize import page_steps
-from jobs.parts.keeping import take_published, unchanged
+from jobs.parts.colorize.member_names import output_names
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.previews import Previews
+from jobs.parts.colorize.publish import bind, changed, done_already, failed, pieces_aside, quarantined
+from jobs.parts.colorize.reuse import take_published, unchanged
+from jobs.parts.colorize.tasks import Row, Stretch, Todo, Work, cut, from_row, to_row
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.previews import Previews
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import SandboxError, sandbox
 from jobs.parts.source import reader
-from jobs.parts.stretches import Row, Stretch, Todo, Work, cut, from_row, output_names, to_row
-from jobs.parts.style import Style
 
 
-def open_stretches(todo: Todo, ledger: Ledger, style: Style) -> Iterator[Stretch]:
+def open_stretches(todo: Todo, ledger: Ledger, settings: PageSettings) -> Iterator[Stretch]:
     """Cut a chapter into stretches, by its directory alone. A chapter that can't be opened is quarantined.
 
     Where members are had one after the other only, a later stretch would cost as much as all before it: those are read
@@ -39,7 +40,7 @@ def open_stretches(todo: Todo, ledger: Ledger, style: Style) -> Iterator[Stretch
         yield Stretch(todo, outcome=_ended(todo, ledger, error))
         return
     cuts = list(cut(directory.members))
-    names = output_names([member.name for member in directory.members], style.image_format)
+    names = output_names([member.name for member in directory.members], settings.image_format)
     aside = pieces_aside(todo, ledger) if len(cuts) > 1 else set()
     for number, part in enumerate(cuts):
         works = [
@@ -62,7 +63,7 @@ def _unknown(todo: Todo, directory: Directory) -> list[str]:
     return [f"--hints names {page!r}, which is no page of it" for page in todo.hints.spots if page not in pages]
 
 
-def prepare(stretch: Stretch, ledger: Ledger, image_size: int, style: Style) -> Stretch:
+def prepare(stretch: Stretch, ledger: Ledger, image_size: int, settings: PageSettings) -> Stretch:
     """Fetch and decode the members; a page to colour gets its gray square, any other passes as it is, or was."""
     begun = time.monotonic()
     if not stretch.ready:
@@ -70,7 +71,7 @@ def prepare(stretch: Stretch, ledger: Ledger, image_size: int, style: Style) -> 
     if not stretch.ready and stretch.outcome is None:
         for work in stretch.works:
             if work.member.index is not None and work.action != "flagged" and work.published is None:
-                _look(work, stretch.todo, image_size, style)
+                _look(work, stretch.todo, image_size, settings)
     stretch.seconds += time.monotonic() - begun
     return stretch
 
@@ -100,10 +101,10 @@ def _fetch(work: Work, todo: Todo) -> None:
         work.flag(fetched.error.code, fetched.error.message)
 
 
-def _look(work: Work, todo: Todo, image_size: int, style: Style) -> None:
+def _look(work: Work, todo: Todo, image_size: int, settings: PageSettings) -> None:
     limits = todo.policy.limits
     try:
-        call = (page_steps.see, work.data, image_size, style.strategy, limits.pixels)
+        call = (page_steps.see, work.data, image_size, settings.strategy, limits.pixels)
         seen = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:
         work.flag(error.code, error.message)
@@ -113,7 +114,7 @@ def _look(work: Work, todo: Todo, image_size: int, style: Style) -> None:
         work.grays, work.places, work.shape, work.action = seen.grays, seen.places, seen.shape, "coloured"
 
 
-def finish(stretch: Stretch, ledger: Ledger, style: Style) -> Stretch:
+def finish(stretch: Stretch, ledger: Ledger, settings: PageSettings) -> Stretch:
     """Join, encode, and publish the chapter, or put the stretch aside if the chapter is longer.
 
     The returned stretch carries no pictures: only what came of it.
@@ -124,7 +125,7 @@ def finish(stretch: Stretch, ledger: Ledger, style: Style) -> Stretch:
             sample = stretch.todo.sample and stretch.number == 0
             kept = {work.published.preview for work in stretch.works if work.published} - {""}
             previews = Previews(ledger, stretch.todo.ref.rel, stretch.number, sample=sample, kept=kept)
-            pictures = [_encode(work, stretch.todo, style, previews) for work in stretch.works]
+            pictures = [_encode(work, stretch.todo, settings, previews) for work in stretch.works]
             stretch.seconds += time.monotonic() - begun
             bind(stretch, ledger, pictures)
         except MangahueError as error:
@@ -135,14 +136,14 @@ def finish(stretch: Stretch, ledger: Ledger, style: Style) -> Stretch:
     return stretch
 
 
-def _encode(work: Work, todo: Todo, style: Style, previews: Previews) -> bytes:
+def _encode(work: Work, todo: Todo, settings: PageSettings, previews: Previews) -> bytes:
     """What goes into the output."""
     assert work.data is not None
     if work.action != "coloured":
         return work.data
     limits = todo.policy.limits
     with_page = (work.data, work.chroma, work.safer, work.spots)
-    call = (page_steps.color_over, *with_page, style, limits.pixels, previews.of_next())
+    call = (page_steps.color_over, *with_page, settings, limits.pixels, previews.of_next())
     try:
         colored = sandbox().call(*call, seconds=limits.seconds)
     except (PageUnreadableError, SandboxError) as error:
@@ -167,8 +168,8 @@ def _slow(todo: Todo) -> float:
     return SLOW * todo.policy.limits.seconds
 
 
-def open_row(row: Row, *, ledger: Ledger, style: Style) -> Iterator[Row]:
-    stretches = open_stretches(from_row(row), ledger, style)
+def open_row(row: Row, *, ledger: Ledger, settings: PageSettings) -> Iterator[Row]:
+    stretches = open_stretches(from_row(row), ledger, settings)
     while True:
         with telemetry.timed("open"):  # not while the caller has what was yielded
             stretch = next(stretches, None)
@@ -177,11 +178,11 @@ def open_row(row: Row, *, ledger: Ledger, style: Style) -> Iterator[Row]:
         yield to_row(stretch)
 
 
-def prepare_row(row: Row, *, ledger: Ledger, image_size: int, style: Style) -> Row:
+def prepare_row(row: Row, *, ledger: Ledger, image_size: int, settings: PageSettings) -> Row:
     with telemetry.timed("prepare"):
-        return to_row(prepare(from_row(row), ledger, image_size, style))
+        return to_row(prepare(from_row(row), ledger, image_size, settings))
 
 
-def finish_row(row: Row, *, ledger: Ledger, style: Style) -> Row:
+def finish_row(row: Row, *, ledger: Ledger, settings: PageSettings) -> Row:
     with telemetry.timed("finish"):
-        return to_row(finish(from_row(row), ledger, style))
+        return to_row(finish(from_row(row), ledger, settings))

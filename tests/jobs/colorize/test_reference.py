@@ -14,17 +14,18 @@ from datasets.errors import BadUsageError
 from datasets.synthetic import Series, draw_page
 from imaging.color import to_lab
 from imaging.palette import Palette
+from imaging.postprocess import finish_page
 from jobs.parts.colorize.config import ColorizeConfig
-from jobs.parts.exemplars import read_examples
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.plan import plan
+from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.reference import read_examples
+from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.stages import open_stretches, prepare
 from jobs.parts.ledger.ledger import Ledger
-from jobs.parts.painter import paint
-from jobs.parts.planning import plan
-from jobs.parts.recipe import Recipe
 from jobs.parts.source.policy import Policy
-from jobs.parts.stages import open_stretches, prepare
-from jobs.parts.style import Style, finish_page
 from tests.archives import zipped
-from tests.jobs.test_stages import FINGERPRINT, saved, todo_of
+from tests.jobs.colorize.test_stages import FINGERPRINT, saved, todo_of
 
 SIZE = 64
 SERIES = Series(seed=2, chapters=1, pages=4, width=240, height=336)
@@ -76,13 +77,13 @@ def test_another_reference_makes_another_job(tmp_path: Path, model: Path, colore
 
 def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Variant, colored: dict[str, bytes]) -> None:
     page = draw_page(SERIES, 1, 1)
-    todo, style = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(page.ink)})}), Style("png")
+    todo, settings = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(page.ink)})}), PageSettings("png")
     examples = read_examples(write(tmp_path / "reference", {"1.png": colored["1.png"]}), SIZE, Policy())
     ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
     errors = []
     for reference in (None, examples.reference(variant)):
-        (stretch,) = open_stretches(todo, ledger, style)
-        (work,) = paint(prepare(stretch, ledger, SIZE, style), variant, 4, reference=reference).works
+        (stretch,) = open_stretches(todo, ledger, settings)
+        (work,) = paint(prepare(stretch, ledger, SIZE, settings), variant, 4, reference=reference).works
         assert work.chroma is not None
         errors.append(float(np.square(work.chroma.astype(float) - examples.chromas[0]).mean()))
     assert errors[1] < 0.9 * errors[0]
@@ -102,8 +103,8 @@ def test_the_palette_is_kept_with_the_output_and_may_be_edited(
     auto = recipe("out", reference=reference, palette="auto")
     plan(source, Ledger(auto.out, auto.fingerprint), auto, replace=False)
     kept = tmp_path / "out/_mangahue/palette.json"
-    assert auto.style.palette is not None
-    assert recipe("other", palette=str(kept)).style.palette == auto.style.palette
+    assert auto.pages.palette is not None
+    assert recipe("other", palette=str(kept)).pages.palette == auto.pages.palette
 
     edited = json.loads(kept.read_text())
     seen = next(c for c in edited["colors"] if 30 < c["centre"][0] < 80 and np.hypot(*c["ab"]) > 10)
@@ -113,8 +114,8 @@ def test_the_palette_is_kept_with_the_output_and_may_be_edited(
     assert mine.fingerprint == recipe("other", palette=str(kept)).fingerprint != recipe("other").fingerprint
     page = draw_page(SERIES, 1, 1)
     chroma = cv2.resize(np.ascontiguousarray(to_lab(page.color)[..., 1:]), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    plain = finish_page(page.ink, chroma, auto.style).page
-    changed = np.abs(finish_page(page.ink, chroma, mine.style).page.astype(int) - plain).max(axis=2) > 20
+    plain = finish_page(page.ink, chroma, auto.pages.postprocess).page
+    changed = np.abs(finish_page(page.ink, chroma, mine.pages.postprocess).page.astype(int) - plain).max(axis=2) > 20
     assert 0.01 < changed.mean() < 0.9  # where that colour is, and not everywhere
 
 
@@ -123,7 +124,7 @@ def test_auto_is_what_was_made_of_it_by_hand(tmp_path: Path, model: Path, colore
 
     def palette(**options: Any) -> Palette | None:
         given = {"model": str(model), "source": "/in", "out": str(out), "reference": reference, "palette": "auto"}
-        return Recipe.of(ColorizeConfig(**given, **options)).style.palette
+        return Recipe.of(ColorizeConfig(**given, **options)).pages.palette
 
     built = palette()
     assert built is not None

@@ -1,0 +1,102 @@
+"""The last step of a page's way: a predicted chroma map is laid under the page's own ink, and the gate is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from imaging.bubbles import find_words, neutral
+from imaging.color import F32, U8, join_chroma
+from imaging.gate import Code, Fault, Thresholds, judge, tame
+from imaging.hints import Spot, without_told
+from imaging.lines import settle_chroma
+from imaging.luminance import Luminance, relight
+from imaging.palette import Palette, Use, lock_and_tell
+from imaging.pieces import Mask
+
+Lines = Literal["sides", "off"]
+Bubbles = Literal["neutral", "colour"]
+
+
+@dataclass(frozen=True)
+class PostprocessSettings:
+    """How predicted colours become a page.
+
+    lines: whether colours are kept to their side of the ink.
+    bubbles: what becomes of words and their paper.
+    thresholds: of the gate that every page passes before it is published.
+    palette: the series' colours, which predicted ones are pulled back to.
+    luminance: the page's own, or what the network says too.
+    """
+
+    lines: Lines = "sides"
+    bubbles: Bubbles = "neutral"
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    palette: Palette | None = None
+    luminance: Luminance = "keep"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A page (H, W, 3) as it is to be published. faults: what the gate still has against it; empty if it passes.
+    colors: of the palette, those that it hangs on."""
+
+    page: U8
+    faults: tuple[Fault, ...] = ()
+    colors: dict[int, Use] = field(default_factory=dict)
+
+
+def finish_page(
+    gray: U8, chroma: F32, settings: PostprocessSettings, safer: F32 | None = None, spots: Sequence[Spot] = ()
+) -> Finished:
+    """Lay a predicted chroma map under the page's own ink, and ask the gate.
+
+    gray: (H, W). chroma: (h, w, 2) ab; (h, w, 3) with L last where the luminance is not the page's own. safer: what the
+    network said of the page as a whole, (S, S, 2 or 3), where the strategy has shown it more than that. A page that the
+    gate refuses is tried again: with `safer`, then with its chroma scaled down where there is too much of it. The first
+    that passes is taken; else the last that was tried. Where the network's luminance is what spoils the ink, the page
+    keeps its own, and the fault stays with it. spots: hints for the page: words and paper that one lies on are coloured
+    too.
+    """
+    words = without_told(find_words(gray), spots)
+    predictions = [prediction for prediction in (chroma, safer) if prediction is not None]
+    made = _best(gray, predictions, words, settings)
+    spoilt = [fault for fault in made.faults if fault.code is Code.INK]
+    if settings.luminance == "keep" or not spoilt:
+        return made
+    told = replace(spoilt[0], message=f"{spoilt[0].message} in the network's luminance; the page has its own")
+    kept = _best(gray, predictions, words, replace(settings, luminance="keep"))
+    return replace(kept, faults=(told, *kept.faults), colors=made.colors | kept.colors)
+
+
+def _best(gray: U8, predictions: Sequence[F32], words: Mask, settings: PostprocessSettings) -> Finished:
+    """The first of the predictions that the gate passes; the last where it passes none."""
+    tried: Finished | None = None
+    used: dict[int, Use] = {}
+    for prediction in predictions:
+        chroma, light = np.ascontiguousarray(prediction[..., :2]), gray
+        if settings.luminance != "keep":
+            untouched = words if settings.bubbles == "neutral" else None
+            light = relight(gray, np.ascontiguousarray(prediction[..., 2]), settings.luminance, untouched)
+        if settings.palette is not None:
+            small = cv2.resize(gray, chroma.shape[1::-1], interpolation=cv2.INTER_AREA)
+            chroma, used_here = lock_and_tell(small, chroma, settings.palette)
+            used |= used_here  # one that was refused counts too: with another colour it might have passed
+        laid = settle_chroma(gray, chroma) if settings.lines == "sides" else chroma
+        if settings.bubbles == "neutral":
+            laid = neutral(laid, words, overwrite=settings.lines == "sides")
+        tried = _judged(gray, light, laid, words, settings)
+        if tried.faults and {Code.WILD, Code.GAMUT} & {fault.code for fault in tried.faults}:
+            tried = _judged(gray, light, tame(light, laid, words, settings.thresholds), words, settings)
+        if not tried.faults:
+            break
+    assert tried is not None
+    return replace(tried, colors=used)
+
+
+def _judged(gray: U8, light: U8, chroma: F32, words: Mask, settings: PostprocessSettings) -> Finished:
+    page = join_chroma(light, chroma)
+    neutral_words = words if settings.bubbles == "neutral" else None
+    return Finished(page, judge(gray, page, neutral_words, settings.thresholds).faults)

@@ -1,0 +1,53 @@
+"""What decides a page's pixels, beside the weights."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from datasets.page import ImageFormat
+from imaging.gate import Thresholds
+from imaging.palette import Palette
+from imaging.postprocess import PostprocessSettings
+from imaging.views import Strategy
+
+GATE_OPTIONS = ("ssim", "lines", "tint", "clipped", "dull", "wild")  # the thresholds that are a job's options
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """What decides a page's pixels, beside the weights.
+
+    image_format: of coloured pages. strategy: what the network is shown of a page. postprocess: what is made of its
+    answer.
+    """
+
+    image_format: ImageFormat = "jpeg"
+    strategy: Strategy = "page"
+    postprocess: PostprocessSettings = field(default_factory=PostprocessSettings)
+
+    @classmethod
+    def of(cls, config: Any) -> "PageSettings":
+        """From a job's options. Raises ValueError naming a threshold of the gate that is wrong."""
+        thresholds = Thresholds(**{name: getattr(config, f"gate_{name}") for name in GATE_OPTIONS})
+        choices = PostprocessSettings(config.lines, config.bubbles, thresholds, luminance=config.luminance)
+        return cls(config.format, config.strategy, choices)
+
+    @property
+    def palette(self) -> Palette | None:
+        return self.postprocess.palette
+
+    def with_palette(self, palette: Palette | None) -> "PageSettings":
+        return replace(self, postprocess=replace(self.postprocess, palette=palette))
+
+    def settings(self) -> dict[str, Any]:
+        """As a job's record tells them."""
+        choices = self.postprocess
+        limits = {f"gate_{name}": getattr(choices.thresholds, name) for name in GATE_OPTIONS}
+        named: dict[str, Any] = {"strategy": self.strategy, "lines": choices.lines, "bubbles": choices.bubbles}
+        if choices.palette is not None:
+            told_by = [color.centre for color in choices.palette.colors]  # `ab` may be edited: it is the same job
+            named["palette"] = hashlib.sha256(json.dumps(told_by).encode()).hexdigest()[:16]
+        if choices.luminance != "keep":
+            named["luminance"] = choices.luminance
+        return {"format": self.image_format, **named, **limits}
