@@ -33,9 +33,9 @@ from imaging.descreen import for_network
 from imaging.gate import judge
 from imaging.lines import settle_chroma
 from imaging.views import plan_views
-from jobs.parts.colorize import stages
 from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.predictor import Predictor
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import Todo
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.model.inference import predict_chroma
@@ -70,13 +70,12 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     ledger = Ledger(str(out), "0" * 64)
     variant.generator().to(memory_format=torch.channels_last)
     square = (variant.image_size,) * 2
-    settings = PageSettings()
+    stages = Stages(ledger, PageSettings(), variant.image_size)
+    predict = Predictor(variant, BATCH)
     predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
     pages = 0
     for ref in find_chapters(source):
-        stretches = watch(
-            "open", lambda ref=ref: list(stages.open_stretches(Todo(ref, ref.rel, False), ledger, settings))
-        )  # type: ignore[misc]
+        stretches = watch("open", lambda ref=ref: list(stages.open(Todo(ref, ref.rel, False))))  # type: ignore[misc]
         for stretch in stretches:
             chapter = open_chapter(ref)
             for work in stretch.works:
@@ -91,7 +90,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                     gray = watch("smooth screens", lambda g=gray: for_network(g))  # type: ignore[misc]
                     (view,) = watch("prepare", lambda g=gray: plan_views(g, "page", variant.image_size))  # type: ignore[misc]
                     work.grays, work.places, work.shape = view.gray[None], (view.place,), gray.shape
-            watch("predict", lambda s=stretch: paint(s, variant, BATCH))  # type: ignore[misc]
+            watch("predict", lambda s=stretch: predict(s))  # type: ignore[misc]
             for work in stretch.works:
                 if work.chroma is None:
                     continue
@@ -105,7 +104,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 watch("gate", lambda g=gray, j=joined, w=words: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
                 work.action, work.chroma = "kept", None  # what is left of `finish` is to pack, check and put
-            watch("publish", lambda s=stretch: stages.finish(s, ledger, settings))  # type: ignore[misc]
+            watch("publish", lambda s=stretch: stages.finish(s))  # type: ignore[misc]
     return {
         "pages": pages,
         "wall_ms_per_page": {stage: 1000 * value / pages for stage, value in watch.wall.items()},

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.pages import pages
 from datasets.page import gray_of
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
-from imaging.descreen import descreen, find_screens, network_view
+from imaging.descreen import descreen, find_screens, network_view, squeezed
 from imaging.moire import moire
 from imaging.screentone import to_screentone
 
@@ -28,10 +28,6 @@ _SIZE = 256  # the side that networks see, where no model says otherwise
 _TIMES = 3
 
 Predict = Callable[[U8], F32]
-
-
-def squeezed(page: U8, size: int) -> U8:
-    return cv2.resize(page, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def beats(view: U8, even: U8) -> float:
@@ -88,7 +84,7 @@ def drawn_pages(figures: Figures, rgb: U8, seed: int, size: int, predict: Predic
         figures.add(f"beats in what the network sees, {name}, levels rms", beats(views[name], views["even"]))
     shown = {"ink": ink, "smoothed": descreen(ink)}
     if predict:
-        truth = to_lab(squeezed_color(rgb, size))[..., 1:]
+        truth = to_lab(squeezed(rgb, size))[..., 1:]
         even_chroma = predict(views["even"])
         figures.add("moire of the true colours (what this measure can't tell)", moire(truth, ink))
         for name in ("with screens", "smoothed"):
@@ -100,10 +96,6 @@ def drawn_pages(figures: Figures, rgb: U8, seed: int, size: int, predict: Predic
             figures.add(f"distance from the true chroma, {name}, CIELAB", float(error.mean()))
             shown[f"coloured, {name}"] = join_chroma(ink, chroma)
     return shown
-
-
-def squeezed_color(rgb: U8, size: int) -> U8:
-    return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def scanned_pages(figures: Figures, gray: U8, size: int, predict: Predict | None) -> dict[str, U8]:

@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, ImageOps
 from datasets.errors import Code, PageUnreadableError
 from datasets.limits import Limits
 from imaging.color import U8, gray_of_equal_lightness, luma
+from imaging.descreen import network_pair
 from imaging.screentone import to_screentone
 
 GrayFrom = Literal["lightness", "luma", "screentone", "mix"]
@@ -93,6 +94,17 @@ class Page:
         if form == "screentone":
             return to_screentone(color, self._seed("drawing", draw))
         return luma(color) if form == "luma" else gray_of_equal_lightness(color)
+
+    def network_pair(self, size: int, draw: int = 0) -> tuple[U8, U8] | None:
+        """What a network of `size` sees of the page (size, size), and the true colours (size, size, 3).
+
+        None where the page has no colour. draw: as in `decode_gray`. Decoded no larger than that asks for.
+        """
+        hint = self.hint(size, draw)
+        color = self.decode_color(size if self.gray else hint)
+        if color is None:
+            return None
+        return network_pair(self.decode_gray(None if self.gray else color, hint, draw), color, size)
 
     def form(self, draw: int = 0) -> str:
         """What `gray_from` comes to: "source", "lightness", "luma" or "screentone"; a mix, either by the drawing."""

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +20,7 @@ from datasets.errors import BadUsageError
 from datasets.page import SCHEMA, Page
 from datasets.storage import Storage, open_storage
 from imaging.color import U8
-from imaging.descreen import network_view
+from imaging.descreen import network_view, squeezed
 from imaging.target import CHANNELS, quantized_target
 
 CARD = "shards.json"
@@ -206,21 +205,19 @@ def training_example(
     draw: of the gray page, where it is drawn by chance (`Page.decode_gray`).
     """
     page = Page.from_row(row)
-    hint = page.hint(size, draw)
     if kind == "ink" and page.gray:
-        return [{"ink": network_view(page.decode_gray(hint=hint), size)[None]}]
-    color = page.decode_color(size if page.gray or kind == "color" else hint)
-    if color is None:
+        return [{"ink": network_view(page.decode_gray(hint=page.hint(size, draw)), size)[None]}]
+    if kind == "color":
+        color = page.decode_color(size)
+        return [] if color is None else [{"target": _target(squeezed(color, size), target)}]
+    pair = page.network_pair(size, draw)
+    if pair is None:
         return []
-    example: dict[str, Any] = {}
-    if kind != "color":
-        gray = page.decode_gray(None if page.gray else color, hint, draw)
-        example["ink"] = network_view(gray, size)[None]
-    if kind != "ink":
-        example["target"] = np.ascontiguousarray(quantized_target(_squeeze(color, size), target))
-    if kind == "pairs":
-        example["chapter"], example["page"] = np.int64(_number_of(page)), np.int64(page.index)
-    return [example]
+    ink, color = pair
+    if kind == "ink":
+        return [{"ink": ink[None]}]
+    numbers: dict[str, Any] = {"chapter": np.int64(_number_of(page)), "page": np.int64(page.index)}
+    return [{"ink": ink[None], "target": _target(color, target), **numbers}]
 
 
 def _number_of(page: Page) -> int:
@@ -229,5 +226,5 @@ def _number_of(page: Page) -> int:
     return int.from_bytes(hashlib.sha256(named).digest()[:8], "big") >> 1
 
 
-def _squeeze(picture: U8, size: int) -> U8:
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+def _target(color: U8, space: str) -> np.ndarray:
+    return np.ascontiguousarray(quantized_target(color, space))

@@ -43,7 +43,20 @@ def network_view(gray: U8, size: int) -> U8:
 
     Training looks through this function, colouring through `for_network` and the views of imaging.views.
     """
-    return cv2.resize(for_network(gray), (size, size), interpolation=cv2.INTER_AREA)
+    return squeezed(for_network(gray), size)
+
+
+def network_pair(gray: U8, color: U8, size: int) -> tuple[U8, U8]:
+    """A page and its true colours at the network's size. gray: (H, W); color: (h, w, 3).
+
+    Returns the view (size, size), as of `network_view`, and the colours (size, size, 3).
+    """
+    return network_view(gray, size), squeezed(color, size)
+
+
+def squeezed(picture: U8, size: int) -> U8:
+    """A picture (H, W, ...) as a square (size, size, ...), as pix2pix does with every page."""
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def for_network(gray: U8) -> U8:

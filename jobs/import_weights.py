@@ -5,7 +5,14 @@ python jobs/import_weights.py --from pix2pix --weights latest_net_G.pth --out RU
 
 from datasets.storage import open_storage
 from jobs.parts.import_weights.config import ImportConfig
-from jobs.parts.import_weights.importer import claim_folder, import_weights, publish, read_images, read_weights, run_raw
+from jobs.parts.import_weights.importer import (
+    claim_folder,
+    import_weights,
+    publish_imported,
+    read_images,
+    read_weights,
+    run_raw,
+)
 from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
 
@@ -17,7 +24,7 @@ def main(config: ImportConfig) -> Exit:
     claim_folder(folder, config, weights)
     if config.run:
         run_raw(network, read_images(config.run), config)
-    publish(folder, config, network, weights)
+    publish_imported(folder, config, network, weights)
     return Exit.DONE
 
 

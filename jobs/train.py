@@ -11,7 +11,7 @@ from jobs.parts.runtime.outcome import Exit
 from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import check_start
 from jobs.parts.train.mlflow_log import check_tracking, track
-from jobs.parts.train.run_folder import already_trained, claim, publish_model
+from jobs.parts.train.run_folder import already_trained, claim_run, publish_model
 from jobs.parts.train.trainer import fit
 
 
@@ -20,7 +20,7 @@ def main(config: TrainConfig) -> Exit:
     origin = check_start(config)
     shards = ShardSet.open(config.data)
     run = open_storage(config.run)
-    claim(run, config, shards)
+    claim_run(run, config, shards)
     if already_trained(run, config):
         return Exit.DONE
     cluster = connect(state_api=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datasets.storage import open_storage
-from tests.jobs.colorize.test_stages import members_of
+from tests.jobs.colorize.chapters import members_of
 from tests.ray_cluster import RayCluster
 from tests.untrained import publish_untrained
 

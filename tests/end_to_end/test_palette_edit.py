@@ -8,7 +8,7 @@ import numpy as np
 from datasets.storage import open_storage
 from imaging.palette import Palette
 from tests.archives import zipped
-from tests.jobs.colorize.test_stages import members_of, saved
+from tests.jobs.colorize.chapters import members_of, saved
 from tests.ray_cluster import RayCluster
 
 # By lightness: what an untrained network says of dark and of light pages differs little.

@@ -12,8 +12,9 @@ from jobs.parts.colorize.plan import Work
 from jobs.parts.colorize.report.drift_chart import drift_charts
 from jobs.parts.colorize.report.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.ledger.ledger import HOME, REPORT, SUCCESS, Ledger, read_json
+from jobs.parts.ledger.ledger import HOME, REPORT, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.outcome import Exit, as_json
 
 log = logging.getLogger("mangahue")

@@ -7,11 +7,11 @@ from datasets.errors import BadUsageError
 from datasets.limits import Limits
 from imaging.gate import Thresholds
 from imaging.luminance import Luminance
-from imaging.postprocess import Bubbles, Lines
+from imaging.postprocess import Bubbles, Lines, PostprocessSettings
 from imaging.views import Strategy
-from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.runtime.cluster import actor_count
-from jobs.parts.runtime.options import option, require
+from jobs.parts.colorize.page_settings import GATE_OPTIONS, PageSettings
+from jobs.parts.runtime.options import actor_count, option, require
+from jobs.parts.source.policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +82,29 @@ class ColorizeConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "it is 0.1 s to a day")
         try:
-            PageSettings.of(self)
+            _ = self.pages
         except ValueError as error:
             raise BadUsageError(f"--gate-{error}") from error
         actor_count(self.num_actors)
         fits = 0 < self.gpus_per_actor < 1 or self.gpus_per_actor in range(1, 65)
         require(fits, "gpus_per_actor", self.gpus_per_actor, "give a part of a GPU below 1, or whole GPUs")
+
+    @property
+    def policy(self) -> Policy:
+        """What becomes of bad input."""
+        limits = Limits(
+            unpacked_bytes=self.max_unpacked_mb * 2**20,
+            member_bytes=self.max_member_mb * 2**20,
+            ratio=self.max_ratio,
+            members=self.max_members,
+            pixels=self.max_pixels,
+            seconds=self.page_seconds,
+        )
+        return Policy(limits, self.strict, self.salvage, self.keep_format)
+
+    @property
+    def pages(self) -> PageSettings:
+        """What decides a page's pixels, the palette aside. Raises ValueError naming a threshold of the gate."""
+        thresholds = Thresholds(**{name: getattr(self, f"gate_{name}") for name in GATE_OPTIONS})
+        postprocess = PostprocessSettings(self.lines, self.bubbles, thresholds, luminance=self.luminance)
+        return PageSettings(self.format, self.strategy, postprocess)

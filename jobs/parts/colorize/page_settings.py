@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datasets.page import ImageFormat
-from imaging.gate import Thresholds
 from imaging.palette import Palette
 from imaging.postprocess import PostprocessSettings
 from imaging.views import Strategy
@@ -25,13 +24,6 @@ class PageSettings:
     image_format: ImageFormat = "jpeg"
     strategy: Strategy = "page"
     postprocess: PostprocessSettings = field(default_factory=PostprocessSettings)
-
-    @classmethod
-    def of(cls, config: Any) -> "PageSettings":
-        """From a job's options. Raises ValueError naming a threshold of the gate that is wrong."""
-        thresholds = Thresholds(**{name: getattr(config, f"gate_{name}") for name in GATE_OPTIONS})
-        choices = PostprocessSettings(config.lines, config.bubbles, thresholds, luminance=config.luminance)
-        return cls(config.format, config.strategy, choices)
 
     @property
     def palette(self) -> Palette | None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from datasets.archive import ChapterRef
@@ -16,7 +15,7 @@ from datasets.errors import MangahueError
 from datasets.page import decode, encode, frames, gray_of
 from datasets.storage import open_storage
 from imaging.color import F32, U8, is_color_page, to_lab
-from imaging.descreen import for_network, network_view
+from imaging.descreen import for_network, network_pair
 from imaging.gate import Fault
 from imaging.hints import Spot
 from imaging.placing import Place
@@ -79,8 +78,7 @@ def learn_from(data: bytes, image_size: int, pixels: int) -> tuple[U8, F32] | No
     page = decode(data, pixels=pixels)
     if not is_color_page(page):
         return None
-    gray = network_view(gray_of(page), image_size)
-    small = cv2.resize(page, (image_size, image_size), interpolation=cv2.INTER_AREA)
+    gray, small = network_pair(gray_of(page), page, image_size)
     return gray, np.ascontiguousarray(to_lab(small)[..., 1:])
 
 
@@ -105,7 +103,7 @@ def color_over(
     return Colored(encode(laid.page, settings.image_format), laid.faults, tell(laid.colors), shown)
 
 
-def rebind(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:
+def rebuild_pdf(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:
     """The chapter, a PDF, with these pages (by index) instead of its own, at `out`. Raises ChapterUnreadableError."""
     with open_storage(ref.root).open(ref.key) as source:
         recolor(source, pages, out)

@@ -18,12 +18,13 @@ import ray.exceptions
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 
 from datasets.errors import Code, CodedError
-from jobs.parts.colorize import publish, stages
 from jobs.parts.colorize.crash_guard import RemoteAttempts
+from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.plan import Work
-from jobs.parts.colorize.predictor import Painter
+from jobs.parts.colorize.predictor import PredictorActor
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.tasks import Stretch, Todo, from_row, to_row
+from jobs.parts.colorize.stages import Stages
+from jobs.parts.colorize.tasks import Row, Stretch, Todo, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger, place_of
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -63,18 +64,20 @@ def _look_what_is_done(work: Work, ledger: Ledger) -> None:
     for todo in work.todo:
         if todo.ref.rel in work.results:
             continue
-        done = publish.done_already(todo, ledger) if place_of(todo.ref.rel) in committed else None
-        work.record(done or publish.failed(todo, ledger, CodedError(Code.STOPPED, work.stopped)))
+        outcomes = ChapterOutcomes(todo, ledger)
+        done = outcomes.done_already() if place_of(todo.ref.rel) in committed else None
+        work.record(done or outcomes.failed(CodedError(Code.STOPPED, work.stopped)))
 
 
 def _color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Ledger) -> Iterator[Manifest]:
     """The manifest of each chapter as it is finished, in no order."""
-    assemble = ray.remote(num_cpus=cluster.cpu_share())(publish.assemble)
+    stages = Stages(ledger, recipe.pages, recipe.image_size)
+    assemble = ray.remote(num_cpus=cluster.cpu_share())(assemble_chapter)
     missing: dict[str, set[int]] = {}
     told: set[str] = set()  # of a chapter that fails, the first stretch that does tells
     assembling: list[Any] = []
     with Meter("colorize", len(todo)) as meter:
-        for row in _pipeline(todo, recipe, cluster, ledger).iter_rows():
+        for row in _pipeline(todo, recipe, cluster, stages).iter_rows():
             stretch: Stretch = from_row(row)
             rel = stretch.todo.ref.rel
             left = missing.setdefault(rel, set(range(stretch.of)))
@@ -83,7 +86,7 @@ def _color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledg
                 told.add(rel)
                 yield _tell(meter, stretch.outcome)
             elif not left and rel not in told:
-                assembling.append(assemble.remote(stretch.todo, stretch.of, ledger))
+                assembling.append(assemble.remote(stages, stretch.todo, stretch.of))
             if not left:
                 del missing[rel]
             finished, assembling = ray.wait(assembling, timeout=0) if assembling else ([], [])
@@ -104,7 +107,7 @@ def _tell(meter: Meter, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Ledger) -> "ray.data.Dataset":
+def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, stages: Stages) -> "ray.data.Dataset":
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1  # every stretch is a block of its own, and goes on as soon as it is made
     context.max_consecutive_actor_init_deaths = _PAINTER_STARTS
@@ -112,19 +115,42 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Le
     actors = recipe.num_actors or cluster.actors(on_gpu, recipe.gpus_per_actor)
     most = None if on_gpu and not recipe.num_actors else actors  # GPUs may join: then as many as there are
     share = cluster.cpu_share()
-    cut = {"ledger": ledger, "settings": recipe.pages}
     rows = ray.data.from_items([to_row(item) for item in todo], override_num_blocks=min(len(todo), _MOST_BLOCKS))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
     # asks for a little more or less than its neighbours.
     return (
-        rows.flat_map(stages.open_row, fn_kwargs=cut, num_cpus=share / 4)
-        .map(stages.prepare_row, fn_kwargs={**cut, "image_size": recipe.image_size}, num_cpus=share)
+        rows.flat_map(open_row, fn_kwargs={"stages": stages}, num_cpus=share / 4)
+        .map(prepare_row, fn_kwargs={"stages": stages}, num_cpus=share)
         .map(
-            Painter,
+            PredictorActor,
             fn_constructor_kwargs={"recipe": recipe, "actors": actors, "attempts": RemoteAttempts()},
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=2),
             num_cpus=share * 0.9,
             num_gpus=recipe.gpus_per_actor if on_gpu else 0,
         )
-        .map(stages.finish_row, fn_kwargs=cut, num_cpus=share)
+        .map(finish_row, fn_kwargs={"stages": stages}, num_cpus=share)
     )
+
+
+def assemble_chapter(stages: Stages, todo: Todo, of: int) -> Manifest:
+    return stages.assemble(todo, of)
+
+
+def open_row(row: Row, *, stages: Stages) -> Iterator[Row]:
+    stretches = stages.open(from_row(row))
+    while True:
+        with telemetry.timed("open"):  # not while the caller has what was yielded
+            stretch = next(stretches, None)
+        if stretch is None:
+            return
+        yield to_row(stretch)
+
+
+def prepare_row(row: Row, *, stages: Stages) -> Row:
+    with telemetry.timed("prepare"):
+        return to_row(stages.prepare(from_row(row)))
+
+
+def finish_row(row: Row, *, stages: Stages) -> Row:
+    with telemetry.timed("finish"):
+        return to_row(stages.finish(from_row(row)))

@@ -12,8 +12,9 @@ from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.previews import SAMPLED_CHAPTERS
 from jobs.parts.colorize.settings import Recipe
 from jobs.parts.colorize.tasks import Todo
-from jobs.parts.ledger.ledger import HOME, PALETTE, SUCCESS, Ledger, read_json
+from jobs.parts.ledger.ledger import HOME, PALETTE, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.outcome import as_json
 
 log = logging.getLogger("mangahue")

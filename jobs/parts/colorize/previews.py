@@ -14,6 +14,7 @@ import cv2
 
 from imaging.color import U8
 from imaging.overlay import LAYERS, Outlines, find_layers
+from jobs.parts.colorize.tasks import Stretch
 from jobs.parts.ledger.ledger import HOME, Ledger
 
 When = Literal["never", "told", "always"]  # told: if the gate has something against the page
@@ -65,6 +66,12 @@ def _svg(name: str, outlines: Outlines, size: tuple[int, int]) -> str:
 class Previews:
     """Those of one stretch. sample: whether its first coloured page is shown, whatever the gate says. kept: places of
     those of pages that stay as they were published, which are left alone."""
+
+    @classmethod
+    def of(cls, stretch: Stretch, ledger: Ledger) -> "Previews":
+        kept = {work.published.preview for work in stretch.works if work.published} - {""}
+        sample = stretch.todo.sample and stretch.number == 0
+        return cls(ledger, stretch.todo.ref.rel, stretch.number, sample=sample, kept=kept)
 
     def __init__(self, ledger: Ledger, rel: str, stretch: int, *, sample: bool, kept: Collection[str] = ()) -> None:
         self._ledger, self._sample, self._told = ledger, sample and not kept, len(kept)

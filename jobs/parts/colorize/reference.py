@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from imaging.color import F32, U8
 from imaging.palette import Palette, build_palette
 from imaging.reference import Example, Reference, build_reference
 from jobs.parts.colorize import page_steps
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import PALETTE
 from jobs.parts.model.inference import follow, predict_chroma
 from jobs.parts.runtime.options import read_given
@@ -53,7 +53,7 @@ class Examples:
         return build_reference([Example(gray, chroma, says) for gray, chroma, says in together])
 
 
-def read_palette(config: Any, examples: Examples | None) -> Palette | None:
+def read_palette(config: ColorizeConfig, examples: Examples | None) -> Palette | None:
     """--palette: "off", "auto" (of the reference's pages), or the URI of a palette.json. Raises BadUsageError.
 
     auto, once it lies in the output, is what was made of it there by hand.

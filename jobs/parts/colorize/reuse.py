@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 from datasets.archive import PDF_SUFFIX, suffix_of
 from datasets.chapters import Member
@@ -20,56 +21,64 @@ from jobs.parts.ledger.manifest import PageRecord
 _BROKEN = (MangahueError, OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
-def unchanged(todo: Todo, ledger: Ledger, members: Sequence[Member]) -> dict[int, PageRecord]:
-    """By their member's place, the published pages that are what this job would make of them.
+@dataclass(frozen=True)
+class PublishedPages:
+    """The pages of one chapter as they lie in the output."""
 
-    None where the chapter was not published by this job, of this very source; nor of a PDF, which is made whole.
-    """
-    published = ledger.manifest(todo.ref.rel) if todo.replace else None
-    if published is None or not ledger.made(published, todo.ref) or suffix_of(todo.output) == PDF_SUFFIX:
-        return {}
-    if [page.name for page in published.pages] != [member.original for member in members]:
-        return {}
-    pairs = zip(published.palette, ledger.palette, strict=True)
-    edited = {str(number) for number, (then, now) in enumerate(pairs) if then != now}
-    return {
-        member.place: page
-        for member, page in zip(members, published.pages, strict=True)
-        if page.index is not None and edited.isdisjoint(page.colors) and page.hints == digest_of(todo.spots_of(member))
-    }
+    todo: Todo
+    ledger: Ledger
 
+    def unchanged(self, members: Sequence[Member]) -> dict[int, PageRecord]:
+        """By their member's place, the published pages that are what this job would make of them.
 
-def take_published(stretch: Stretch, ledger: Ledger) -> None:
-    """Read the pages that stay. One that is not what its record says is no longer among them."""
-    works = [work for work in stretch.works if work.published is not None and work.data is None]
-    records = [work.published for work in works if work.published is not None]
-    for work, data in zip(works, _read(stretch.todo, ledger, records), strict=True):
-        work.data = data
-        if data is None:
-            work.published = None
+        Empty where the chapter was not published by this job, of this very source; and for a PDF, which is made whole.
+        """
+        todo = self.todo
+        published = self.ledger.manifest(todo.ref.rel) if todo.replace else None
+        if published is None or not self.ledger.made(published, todo.ref) or suffix_of(todo.output) == PDF_SUFFIX:
+            return {}
+        if [page.name for page in published.pages] != [member.original for member in members]:
+            return {}
+        pairs = zip(published.palette, self.ledger.palette, strict=True)
+        edited = {str(number) for number, (then, now) in enumerate(pairs) if then != now}
+        return {
+            member.place: page
+            for member, page in zip(members, published.pages, strict=True)
+            if page.index is not None
+            and edited.isdisjoint(page.colors)
+            and page.hints == digest_of(todo.spots_of(member))
+        }
 
+    def take(self, stretch: Stretch) -> None:
+        """Read the pages that stay. One that is not what its record says is no longer among them."""
+        works = [work for work in stretch.works if work.published is not None and work.data is None]
+        records = [work.published for work in works if work.published is not None]
+        for work, data in zip(works, self._read(records), strict=True):
+            work.data = data
+            if data is None:
+                work.published = None
 
-def _read(todo: Todo, ledger: Ledger, records: Sequence[PageRecord]) -> Iterator[bytes | None]:
-    with ExitStack() as stack:
-        read = _reader(todo, ledger, stack) if records else None
-        for record in records:
-            data = None
-            with suppress(*_BROKEN):  # another run may be replacing it, or it was damaged since
-                data = read(record) if read is not None else None
-            yield data if data is not None and hashlib.sha256(data).hexdigest() == record.sha256 else None
+    def _read(self, records: Sequence[PageRecord]) -> Iterator[bytes | None]:
+        with ExitStack() as stack:
+            read = self._reader(stack) if records else None
+            for record in records:
+                data = None
+                with suppress(*_BROKEN):  # another run may be replacing it, or it was damaged since
+                    data = read(record) if read is not None else None
+                yield data if data is not None and hashlib.sha256(data).hexdigest() == record.sha256 else None
 
+    def _reader(self, stack: ExitStack) -> Callable[[PageRecord], bytes] | None:
+        storage, output = self.ledger.storage, self.todo.output
+        if self.todo.ref.kind == "folder":
+            return lambda record: storage.read(f"{output}/{record.output}")
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(storage.open(output))))
+        except _BROKEN:
+            return None
 
-def _reader(todo: Todo, ledger: Ledger, stack: ExitStack) -> Callable[[PageRecord], bytes] | None:
-    if todo.ref.kind == "folder":
-        return lambda record: ledger.storage.read(f"{todo.output}/{record.output}")
-    try:
-        archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(ledger.storage.open(todo.output))))
-    except _BROKEN:
-        return None
+        def read(record: PageRecord) -> bytes:
+            if archive.getinfo(record.output).file_size != record.size:
+                raise ValueError("another size than was published")
+            return archive.read(record.output)
 
-    def read(record: PageRecord) -> bytes:
-        if archive.getinfo(record.output).file_size != record.size:
-            raise ValueError("another size than was published")
-        return archive.read(record.output)
-
-    return read
+        return read

@@ -7,12 +7,12 @@ from typing import Any
 
 import models
 from datasets.errors import BadUsageError
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.hints import Hints, read_hints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import Examples, read_examples, read_palette
 from jobs.parts.model.folder import read_card
-from jobs.parts.runtime.cluster import actor_count
-from jobs.parts.runtime.options import as_settings
+from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.source.policy import Policy
 
 _PIXELS = 3  # raised whenever the same weights and settings would give other pixels
@@ -39,10 +39,10 @@ class Recipe:
     config: dict[str, Any]
 
     @classmethod
-    def of(cls, config: Any) -> "Recipe":
+    def of(cls, config: ColorizeConfig) -> "Recipe":
         """Raises BadUsageError where the model folder holds no model, or one that predicts no luminance where that is
         asked for, or the reference no page in colour."""
-        card, policy = read_card(config.model), Policy.of(config)
+        card, policy = read_card(config.model), config.policy
         size = int(card["config"]["image_size"])
         if config.luminance != "keep" and card["config"]["target"] != "rgb":
             raise BadUsageError(
@@ -54,7 +54,7 @@ class Recipe:
             model=config.model,
             card=card,
             out=config.out,
-            pages=PageSettings.of(config).with_palette(read_palette(config, examples)),
+            pages=config.pages.with_palette(read_palette(config, examples)),
             batch_size=config.batch_size,
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.parts.runtime.cluster import actor_count
-from jobs.parts.runtime.options import option
+from jobs.parts.runtime.options import actor_count, option
 
 
 @dataclass(frozen=True, kw_only=True)

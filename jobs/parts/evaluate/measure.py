@@ -17,16 +17,18 @@ from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
 from imaging.postprocess import PostprocessSettings, finish_page
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate
+from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.cost import gauged
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma, to_device
-from jobs.parts.runtime.cluster import Cluster, actor_count, threads_each
+from jobs.parts.runtime.cluster import Cluster, threads_each
+from jobs.parts.runtime.options import actor_count
 from jobs.parts.runtime.progress import Meter
 from models.layers import count_parameters
 
 
 def measure_pages(
-    config: Any, shards: ShardSet, candidates: Sequence[Candidate], cluster: Cluster
+    config: EvaluateConfig, shards: ShardSet, candidates: Sequence[Candidate], cluster: Cluster
 ) -> list[dict[str, Any]]:
     """Every held-out page that has its true colours, coloured and measured; pictures go to OUT/pages/."""
     on_gpu = cluster.on_gpu(config.device)

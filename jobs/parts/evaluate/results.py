@@ -10,6 +10,7 @@ import numpy as np
 from datasets.errors import BadUsageError
 from datasets.storage import Storage, open_storage, split_uri
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, OURS, TRUTH, Candidate
+from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.report import Curve, Figure, PageView, PictureRow, render_report
 from jobs.parts.model.folder import METRICS
 from jobs.parts.runtime.options import as_settings
@@ -49,7 +50,9 @@ def loss_curves(candidates: Sequence[Candidate]) -> list[Curve]:
     return [Curve(name, points) for name, points in curves.items()]
 
 
-def publish(out: Storage, config: Any, candidates: Sequence[Candidate], pages: Sequence[dict[str, Any]]) -> Exit:
+def publish(
+    out: Storage, config: EvaluateConfig, candidates: Sequence[Candidate], pages: Sequence[dict[str, Any]]
+) -> Exit:
     """Write metrics.json and report.html. Raises BadUsageError where no held-out page has colour."""
     if not pages:
         raise BadUsageError(f"--data {config.data}: no held-out page has its true colours; ingest a colour edition")

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-import models
 from datasets.errors import BadUsageError
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import F32
-from jobs.parts.model.folder import CARD, WEIGHTS
+from jobs.parts.import_weights.config import ImportConfig
+from jobs.parts.model.folder import CARD, ModelCard, publish
+from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import as_settings, read_given
-from jobs.parts.runtime.outcome import as_json
-from models.checkpoint import CheckpointError, fingerprint, parse_card, to_bytes
+from models.checkpoint import CheckpointError, fingerprint, to_bytes
 from models.importing import Imported, import_network, read_state_dict
 
 log = logging.getLogger("mangahue")
@@ -38,7 +38,7 @@ def read_images(uri: str) -> F32:
     return images
 
 
-def import_weights(config: Any, data: bytes) -> Imported:
+def import_weights(config: ImportConfig, data: bytes) -> Imported:
     """The network of --from with these weights. Raises BadUsageError where they are not its own."""
     try:
         network = import_network(config.source, read_state_dict(data))
@@ -49,19 +49,14 @@ def import_weights(config: Any, data: bytes) -> Imported:
     return network
 
 
-def claim_folder(folder: Storage, config: Any, data: bytes) -> None:
+def claim_folder(folder: Storage, config: ImportConfig, data: bytes) -> None:
     """Raises BadUsageError where the folder holds another model."""
-    if folder.stat(CARD) is None:
-        return
-    try:
-        earlier = parse_card(folder.read(CARD))
-    except CheckpointError:
-        earlier = {}
-    if earlier.get("origin") != _origin(config, data):
+    earlier = read_json(folder, CARD)
+    if earlier is not None and earlier.get("origin") != _origin(config, data):
         raise BadUsageError(f"--out {folder.uri} holds another model; give another folder")
 
 
-def run_raw(network: Imported, images: F32, config: Any) -> None:
+def run_raw(network: Imported, images: F32, config: ImportConfig) -> None:
     """Write what the network makes of the images to --save. Raises BadUsageError for images it can't take."""
     if images.shape[1] != network.in_channels:
         raise BadUsageError(
@@ -83,28 +78,13 @@ def run_raw(network: Imported, images: F32, config: Any) -> None:
     log.info("%s put through the network; its output %s is in %s", images.shape, colors.shape, config.save)
 
 
-def publish(folder: Storage, config: Any, network: Imported, data: bytes) -> None:
-    """Write the weights, then the card that describes them, as a training does."""
+def publish_imported(folder: Storage, config: ImportConfig, network: Imported, data: bytes) -> None:
+    """Publish the network as a training does."""
     variant = network.variant
-    weights = to_bytes(variant.generator().state_dict())
-    card = {
-        "variant": variant.name,
-        "config": as_settings(variant.config),
-        "weights_sha256": fingerprint(weights),
-        "data_fingerprint": "",
-        "steps": 0,
-        "seconds": 0.0,
-        "metrics": {},
-        "mean_chroma": [0, 0],
-        "limits": {},
-        "origin": _origin(config, data),
-        "training": {},
-    }
-    models.load(as_json(card), weights)  # what is published must rebuild
-    folder.put(WEIGHTS, weights)
-    folder.put(CARD, as_json(card))
+    card = ModelCard(variant=variant.name, config=as_settings(variant.config), origin=_origin(config, data))
+    publish(folder, card, to_bytes(variant.generator().state_dict()))
     log.info("the model, a %s, is in %s", variant.name, folder.uri)
 
 
-def _origin(config: Any, data: bytes) -> dict[str, Any]:
+def _origin(config: ImportConfig, data: bytes) -> dict[str, Any]:
     return {"imported": {"from": config.source, "sha256": fingerprint(data)}}

@@ -20,7 +20,9 @@ from datasets.page import Page, decode
 from datasets.shards import CARD, SHARD_BYTES, Shard, write_shards
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, to_lab
+from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.pairing import ChapterPlan, find_editions, held_out, pair_editions, pair_pages
+from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 from jobs.parts.runtime.progress import Meter
@@ -76,15 +78,15 @@ def plan(color: str | None, gray: str | None, gray_from: str, holdout: str, seed
     return plans
 
 
-def already_done(out: Storage, config: Any, chapters: Sequence[ChapterPlan]) -> Exit | None:
+def already_done(out: Storage, config: IngestConfig, chapters: Sequence[ChapterPlan]) -> Exit | None:
     """The exit code of the finished ingest that lies in `out`, if it is this very one; None if nothing does.
 
     Raises BadUsageError where other shards lie there, unless they may be replaced.
     """
-    if config.replace or out.stat(CARD) is None:
+    card = read_json(out, CARD)
+    if config.replace or card is None:
         return None
-    card = json.loads(out.read(CARD))
-    if card["plan"] != _plan_digest(chapters):
+    if card.get("plan") != _plan_digest(chapters):
         raise BadUsageError(f"--out {out.uri} holds other shards; give another folder, or --replace")
     log.info("the shards in %s are these chapters' already; nothing to do", out.uri)
     return Exit.PARTLY if card["failures"] else Exit.DONE
@@ -200,7 +202,7 @@ def _count(written: Written, split: str, pixels: dict[str, U8]) -> None:
         written.colored += 1
 
 
-def publish_card(out: Storage, config: Any, chapters: Sequence[ChapterPlan], written: Written) -> Exit:
+def publish_card(out: Storage, config: IngestConfig, chapters: Sequence[ChapterPlan], written: Written) -> Exit:
     """Write shards.json, last of all, and tell what came of it. A job without a readable page fails."""
     for failure in written.failures:
         log.warning("not read: %(source)s: %(code)s %(message)s", failure)

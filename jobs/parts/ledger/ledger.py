@@ -39,6 +39,7 @@ from datasets.storage import Storage, open_storage
 from imaging.palette import Palette
 from jobs.parts.ledger.manifest import DamagedManifestError, Manifest
 from jobs.parts.ledger.palette_usage import is_current
+from jobs.parts.runtime.claims import claim, read_json
 from jobs.parts.runtime.outcome import as_json
 
 log = logging.getLogger("mangahue")
@@ -67,12 +68,10 @@ class Ledger:
 
     def claim(self, job: dict[str, Any], *, replace: bool) -> None:
         """Make the folder this job's own. Raises BadUsageError where other weights or settings made it."""
-        mine = as_json({"fingerprint": self.fingerprint, **job})
-        try:
-            self.storage.put(JOB, mine, if_absent=True)
+        mine = {"fingerprint": self.fingerprint, **job}
+        told = claim(self.storage, JOB, mine)
+        if told is None:
             return
-        except ObjectExistsError:
-            told = read_json(self.storage, JOB)
         owner = told or self._owner_by_manifests()
         if owner["fingerprint"] != self.fingerprint and not replace:
             raise BadUsageError(
@@ -80,8 +79,8 @@ class Ledger:
                 f"({_describe(owner)}), this job is {self.fingerprint[:16]} ({_describe(job)}); "
                 "give another folder, or --replace to colour it again"
             )
-        if (told is None, owner["fingerprint"], owner.get("palette")) != (False, self.fingerprint, job.get("palette")):
-            self.storage.put(JOB, mine)
+        if not told or (owner["fingerprint"], owner.get("palette")) != (self.fingerprint, job.get("palette")):
+            self.storage.put(JOB, as_json(mine))
 
     def _owner_by_manifests(self) -> dict[str, Any]:
         """Where job.json is damaged, the first manifest that can be read says whose folder it is."""
@@ -210,7 +209,7 @@ class Ledger:
 
     def _check_owner(self) -> None:
         owner = read_json(self.storage, JOB)
-        if owner is None:
+        if not owner:
             return
         palette = [color["ab"] for color in owner.get("palette", {}).get("colors", [])]
         if (owner["fingerprint"], palette) != (self.fingerprint, self.palette):
@@ -268,15 +267,6 @@ class Ledger:
     @staticmethod
     def _staged(manifest: Manifest) -> str:
         return f"{HOME}/staged/{manifest.rel}/{manifest.sha256}.json"
-
-
-def read_json(storage: Storage, key: str) -> dict[str, Any] | None:
-    """A file of the log; None where it is missing or damaged."""
-    try:
-        values = json.loads(storage.read(key))
-    except (ObjectNotFoundError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
 
 
 def place_of(rel: str) -> str:

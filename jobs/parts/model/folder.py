@@ -1,16 +1,58 @@
 """The folder of a trained model, RUN/model: the names of its files, its card, its weights."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import models
 from datasets.errors import BadUsageError, ObjectNotFoundError
-from datasets.storage import open_storage
-from models.checkpoint import CheckpointError, parse_card
+from datasets.storage import Storage, open_storage
+from jobs.parts.runtime.outcome import as_json
+from models.checkpoint import CheckpointError, fingerprint, parse_card
 
 # A model folder: its card, the weights that colour, and beside them those of a training's last step.
 CARD, WEIGHTS, RAW = "model.json", "model.safetensors", "model.raw.safetensors"
 MODEL = "model"  # the model's folder in a training's run folder
 METRICS = "metrics.jsonl"  # beside it: the training's losses and held-out metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What model.json says of a model beside the digest of its weights.
+
+    variant, config: what rebuilds the network.
+    data_fingerprint: of the shards it was trained on, "" where that is not known.
+    steps, seconds: of training.
+    metrics: of the last held-out evaluation.
+    mean_chroma: ab of the training pages' mean.
+    limits: the options that ended the training.
+    origin: what the training started from, or where the weights came from.
+    training: all options of the training.
+    """
+
+    variant: str
+    config: dict[str, Any]
+    data_fingerprint: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    mean_chroma: Sequence[float] = (0, 0)
+    limits: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def publish(folder: Storage, card: ModelCard, weights: bytes, raw: bytes | None = None) -> None:
+    """Write a model's folder: the weights, those of the last step (`raw`) where there are such, the card last.
+
+    Raises CheckpointError where the model does not rebuild from what would be written.
+    """
+    text = as_json({**asdict(card), "weights_sha256": fingerprint(weights)})
+    models.load(text, weights)
+    if raw is not None:
+        folder.put(RAW, raw)
+    folder.put(WEIGHTS, weights)
+    folder.put(CARD, text)
 
 
 def read_card(uri: str, option: str = "--model") -> dict[str, Any]:

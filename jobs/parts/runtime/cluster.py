@@ -8,7 +8,6 @@ import psutil
 import ray
 import ray.data
 
-from datasets.errors import BadUsageError
 from jobs.parts.runtime import ROOT
 
 log = logging.getLogger("mangahue")
@@ -95,27 +94,3 @@ def threads_each(actors: int) -> int:
     among as many of them as fall on a node."""
     here = -(-actors // max(1, len(ray.nodes())))
     return max(1, len(os.sched_getaffinity(0)) // here)
-
-
-def actor_count(text: str) -> int:
-    """--num-actors: "3" -> 3, "auto" -> 0. Raises BadUsageError where it is neither."""
-    if text == "auto":
-        return 0
-    if not text.isdecimal() or not int(text):
-        raise BadUsageError(f"--num-actors is {text!r}; give a count, or auto")
-    return int(text)
-
-
-def worker_range(text: str) -> tuple[int, int]:
-    """--num-workers as (least, most): "2" -> (2, 2), "1:4" -> (1, 4), "0" -> (0, 0), which means automatic.
-
-    Raises BadUsageError where it is neither.
-    """
-    least, colon, most = text.partition(":")
-    try:
-        bounds = int(least), int(most if colon else least)
-    except ValueError:
-        bounds = (-1, -1)
-    if not 0 <= bounds[0] <= bounds[1] or (colon and not bounds[0]):
-        raise BadUsageError(f"--num-workers is {text!r}; give a count, 0 for automatic, or LEAST:MOST such as 1:4")
-    return bounds

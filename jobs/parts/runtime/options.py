@@ -7,13 +7,16 @@ options and shows defaults and units. The config checks itself on construction a
 import dataclasses
 import types
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
 
 from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.storage import open_storage, split_uri
 from jobs.parts.runtime.outcome import run_job
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Config = TypeVar("Config")
 
@@ -104,6 +107,30 @@ def require(condition: bool, name: str, value: object, fix: str) -> None:
         raise BadUsageError(f"--{name.replace('_', '-')} is {value!r}; {fix}")
 
 
+def actor_count(text: str) -> int:
+    """--num-actors: "3" -> 3, "auto" -> 0. Raises BadUsageError where it is neither."""
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or not int(text):
+        raise BadUsageError(f"--num-actors is {text!r}; give a count, or auto")
+    return int(text)
+
+
+def worker_range(text: str) -> tuple[int, int]:
+    """--num-workers as (least, most): "2" -> (2, 2), "1:4" -> (1, 4), "0" -> (0, 0), which means automatic.
+
+    Raises BadUsageError where it is neither.
+    """
+    least, colon, most = text.partition(":")
+    try:
+        bounds = int(least), int(most if colon else least)
+    except ValueError:
+        bounds = (-1, -1)
+    if not 0 <= bounds[0] <= bounds[1] or (colon and not bounds[0]):
+        raise BadUsageError(f"--num-workers is {text!r}; give a count, 0 for automatic, or LEAST:MOST such as 1:4")
+    return bounds
+
+
 def read_given(uri: str, flag: str, wanted: str) -> bytes:
     """The file that an option names. Raises BadUsageError, naming the option and what is wanted, where none is."""
     folder, name = split_uri(uri)
@@ -113,6 +140,6 @@ def read_given(uri: str, flag: str, wanted: str) -> bytes:
         raise BadUsageError(f"{flag} {uri}: {error}; give {wanted}") from error
 
 
-def as_settings(config: Any) -> dict[str, Any]:
+def as_settings(config: "DataclassInstance") -> dict[str, Any]:
     """A config as plain JSON values, for logs and for what is saved beside the output."""
     return dataclasses.asdict(config)

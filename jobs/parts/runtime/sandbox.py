@@ -77,7 +77,7 @@ class Sandbox:
             raise SandboxError(Code.CRASHED, f"the decoder's process ended ({how})") from error
         if not done:
             raise value
-        return value  # type: ignore[no-any-return]
+        return value
 
     def _start(self) -> Connection:
         ours, theirs = Pipe()

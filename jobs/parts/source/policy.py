@@ -1,7 +1,6 @@
 """What becomes of bad input: the limits of a chapter, and what is done with one that is damaged."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from datasets.limits import Limits
 
@@ -21,19 +20,6 @@ class Policy:
     strict: bool = False
     salvage: bool = False
     keep_format: bool = False
-
-    @classmethod
-    def of(cls, config: Any) -> "Policy":
-        """From a job's options."""
-        limits = Limits(
-            unpacked_bytes=config.max_unpacked_mb * 2**20,
-            member_bytes=config.max_member_mb * 2**20,
-            ratio=config.max_ratio,
-            members=config.max_members,
-            pixels=config.max_pixels,
-            seconds=config.page_seconds,
-        )
-        return cls(limits, config.strict, config.salvage, config.keep_format)
 
     def digest(self) -> str:
         """Of what decides whether a chapter can be read: with another, a quarantined one is tried again."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import ray.data
 import ray.train
@@ -15,6 +14,7 @@ from datasets.grouping import grouped
 from datasets.shards import ShardSet
 from datasets.transforms import Augment, resize_for
 from jobs.parts.runtime.cluster import Cluster
+from jobs.parts.train.config import TrainConfig
 
 _STREAM_STEPS = 1000  # opening a stream takes seconds; this many steps at least come from one
 _BLOCK_BYTES = 8 * 2**20
@@ -23,7 +23,7 @@ _CACHE_BYTES = 256 * 2**20  # a thousand pages at 286 x 286; an object store too
 
 
 def open_streams(
-    config: Any, shards: ShardSet, cluster: Cluster, *, paired: bool, steps: int, workers: int
+    config: TrainConfig, shards: ShardSet, cluster: Cluster, *, paired: bool, steps: int, workers: int
 ) -> dict[str, ray.data.Dataset]:
     """The streams that the workers of a training share: pairs, or ink and colour apart. steps: 0 where not known."""
     # Blocks of a few hundred examples: the first batch does not wait for a whole shard.
@@ -57,25 +57,24 @@ def looking_ahead(workers: int, *, deterministic: bool) -> DataConfig:
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
-def batches(settings: dict[str, Any], *, paired: bool, device: torch.device) -> Iterator[Batch]:
+def batches(config: TrainConfig, *, paired: bool, device: torch.device) -> Iterator[Batch]:
     """This worker's share of the streams, for ever: (ink, target) in [-1, 1] on `device`, augmented; and the pages'
     groups, of a variant that wants such."""
-    model = settings["model"]
-    augment = Augment(model["image_size"], model["target"], settings["saturation_jitter"], settings["augment"])
+    augment = Augment(config.model.image_size, config.model.target, config.saturation_jitter, config.augment)
     if paired:
-        for batch in _stream("pairs", settings, device):
+        for batch in _stream("pairs", config, device):
             yield *augment(batch["ink"], batch["target"]), batch.get("group")
-    for ink, color in zip(_stream("ink", settings, device), _stream("color", settings, device), strict=True):
+    for ink, color in zip(_stream("ink", config, device), _stream("color", config, device), strict=True):
         yield augment.ink(ink["ink"]), augment.color(color["target"]), None
 
 
-def _stream(kind: str, settings: dict[str, Any], device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
+def _stream(kind: str, config: TrainConfig, device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
     stream = ray.train.get_dataset_shard(kind)
-    size, group = settings["batch_size"], models.VARIANTS[settings["variant"]].group
+    size, group = config.batch_size, models.VARIANTS[config.variant].group
     buffer = max(64, 4 * size)
     for opened in range(2**31):
         empty = True
-        seed = settings["seed"] + opened
+        seed = config.seed + opened
         shuffle = {} if group > 1 else {"local_shuffle_buffer_size": buffer, "local_shuffle_seed": seed}
         opened_stream = stream.iter_torch_batches(
             batch_size=size, drop_last=True, prefetch_batches=2, device=device, **shuffle

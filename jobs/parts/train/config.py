@@ -5,8 +5,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from datasets.transforms import AUGMENTS
-from jobs.parts.runtime.cluster import worker_range
-from jobs.parts.runtime.options import as_settings, option, require
+from jobs.parts.runtime.options import as_settings, option, require, worker_range
 from jobs.parts.train.variant_options import choose, default_of, settings_of_all
 from models import VARIANTS, Precision, VariantConfig
 
@@ -148,9 +147,8 @@ class TrainConfig:
         given = {name: getattr(self, name) for name in _MODEL_OPTIONS}
         return choose(self.variant, given, self.setting)
 
-
-def settings_of(config: Any) -> dict[str, Any]:
-    """The whole of a training's choices as plain JSON values: the variant's own under "model"."""
-    model = as_settings(config.model)
-    general = {name: value for name, value in as_settings(config).items() if name not in {*model, "setting"}}
-    return {**general, "model": model}
+    def as_settings(self) -> dict[str, Any]:
+        """All choices as plain JSON values: the variant's own under "model"."""
+        model = as_settings(self.model)
+        general = {name: value for name, value in as_settings(self).items() if name not in {*model, "setting"}}
+        return {**general, "model": model}

@@ -9,6 +9,7 @@ from datasets.errors import BadUsageError
 from datasets.storage import open_storage
 from jobs.parts.model.folder import RAW, WEIGHTS, read_card
 from jobs.parts.runtime.options import read_given
+from jobs.parts.train.config import TrainConfig
 from models.checkpoint import CheckpointError, fingerprint, from_bytes, restore_module
 from models.importing import read_state_dict
 from models.vgg import PUBLISHED
@@ -19,7 +20,7 @@ _BUNDLES = {  # network: (the package that brings its weights, the file in it)
 }
 
 
-def check_start(config: Any) -> dict[str, Any]:
+def check_start(config: TrainConfig) -> dict[str, Any]:
     """Where the training's first weights come from, for the model's card: {} for a plain random start.
 
     Raises BadUsageError where the variant needs weights that are not given, or those given do not fit.
@@ -51,15 +52,15 @@ def check_start(config: Any) -> dict[str, Any]:
     return origin
 
 
-def start(variant: models.Variant, settings: dict[str, Any]) -> None:
+def start(variant: models.Variant, config: TrainConfig) -> None:
     """Give a fresh variant the weights that the training starts from."""
-    if weights := settings["vgg_weights"]:
+    if weights := config.vgg_weights:
         if weights == RANDOM:
             variant.load_pretrained(None)
         else:
             _load_pretrained(variant, _read_vgg(weights), weights)
-    if settings["init"]:
-        _load_init(variant, settings["init"])
+    if config.init:
+        _load_init(variant, config.init)
     elif variant.bundled:
         variant.load_pretrained(read_state_dict(_read_bundled(variant.bundled)))
 

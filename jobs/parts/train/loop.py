@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from ray.train import Checkpoint
 
 import models
 from jobs.parts.model.folder import RAW, WEIGHTS
+from jobs.parts.runtime.options import as_settings
 from jobs.parts.train.batches import batches
+from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import start
 from jobs.parts.train.monitor import Watcher
 from models.checkpoint import from_bytes, to_bytes
@@ -29,32 +32,40 @@ STATE = "state.safetensors"  # all that a resumed training needs
 PROGRESS = "progress.json"
 
 
-def train_worker(plan: dict[str, Any]) -> None:
-    """What each DDP worker runs."""
-    settings = plan["settings"]
+@dataclass(frozen=True)
+class Plan:
+    """What a worker is told. steps: to train; 0 where the time, or patience, decides alone."""
+
+    config: TrainConfig
+    steps: int
+
+
+def train_worker(told: dict[str, Plan]) -> None:
+    """What each DDP worker runs. told: under "plan" (Ray Train passes a dict)."""
+    config, steps = told["plan"].config, told["plan"].steps
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
-    _choose_algorithms(settings["deterministic"])
-    torch.manual_seed(settings["seed"])  # the same weights on every worker
-    variant = models.build(settings["variant"], settings["model"])
-    start(variant, settings)
+    _choose_algorithms(config.deterministic)
+    torch.manual_seed(config.seed)  # the same weights on every worker
+    variant = models.build(config.variant, as_settings(config.model))
+    start(variant, config)
     mechanics = models.Mechanics(
-        precision=settings["precision"],
-        accumulate=settings["accumulate"],
-        clip_norm=settings["clip_norm"],
-        ema_decay=settings["ema_decay"],
-        channels_last=settings["memory_format"] == "channels_last",
-        compile=settings["compile"],
+        precision=config.precision,
+        accumulate=config.accumulate,
+        clip_norm=config.clip_norm,
+        ema_decay=config.ema_decay,
+        channels_last=config.memory_format == "channels_last",
+        compile=config.compile,
     )
     # BatchNorm's statistics are each worker's own; sending them would change them between two passes of one step.
     options: dict[str, Any] = {"parallel_strategy": "ddp", "parallel_strategy_kwargs": {"broadcast_buffers": False}}
     if world == 1:
         options = {"parallel_strategy": None}
     variant.start_training(lambda network: ray.train.torch.prepare_model(network, **options), mechanics)
-    loop = _Loop(variant, settings, plan["steps"], device, rank, world)
+    loop = _Loop(variant, config, steps, device, rank, world)
     loop.resume()
     loop.run()
 
@@ -71,15 +82,15 @@ class _Loop:
     """One worker's steps: from the checkpoint to the end."""
 
     def __init__(
-        self, variant: models.Variant, settings: dict[str, Any], steps: int, device: torch.device, rank: int, world: int
+        self, variant: models.Variant, config: TrainConfig, steps: int, device: torch.device, rank: int, world: int
     ) -> None:
-        self.variant, self.settings, self.device = variant, settings, device
+        self.variant, self.config, self.device = variant, config, device
         self.rank, self.world, self.steps = rank, world, steps
         self.step = 0
         self.seconds = 0.0  # trained so far, in earlier lives too
         self.checkpointed = -1
         self.out_of_patience = False  # the first worker's to know
-        self.watcher = Watcher(settings) if rank == 0 else None
+        self.watcher = Watcher(config) if rank == 0 else None
 
     def resume(self) -> None:
         checkpoint = ray.train.get_checkpoint()
@@ -92,12 +103,12 @@ class _Loop:
         if self.watcher:
             self.watcher.open(self.step)
             self._ask_patience(self.watcher)
-        torch.manual_seed(hash((self.settings["seed"], self.rank, self.step)) % 2**63)
+        torch.manual_seed(hash((self.config.seed, self.rank, self.step)) % 2**63)
 
     def run(self) -> None:
         begun = time.monotonic() - self.seconds
-        stream = batches(self.settings, paired=self.variant.paired, device=self.device)
-        accumulate = self.settings["accumulate"]
+        stream = batches(self.config, paired=self.variant.paired, device=self.device)
+        accumulate = self.config.accumulate
         while (progress := self._progress()) < 1:
             self.variant.set_progress(progress)
             waited = 0.0
@@ -110,7 +121,7 @@ class _Loop:
             self.seconds = time.monotonic() - begun
             if self.watcher:
                 self.watcher.note_step(self.step, self.seconds, progress, waited, losses)
-            if self.step % self.settings["eval_every"] == 0:
+            if self.step % self.config.eval_every == 0:
                 self._report()
                 begun = time.monotonic() - self.seconds  # watching and saving are not training time
         if self.checkpointed != self.step:
@@ -121,8 +132,8 @@ class _Loop:
         parts = [0.0]
         if self.steps:
             parts.append(self.step / self.steps)
-        if self.settings["max_minutes"]:
-            parts.append(self.seconds / 60 / self.settings["max_minutes"])
+        if self.config.max_minutes:
+            parts.append(self.seconds / 60 / self.config.max_minutes)
         if self.out_of_patience:
             parts.append(1.0)
         shared = torch.tensor(max(parts), dtype=torch.float64, device=self.device)
@@ -131,7 +142,7 @@ class _Loop:
         return float(shared)
 
     def _ask_patience(self, watcher: Watcher) -> None:
-        self.out_of_patience = watcher.looks_since_best() >= (self.settings["early_stop"] or math.inf)
+        self.out_of_patience = watcher.looks_since_best() >= (self.config.early_stop or math.inf)
 
     def _report(self) -> None:
         """Held-out metrics, samples and a checkpoint; every worker takes part, the first one does the work."""

@@ -5,24 +5,23 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from datasets.errors import BadUsageError
 from datasets.storage import Storage
 from jobs.parts.model.folder import METRICS
-from jobs.parts.train.config import settings_of
+from jobs.parts.train.config import TrainConfig
 
 log = logging.getLogger("mangahue")
 _EXPERIMENT = "mangahue"
 
 
-def check_tracking(config: Any) -> None:
+def check_tracking(config: TrainConfig) -> None:
     """Raises BadUsageError where --mlflow is given and MLflow is not installed."""
     if config.mlflow and importlib.util.find_spec("mlflow") is None:
         raise BadUsageError("--mlflow needs the package: pip install -e '.[tracking]'")
 
 
-def track(run: Storage, config: Any) -> None:
+def track(run: Storage, config: TrainConfig) -> None:
     """Log settings, losses and held-out metrics of the run to the MLflow store of --mlflow; nothing without it."""
     if not config.mlflow:
         return
@@ -33,7 +32,7 @@ def track(run: Storage, config: Any) -> None:
     mlflow.set_tracking_uri(place if "://" in place else Path(place).absolute().as_uri())
     mlflow.set_experiment(_EXPERIMENT)
     with mlflow.start_run(run_name=run.uri):
-        settings = settings_of(config)
+        settings = config.as_settings()
         model = settings.pop("model")
         mlflow.log_params({**settings, **{f"model.{name}": value for name, value in model.items()}})
         for line in run.read(METRICS).splitlines():

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -18,10 +17,10 @@ import models
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
 from imaging.color import U8, join_chroma
-from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness
 from jobs.parts.model.folder import METRICS
 from jobs.parts.model.inference import predict_chroma
+from jobs.parts.train.config import TrainConfig
 
 _MOST_PAGES = 32  # held-out pages looked at
 _GRID_PAGES = 6
@@ -34,9 +33,9 @@ log = logging.getLogger("mangahue")
 class Watcher:
     """The eyes of the first worker. Local files go to the run's storage whenever a checkpoint is made."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._settings = settings
-        self._storage = open_storage(settings["run"])
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self._storage = open_storage(config.run)
         self._folder = Path(tempfile.mkdtemp(prefix="mangahue-watch-"))
         self._lines: list[dict[str, Any]] = []
         self._told = time.monotonic()
@@ -51,17 +50,14 @@ class Watcher:
             self._lines = [line for line in lines if line["step"] <= step]
         self._told_step = step
         self._board = SummaryWriter(str(self._folder), purge_step=step or None)
-        shards = ShardSet.open(self._settings["data"])
+        shards = ShardSet.open(self._config.data)
         self._split = "holdout" if shards.pages("holdout") else "train"
-        size = self._settings["model"]["image_size"]
+        size = self._config.model.image_size
         self._pages: list[tuple[U8, U8]] = []
         for page in shards.sample(self._split, _MOST_PAGES):
-            hint = page.hint(size)
-            color = page.decode_color(size if page.gray else hint)
-            assert color is not None
-            gray = page.decode_gray(None if page.gray else color, hint)
-            small = cv2.resize(color, (size, size), interpolation=cv2.INTER_AREA)
-            self._pages.append((network_view(gray, size), small))
+            pair = page.network_pair(size)
+            assert pair is not None  # `sample` gives pages that have both
+            self._pages.append(pair)
 
     def looks_since_best(self) -> int:
         """How many looks in a row found no better CIEDE2000 than one before them."""

@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import ray
 import ray.exceptions
@@ -16,10 +15,11 @@ import models
 from datasets.errors import TrainingFailedError
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
-from jobs.parts.runtime.cluster import Cluster, worker_range
+from jobs.parts.runtime.cluster import Cluster
+from jobs.parts.runtime.options import worker_range
 from jobs.parts.train.batches import looking_ahead, open_streams
-from jobs.parts.train.config import settings_of
-from jobs.parts.train.loop import train_worker
+from jobs.parts.train.config import TrainConfig
+from jobs.parts.train.loop import Plan, train_worker
 
 log = logging.getLogger("mangahue")
 HELDOUT = "ciede2000"  # the metric that early stop and the choice of the best go by
@@ -30,7 +30,7 @@ _STORAGE_PAUSE = 10.0  # seconds, longer each time
 _ON_DEMAND = "on_demand"  # the resource that marks nodes which are not taken back
 
 
-def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
+def fit(config: TrainConfig, shards: ShardSet, cluster: Cluster) -> Checkpoint:
     """Train to the end, from the run's last checkpoint if there is one. Returns the checkpoint to publish."""
     on_gpu = cluster.on_gpu(config.device)
     least, most = worker_range(config.num_workers)
@@ -48,7 +48,7 @@ def fit(config: Any, shards: ShardSet, cluster: Cluster) -> Checkpoint:
     def trainer() -> ray.train.torch.TorchTrainer:
         return ray.train.torch.TorchTrainer(
             train_worker,
-            train_loop_config={"settings": settings_of(config), "steps": steps},
+            train_loop_config={"plan": Plan(config, steps)},
             datasets=open_streams(config, shards, cluster, paired=paired, steps=steps, workers=most),
             dataset_config=looking_ahead(most, deterministic=config.deterministic),
             scaling_config=ScalingConfig(
@@ -108,7 +108,7 @@ def worker_resources(share: float, *, on_gpu: bool, offered: Mapping[str, float]
     return {**asked, _ON_DEMAND: 0.001} if offered.get(_ON_DEMAND) else asked
 
 
-def _kept(config: Any) -> CheckpointConfig:
+def _kept(config: TrainConfig) -> CheckpointConfig:
     """The last checkpoints; with early stop the best, and always the last (Ray Train keeps that beside them)."""
     if config.early_stop:
         return CheckpointConfig(

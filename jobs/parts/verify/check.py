@@ -9,8 +9,9 @@ from typing import Any
 import ray.data
 
 from datasets.errors import BadUsageError, Code, ObjectNotFoundError
-from jobs.parts.ledger.ledger import HOME, JOB, REPORT, SUCCESS, Ledger, read_json
+from jobs.parts.ledger.ledger import HOME, JOB, REPORT, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.cluster import Cluster
 from jobs.parts.runtime.outcome import Exit, as_json
 from jobs.parts.runtime.progress import Meter
@@ -76,7 +77,7 @@ def check_all(published: Published, cluster: Cluster) -> list[Finding]:
 
 
 def _check_log(published: Published) -> Iterator[Finding]:
-    if read_json(published.ledger.storage, JOB) is None:
+    if not read_json(published.ledger.storage, JOB):
         yield Finding(JOB, Code.MANIFEST, f"{JOB} is no JSON any more")
     for rel, output in published.reported.items():
         if rel not in published.manifests:

@@ -101,25 +101,25 @@ def patch_ledger(module):
     module.Ledger.publish = watched
 
 
-def patch_painter(module):
-    predict, paint = module.predict_chroma, module.paint
+def patch_predictor(module):
+    predict_chroma, predict = module.predict_chroma, module.Predictor.__call__
 
-    def watched(variant, grays, *told):
+    def watched(variant, grays, *hints):
         (FOLDER / f"painter-{os.getpid()}").touch()
         reach("paint")
-        return predict(variant, grays, *told)
+        return predict_chroma(variant, grays, *hints)
 
-    def noted(stretch, *arguments, **options):
+    def noted(self, stretch):
         note("paint", stretch.todo.ref.rel)
-        return paint(stretch, *arguments, **options)
+        return predict(self, stretch)
 
-    module.predict_chroma, module.paint = watched, noted
+    module.predict_chroma, module.Predictor.__call__ = watched, noted
 
 
 # Module: (patch, what it patches there). A name that has moved would be patched in silence: harness.Faults checks them.
 PATCHES = {
     "jobs.parts.ledger.ledger": (patch_ledger, ("Ledger.publish",)),
-    "jobs.parts.colorize.predictor": (patch_painter, ("predict_chroma", "paint")),
+    "jobs.parts.colorize.predictor": (patch_predictor, ("predict_chroma", "Predictor.__call__")),
 }
 
 

@@ -20,29 +20,29 @@ from imaging.color import to_lab
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import output_of
-from jobs.parts.colorize.stages import finish, open_stretches, prepare
+from jobs.parts.colorize.stages import color_chapter
+from jobs.parts.colorize.tasks import Stretch
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source.policy import Policy
 from tests import crashing
 from tests.archives import epub, packed, rar5, tarred, zipped
-from tests.jobs.colorize.test_stages import (
+from tests.jobs.colorize.chapters import (
     FINGERPRINT,
     LONG,
     LONG_OUT,
     SIZE,
-    assemble,
     color,
     color_page,
     gray_levels,
     gray_page,
     members_of,
-    run,
     saved,
+    stages_of,
     todo_of,
-    variant,
 )
+from tests.jobs.colorize.test_stages import variant
 
 __all__ = ["variant"]  # the fixture
 
@@ -77,10 +77,7 @@ def test_every_format_becomes_a_cbz(tmp_path: Path, variant: models.Variant, nam
 
 def test_a_long_solid_archive_goes_by_stretches(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cb7": packed(LONG, tmp_path / "a.7z", "7zip")})
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    count = len(run(todo, ledger, variant))
-    assert count == 3
-    assert assemble(todo, count, ledger).status == "done"
+    assert color(todo, tmp_path, variant).status == "done"
     assert list(published(tmp_path)) == LONG_OUT
 
 
@@ -112,17 +109,18 @@ def test_salvage_publishes_what_is_there(tmp_path: Path, variant: models.Variant
 
 def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, PageSettings("png"))
-    stretch = prepare(stretch, ledger, SIZE, PageSettings())
-    (tmp_path / "in/ep.cbz").write_bytes(zipped({"1.png": gray_page(9)}))
-    stretch.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
-    outcome = finish(stretch, ledger, PageSettings("png")).outcome
-    assert outcome is not None
+    stages = stages_of(tmp_path)
+
+    def change_the_source(stretch: Stretch) -> Stretch:
+        (tmp_path / "in/ep.cbz").write_bytes(zipped({"1.png": gray_page(9)}))
+        stretch.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
+        return stretch
+
+    outcome = color_chapter(todo, stages, change_the_source)
     assert (outcome.status, outcome.code) == ("quarantined", "CHANGED")
     assert not (tmp_path / "out/ep.cbz").exists()
     (ref,) = find_chapters(str(tmp_path / "in"))
-    assert not ledger.covers(outcome, ref, Policy().digest())  # the next run colours it
+    assert not stages.ledger.covers(outcome, ref, Policy().digest())  # the next run colours it
 
 
 def test_a_page_that_takes_too_long_is_kept(tmp_path: Path, variant: models.Variant) -> None:
@@ -148,9 +146,8 @@ def test_a_page_that_crashes_its_decoder_is_kept(
 def test_what_can_not_be_encoded_is_kept(tmp_path: Path, variant: models.Variant) -> None:
     tall = saved(gray_levels(1, 17000, 20))
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": tall, "2.png": gray_page()})})
-    (stretch,) = run(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), variant, "webp")
-    assert stretch.outcome is not None
-    assert [(page.action, page.code) for page in stretch.outcome.pages] == [("flagged", "FORMAT"), ("coloured", "")]
+    manifest = color(todo, tmp_path, variant, "webp")
+    assert [(page.action, page.code) for page in manifest.pages] == [("flagged", "FORMAT"), ("coloured", "")]
     assert published(tmp_path)["1.png"] == tall
 
 
@@ -197,7 +194,7 @@ def test_odd_pages(tmp_path: Path, variant: models.Variant) -> None:
 def test_a_tall_strip_has_no_seam(tmp_path: Path, variant: models.Variant) -> None:
     strip = np.full((20_000, 80), 180, np.uint8)
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(strip)})})
-    run(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), variant, "png")
+    color(todo, tmp_path, variant, "png")
     page = decode(published(tmp_path)["1.png"]).astype(int)
     assert page.shape == (20_000, 80, 3)
     assert np.abs(np.diff(page, axis=0)).max() <= 2  # where the ink has no edge, the colour has none
@@ -260,14 +257,15 @@ def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None
     first.save(out, "PDF", save_all=True, append_images=[second, first], title="The Title")
     todo = todo_of(str(tmp_path), {"ep.pdf": out.getvalue()}, Policy(keep_format=True))
     todo = replace(todo, output="ep.pdf")
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, PageSettings(image_format))
-    for work in prepare(stretch, ledger, SIZE, PageSettings()).works:
-        work.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
-    finish(stretch, ledger, PageSettings(image_format))
-    assert stretch.outcome is not None
-    assert stretch.outcome.status == "done", stretch.outcome
-    assert [page.action for page in stretch.outcome.pages] == ["coloured", "kept", "coloured"]
+
+    def one_colour(stretch: Stretch) -> Stretch:
+        for work in stretch.works:
+            work.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
+        return stretch
+
+    manifest = color_chapter(todo, stages_of(tmp_path, PageSettings(image_format)), one_colour)
+    assert manifest.status == "done", manifest
+    assert [page.action for page in manifest.pages] == ["coloured", "kept", "coloured"]
     document = pypdfium2.PdfDocument(tmp_path / "out/ep.pdf")
     assert document.get_metadata_dict()["Title"] == "The Title"
     assert [document[i].get_size() for i in range(3)] == [pypdfium2.PdfDocument(out)[i].get_size() for i in range(3)]
@@ -279,6 +277,5 @@ def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None
 
 def test_with_keep_format_what_is_only_called_pdf_is_refused(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.pdf": zipped({"1.png": gray_page()})}, Policy(keep_format=True))
-    (stretch,) = run(replace(todo, output="ep.pdf"), Ledger(str(tmp_path / "out"), FINGERPRINT), variant)
-    assert stretch.outcome is not None
-    assert (stretch.outcome.status, stretch.outcome.code) == ("quarantined", "BROKEN")
+    manifest = color(replace(todo, output="ep.pdf"), tmp_path, variant)
+    assert (manifest.status, manifest.code) == ("quarantined", "BROKEN")

@@ -23,15 +23,13 @@ from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import cli
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.stages import finish, open_stretches, prepare
 from jobs.parts.colorize.tasks import Work
-from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.inference import predict_chroma, predict_colors
 from tests.archives import zipped
-from tests.jobs.colorize.test_stages import FINGERPRINT, members_of, saved, todo_of
+from tests.jobs.colorize.chapters import members_of, saved, stages_of, todo_of
 from tests.untrained import publish_untrained
 
 SIZE = 32
@@ -51,13 +49,11 @@ def through_the_stages(
 ) -> tuple[Work, Manifest, np.ndarray]:
     """The page as it was painted; what became of its chapter; the page as it was published."""
     todo = todo_of(str(home), {"ep.cbz": zipped({"1.png": saved(INK)})})
-    ledger = Ledger(str(home / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, settings)
-    stretch = paint(
-        prepare(stretch, ledger, SIZE, settings), variant, 4, luminance=settings.postprocess.luminance != "keep"
-    )
+    stages = stages_of(home, settings)
+    (stretch,) = stages.open(todo)
+    stretch = Predictor(variant, 4, luminance=settings.postprocess.luminance != "keep")(stages.prepare(stretch))
     work = replace(stretch.works[0])
-    outcome = finish(stretch, ledger, settings).outcome
+    outcome = stages.finish(stretch).outcome
     assert outcome is not None
     return work, outcome, decode(members_of((home / "out/ep.cbz").read_bytes())["1.png"])
 
@@ -119,11 +115,12 @@ def test_a_reference_changes_the_chroma_alone(tmp_path: Path, variant: models.Va
     chroma = np.full((SIZE, SIZE, 2), (30, -30), np.float32)
     reference = build_reference([Example(gray, chroma, predict_chroma(variant, gray[None])[0])])
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(INK)})})
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+    stages = stages_of(tmp_path, settings)
     painted = []
     for known in (None, reference):
-        (stretch,) = open_stretches(todo, ledger, settings)
-        painted.append(paint(prepare(stretch, ledger, SIZE, settings), variant, 4, None, known, True).works[0].chroma)
+        (stretch,) = stages.open(todo)
+        predict = Predictor(variant, 4, reference=known, luminance=True)
+        painted.append(predict(stages.prepare(stretch)).works[0].chroma)
     plain, followed = painted
     assert plain is not None
     assert followed is not None

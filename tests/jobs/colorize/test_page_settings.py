@@ -20,11 +20,10 @@ from imaging.views import STRATEGIES, Strategy
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.stages import finish, open_stretches, prepare
 from tests.archives import zipped
-from tests.jobs.colorize.test_stages import FINGERPRINT, Ledger, members_of, saved, todo_of
+from tests.jobs.colorize.chapters import members_of, saved, stages_of, todo_of
 
 SIZE = 32
 
@@ -85,20 +84,17 @@ def test_lines_off_is_plain_stretching(lettered: np.ndarray) -> None:
 def test_every_strategy_goes_through_the_stages(
     tmp_path: Path, variant: models.Variant, lettered: np.ndarray, strategy: Strategy
 ) -> None:
-    settings = PageSettings("png", strategy)
-    todo, ledger = (
-        todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})}),
-        Ledger(str(tmp_path / "out"), FINGERPRINT),
-    )
-    (stretch,) = open_stretches(todo, ledger, settings)
-    stretch = prepare(stretch, ledger, SIZE, settings)
+    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})})
+    stages = stages_of(tmp_path, PageSettings("png", strategy))
+    (stretch,) = stages.open(todo)
+    stretch = stages.prepare(stretch)
     grays = stretch.works[0].grays
     assert grays is not None
     assert (len(grays) > 1) == (strategy in ("tiles", "panels", "squares"))
-    stretch = paint(stretch, variant, 4)
+    stretch = Predictor(variant, 4)(stretch)
     assert stretch.works[0].chroma is not None
     assert stretch.works[0].chroma.dtype == np.float16
-    outcome = finish(stretch, ledger, settings).outcome
+    outcome = stages.finish(stretch).outcome
     assert outcome is not None
     assert outcome.status == "done"
     page = decode(members_of((tmp_path / "out/ep.cbz").read_bytes())["1.png"])
@@ -124,14 +120,13 @@ def test_a_style_comes_from_options_and_changes_the_fingerprint(model: Path) -> 
 def test_a_page_that_comes_out_gray_is_published_and_told(
     tmp_path: Path, variant: models.Variant, lettered: np.ndarray
 ) -> None:
-    settings = PageSettings("png")
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered), "2.png": saved(lettered[::-1].copy())})})
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, settings)
-    stretch = paint(prepare(stretch, ledger, SIZE, settings), variant, 4)
+    stages = stages_of(tmp_path, PageSettings("png"))
+    (stretch,) = stages.open(todo)
+    stretch = Predictor(variant, 4)(stages.prepare(stretch))
     gray, colorful = (np.zeros((SIZE, SIZE, 2), np.float16), rainbow())
     stretch.works[0].chroma, stretch.works[1].chroma = gray, colorful
-    outcome = finish(stretch, ledger, settings).outcome
+    outcome = stages.finish(stretch).outcome
     assert outcome is not None
     assert outcome.status == "done"
     assert [(page.action, page.code) for page in outcome.pages] == [("coloured", "DULL"), ("coloured", "")]
@@ -183,15 +178,12 @@ def test_too_much_colour_is_taken_back(lettered: np.ndarray) -> None:
 def test_what_the_whole_page_said_is_kept_as_the_safer_prediction(
     tmp_path: Path, variant: models.Variant, lettered: np.ndarray
 ) -> None:
-    todo, ledger = (
-        todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})}),
-        Ledger(str(tmp_path / "out"), FINGERPRINT),
-    )
+    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})})
     safer, chroma = {}, {}
     for strategy in ("page", "tiles"):
-        settings = PageSettings("png", strategy)
-        (stretch,) = open_stretches(todo, ledger, settings)
-        (work,) = paint(prepare(stretch, ledger, SIZE, settings), variant, 8).works
+        stages = stages_of(tmp_path, PageSettings("png", strategy))
+        (stretch,) = stages.open(todo)
+        (work,) = Predictor(variant, 8)(stages.prepare(stretch)).works
         safer[strategy], chroma[strategy] = work.safer, work.chroma
     assert safer["page"] is None
     np.testing.assert_allclose(safer["tiles"], chroma["page"], atol=0.05)

@@ -17,24 +17,14 @@ from imaging.postprocess import PostprocessSettings
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
-from jobs.parts.colorize.publish import assemble
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.stages import finish, open_stretches, prepare
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.palette_usage import is_current, pack, unpack
 from tests.archives import zipped
-from tests.jobs.colorize.test_stages import (
-    COMIC_INFO,
-    FINGERPRINT,
-    LENIENT,
-    SIZE,
-    color_page,
-    members_of,
-    saved,
-    todo_of,
-)
+from tests.jobs.colorize.chapters import COMIC_INFO, FINGERPRINT, LENIENT, SIZE, color_page, members_of, saved, todo_of
 from tests.jobs.ledger.test_ledger import Killed, kill_at
 
 RED, BLUE, GREEN = (50.0, 30.0), (10.0, -50.0), (-40.0, 30.0)
@@ -74,22 +64,19 @@ def color(
     todo: Todo, ledger: Ledger, palette: Palette, pages: Mapping[str, Any] = PAGES, skip: int = -1
 ) -> tuple[Manifest | None, set[str]]:
     """All stages of a chapter, and the names of the pages that went to the network. skip: a stretch that is left."""
-    settings, painted, outcome = (
-        PageSettings("png", postprocess=PostprocessSettings(thresholds=LENIENT, palette=palette)),
-        set(),
-        None,
-    )
-    for stretch in open_stretches(todo, ledger, settings):
+    settings = PageSettings("png", postprocess=PostprocessSettings(thresholds=LENIENT, palette=palette))
+    stages, painted, outcome = Stages(ledger, settings, SIZE), set(), None
+    for stretch in stages.open(todo):
         if stretch.number == skip:
             continue
-        prepare(stretch, ledger, SIZE, settings)
+        stages.prepare(stretch)
         for work in stretch.works:
             if work.grays is not None:
                 work.chroma, work.grays = chroma_of(*pages[work.member.name]), None
                 painted.add(work.member.name)
-        outcome = finish(stretch, ledger, settings).outcome
+        outcome = stages.finish(stretch).outcome
         if outcome is None and stretch.number == stretch.of - 1 and skip < 0:
-            outcome = assemble(todo, stretch.of, ledger)
+            outcome = stages.assemble(todo, stretch.of)
     return outcome, painted
 
 

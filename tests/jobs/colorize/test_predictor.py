@@ -12,7 +12,7 @@ from datasets.chapters import Member
 from imaging.views import plan_views
 from jobs.parts.colorize import predictor
 from jobs.parts.colorize.crash_guard import AttemptBook
-from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.tasks import Stretch, Todo, Work
 
 SIZE = 32
@@ -65,9 +65,9 @@ def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> lis
 def test_a_batch_too_large_for_memory_is_halved(
     variant: models.Variant, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    whole = paint(stretch_of(6), variant, 6)
+    whole = Predictor(variant, 6)(stretch_of(6))
     sizes = tracing(monkeypatch, 2, error)
-    halved = paint(stretch_of(6), variant, 6)
+    halved = Predictor(variant, 6)(stretch_of(6))
     assert sizes == [6, 3, 1, 2, 3, 1, 2]
     assert [work.action for work in halved.works] == ["coloured"] * 6
     for one, other in zip(whole.works, halved.works, strict=True):
@@ -78,7 +78,7 @@ def test_a_batch_too_large_for_memory_is_halved(
 
 def test_a_page_too_large_for_memory_is_flagged(variant: models.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     tracing(monkeypatch, 0, MemoryError())
-    stretch = paint(stretch_of(3, passing=(1,)), variant, 4)
+    stretch = Predictor(variant, 4)(stretch_of(3, passing=(1,)))
     assert [(work.action, work.code) for work in stretch.works] == [
         ("flagged", "MEMORY"), ("kept", ""), ("flagged", "MEMORY")
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(
 ) -> None:
     tracing(monkeypatch, 0, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes"):
-        paint(stretch_of(1), variant, 4)
+        Predictor(variant, 4)(stretch_of(1))
 
 
 class Died(BaseException):
@@ -116,7 +116,7 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
     deaths = 0
     while True:
         try:
-            stretch = paint(stretch_of(5), variant, 8, book)
+            stretch = Predictor(variant, 8, attempts=book)(stretch_of(5))
             break
         except Died:
             deaths += 1
@@ -132,5 +132,5 @@ def test_a_painter_that_died_of_something_else_costs_no_page(
 ) -> None:
     book = AttemptBook()
     book.begin("ep.cbz:0")
-    stretch = paint(stretch_of(3), variant, 8, book)
+    stretch = Predictor(variant, 8, attempts=book)(stretch_of(3))
     assert [work.action for work in stretch.works] == ["coloured"] * 3

@@ -24,27 +24,17 @@ from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
-from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
-from jobs.parts.colorize.publish import assemble
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.stages import finish, open_stretches, prepare
+from jobs.parts.colorize.stages import Stages, color_chapter
 from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord, _digest
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.verify.check import _strays, open_published
 from tests.archives import zipped
-from tests.jobs.colorize.test_stages import (
-    FINGERPRINT,
-    LENIENT,
-    SIZE,
-    color_page,
-    gray_levels,
-    gray_page,
-    saved,
-    todo_of,
-)
+from tests.jobs.colorize.chapters import FINGERPRINT, LENIENT, SIZE, color_page, gray_levels, gray_page, saved, todo_of
 
 PASSES = PageSettings(postprocess=PostprocessSettings(thresholds=LENIENT))
 FAILS = PageSettings(postprocess=PostprocessSettings(thresholds=Thresholds(dull=100, drab=101, wild=200)))
@@ -57,11 +47,7 @@ def variant() -> models.Variant:
 
 
 def chapter(todo: Todo, ledger: Ledger, variant: models.Variant, settings: PageSettings) -> Manifest:
-    stretches = [
-        finish(paint(prepare(stretch, ledger, SIZE, settings), variant, 8), ledger, settings)
-        for stretch in open_stretches(todo, ledger, settings)
-    ]
-    return stretches[0].outcome or assemble(todo, len(stretches), ledger)
+    return color_chapter(todo, Stages(ledger, settings, SIZE), Predictor(variant, 8))
 
 
 def previews(out: str) -> dict[str, bytes]:

@@ -18,14 +18,14 @@ from imaging.postprocess import finish_page
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
-from jobs.parts.colorize.predictor import paint
+from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.reference import read_examples
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.stages import open_stretches, prepare
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.source.policy import Policy
 from tests.archives import zipped
-from tests.jobs.colorize.test_stages import FINGERPRINT, saved, todo_of
+from tests.jobs.colorize.chapters import FINGERPRINT, saved, todo_of
 
 SIZE = 64
 SERIES = Series(seed=2, chapters=1, pages=4, width=240, height=336)
@@ -79,11 +79,11 @@ def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Vari
     page = draw_page(SERIES, 1, 1)
     todo, settings = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(page.ink)})}), PageSettings("png")
     examples = read_examples(write(tmp_path / "reference", {"1.png": colored["1.png"]}), SIZE, Policy())
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+    stages = Stages(Ledger(str(tmp_path / "out"), FINGERPRINT), settings, SIZE)
     errors = []
     for reference in (None, examples.reference(variant)):
-        (stretch,) = open_stretches(todo, ledger, settings)
-        (work,) = paint(prepare(stretch, ledger, SIZE, settings), variant, 4, reference=reference).works
+        (stretch,) = stages.open(todo)
+        (work,) = Predictor(variant, 4, reference=reference)(stages.prepare(stretch)).works
         assert work.chroma is not None
         errors.append(float(np.square(work.chroma.astype(float) - examples.chromas[0]).mean()))
     assert errors[1] < 0.9 * errors[0]

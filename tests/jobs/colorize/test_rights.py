@@ -16,10 +16,9 @@ from datasets.storage import open_storage
 from jobs.parts.colorize.conclude import conclude
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.plan import plan
-from jobs.parts.colorize.predictor import paint
-from jobs.parts.colorize.publish import assemble
+from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.stages import finish, open_stretches, prepare
+from jobs.parts.colorize.stages import Stages, color_chapter
 from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
@@ -29,7 +28,7 @@ from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import sandbox
 from models.variant import Variant
 from tests.archives import zipped
-from tests.jobs.colorize.test_stages import gray_page
+from tests.jobs.colorize.chapters import gray_page
 from tests.s3_recording import Request, record, recorded
 from tests.s3_server import LAB, Identity, SeaweedFS
 from tests.untrained import publish_untrained
@@ -99,11 +98,7 @@ def library(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def chapter(todo: Todo, ledger: Ledger, recipe: Recipe, variant: Variant) -> Manifest:
     """All stages of a chapter, without Ray."""
-    stretches = [
-        finish(paint(prepare(stretch, ledger, recipe.image_size, recipe.pages), variant, 8), ledger, recipe.pages)
-        for stretch in open_stretches(todo, ledger, recipe.pages)
-    ]
-    return stretches[0].outcome or assemble(todo, len(stretches), ledger)
+    return color_chapter(todo, Stages(ledger, recipe.pages, recipe.image_size), Predictor(variant, 8))
 
 
 def colorize() -> tuple[Exit, int]:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,34 @@ import torch
 from PIL import Image
 
 import models
-from datasets.archive import find_chapters
 from datasets.comicinfo import mark_colored
 from datasets.page import ImageFormat, decode
 from datasets.storage import open_storage
 from imaging.color import to_lab
-from imaging.gate import Thresholds
-from imaging.postprocess import PostprocessSettings
-from jobs.parts.colorize import stages, tasks
+from jobs.parts.colorize import pipeline, tasks
 from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.colorize.plan import output_of
-from jobs.parts.colorize.predictor import paint
-from jobs.parts.colorize.publish import assemble
-from jobs.parts.colorize.stages import finish, open_stretches, prepare
-from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Stretch, Todo, from_row, to_row
+from jobs.parts.colorize.predictor import Predictor
+from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.tasks import Stretch, Todo, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.sandbox import Sandbox
 from jobs.parts.runtime.sandbox import sandbox as the_sandbox
-from jobs.parts.source.policy import Policy
 from tests.archives import zipped
-
-FINGERPRINT = "a1" * 32
-SIZE = 32  # of the square the network sees
-LENIENT = Thresholds(dull=0, drab=0, one_hue=1, one_hue_alone=1)  # an untrained network is pale
-COMIC_INFO = b"<ComicInfo><Title>x</Title><BlackAndWhite>Yes</BlackAndWhite><Shelf>top</Shelf></ComicInfo>"
+from tests.jobs.colorize.chapters import (
+    COMIC_INFO,
+    FINGERPRINT,
+    LONG,
+    LONG_OUT,
+    SIZE,
+    color,
+    color_page,
+    gray_page,
+    members_of,
+    saved,
+    stages_of,
+    todo_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,62 +55,11 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
 
 
-def gray_levels(seed: int = 0, height: int = 56, width: int = 40) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    levels = np.full((height, width), 255, np.uint8)
-    levels[5:-5, 5:-5] = rng.integers(60, 255, (height - 10, width - 10))
-    levels[::8] = 0
-    return levels
-
-
-def saved(pixels: np.ndarray, image_format: str = "PNG") -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, image_format)
-    return out.getvalue()
-
-
-def gray_page(seed: int = 0, image_format: str = "PNG") -> bytes:
-    return saved(gray_levels(seed), image_format)
-
-
-def color_page(image_format: str = "PNG") -> bytes:
-    rgb = np.empty((56, 40, 3), np.uint8)
-    rgb[:28], rgb[28:, :20], rgb[28:, 20:] = (220, 40, 40), (30, 90, 200), (240, 230, 60)
-    return saved(rgb, image_format)
-
-
-def members_of(data: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert len(set(archive.namelist())) == len(archive.namelist())
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def todo_of(home: str, files: Mapping[str, bytes], policy: Policy = Policy()) -> Todo:  # noqa: B008
-    """The one chapter that these files are."""
-    for key, data in files.items():
-        open_storage(f"{home}/in").put(key, data)
-    (ref,) = find_chapters(f"{home}/in")
-    return Todo(ref, output_of(ref), replace=False, policy=policy)
-
-
-def run(
-    todo: Todo, ledger: Ledger, variant: models.Variant, image_format: ImageFormat = "jpeg", skip: Sequence[int] = ()
-) -> list[Stretch]:
+def run(todo: Todo, stages: Stages, variant: models.Variant, skip: Sequence[int] = ()) -> list[Stretch]:
     """All stages for each stretch but those in `skip`, which die before they finish."""
-    finished = []
-    settings = PageSettings(image_format, postprocess=PostprocessSettings(thresholds=LENIENT))
-    for opened in open_stretches(todo, ledger, settings):
-        painted = paint(prepare(opened, ledger, SIZE, settings), variant, 4)
-        if opened.number not in skip:
-            finished.append(finish(painted, ledger, settings))
-    return finished
-
-
-def color(todo: Todo, home: str, variant: models.Variant, image_format: ImageFormat = "jpeg") -> Manifest:
-    """All stages of a chapter of one stretch."""
-    (stretch,) = run(todo, Ledger(f"{home}/out", FINGERPRINT), variant, image_format)
-    assert stretch.outcome is not None
-    return stretch.outcome
+    predict = Predictor(variant, 4)
+    predicted = [predict(stages.prepare(opened)) for opened in stages.open(todo)]
+    return [stages.finish(stretch) for stretch in predicted if stretch.number not in skip]
 
 
 def actions(manifest: Manifest) -> dict[str, str]:
@@ -243,15 +195,17 @@ def test_new_names_collide_with_no_other(
 def test_png_keeps_lightness_under_the_most_vivid_chroma(tmp_path: Path, variant: models.Variant) -> None:
     levels = np.tile(np.arange(256, dtype=np.uint8), (192, 1))
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(levels)})})
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (stretch,) = open_stretches(todo, ledger, PageSettings("png"))
-    stretch = paint(prepare(stretch, ledger, SIZE, PageSettings()), variant, 4)
-    predicted = stretch.works[0].chroma
-    assert predicted is not None
-    assert predicted.shape == (SIZE, SIZE, 2)
-    rng = np.random.default_rng(0)
-    stretch.works[0].chroma = rng.uniform(-100, 100, (SIZE, SIZE, 2)).astype(np.float16)
-    finish(stretch, ledger, PageSettings("png"))
+    predict = Predictor(variant, 4)
+
+    def vivid(stretch: Stretch) -> Stretch:
+        predicted = predict(stretch).works[0].chroma
+        assert predicted is not None
+        assert predicted.shape == (SIZE, SIZE, 2)
+        rng = np.random.default_rng(0)
+        stretch.works[0].chroma = rng.uniform(-100, 100, (SIZE, SIZE, 2)).astype(np.float16)
+        return stretch
+
+    color_chapter(todo, stages_of(tmp_path, PageSettings("png")), vivid)
     page = decode(members_of((tmp_path / "out/ep.cbz").read_bytes())["1.png"])
     assert page.shape == (192, 256, 3)
     off = np.abs(to_lab(page)[..., 0] - to_lab(np.repeat(levels[..., None], 3, axis=2))[..., 0])
@@ -264,9 +218,9 @@ def test_result_depends_on_no_batch(tmp_path: Path, variant: models.Variant) -> 
     todo = todo_of(str(tmp_path), files)
     chroma = []
     for batch_size in (1, 5):
-        ledger = Ledger(str(tmp_path / f"out{batch_size}"), FINGERPRINT)
-        (stretch,) = open_stretches(todo, ledger, PageSettings("jpeg"))
-        paint(prepare(stretch, ledger, SIZE, PageSettings()), variant, batch_size)
+        stages = stages_of(tmp_path)
+        (stretch,) = stages.open(todo)
+        Predictor(variant, batch_size)(stages.prepare(stretch))
         assert all(work.grays is None for work in stretch.works)  # what was used is dropped
         chroma.append(np.stack([work.chroma for work in stretch.works if work.chroma is not None]).astype(float))
     assert chroma[0].shape == (5, SIZE, SIZE, 2)
@@ -275,19 +229,19 @@ def test_result_depends_on_no_batch(tmp_path: Path, variant: models.Variant) -> 
 
 def test_finished_rows_carry_no_pictures(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(8)})})
-    (stretch,) = run(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), variant)
+    (stretch,) = run(todo, stages_of(tmp_path), variant)
     assert stretch.works == []
     assert len(to_row(stretch)["stretch"]) < 4000
 
 
 def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    (row,) = stages.open_row(to_row(todo), ledger=ledger, settings=PageSettings())
-    row = stages.prepare_row(row, ledger=ledger, image_size=SIZE, settings=PageSettings())
-    row = to_row(paint(from_row(row), variant, 4))
-    stretch = from_row(stages.finish_row(row, ledger=ledger, settings=PageSettings()))
-    assert ledger.manifests() == {"ep.cbz": stretch.outcome.brief()}
+    stages = stages_of(tmp_path)
+    (row,) = pipeline.open_row(to_row(todo), stages=stages)
+    row = pipeline.prepare_row(row, stages=stages)
+    row = to_row(Predictor(variant, 4)(from_row(row)))
+    stretch = from_row(pipeline.finish_row(row, stages=stages))
+    assert stages.ledger.manifests() == {"ep.cbz": stretch.outcome.brief()}
 
 
 @pytest.mark.parametrize(
@@ -324,48 +278,37 @@ def test_place_that_is_taken_fails(home: str, variant: models.Variant) -> None:
 
 # -- chapters of several stretches
 
-LONG = {
-    **{f"p{i}.png": saved(gray_levels(i, 24, 20)) for i in range(STRETCH_MEMBERS + 4)},
-    "ComicInfo.xml": COMIC_INFO,
-    "p1.jpg": color_page("JPEG"),
-    **{f"q{i}.png": saved(gray_levels(i, 24, 20)) for i in range(STRETCH_MEMBERS)},
-}
-LONG_OUT = [
-    "p1.png.jpg" if name == "p1.png" else name if name in ("ComicInfo.xml", "p1.jpg") else name.replace(".png", ".jpg")
-    for name in LONG
-]
-
 
 def pieces(out: str) -> list[str]:
     return [entry.key for entry in open_storage(out).list(f"{HOME}/pieces/")]
 
 
 def test_long_chapter_goes_by_stretches(home: str, variant: models.Variant) -> None:
-    todo, ledger = todo_of(home, {"v/ep.cbz": zipped(LONG)}), Ledger(f"{home}/out", FINGERPRINT)
-    opened = list(open_stretches(todo, ledger, PageSettings("jpeg")))
+    todo, stages = todo_of(home, {"v/ep.cbz": zipped(LONG)}), stages_of(home)
+    opened = list(stages.open(todo))
     assert [len(stretch.works) for stretch in opened] == [32, 32, 6]
     assert [(stretch.number, stretch.of) for stretch in opened] == [(0, 3), (1, 3), (2, 3)]
-    for stretch in reversed(run(todo, ledger, variant)):
+    for stretch in reversed(run(todo, stages, variant)):
         assert stretch.outcome is None
         assert stretch.ready
         assert stretch.works == []
     assert open_storage(f"{home}/out").stat("v/ep.cbz") is None  # nothing is seen before all of it is
-    assert ledger.manifests() == {}
+    assert stages.ledger.manifests() == {}
 
-    manifest = assemble(todo, 3, ledger)
+    manifest = stages.assemble(todo, 3)
     assert (manifest.status, manifest.count("coloured"), manifest.count("kept")) == ("done", len(LONG) - 2, 1)
     got = members_of(open_storage(f"{home}/out").read("v/ep.cbz"))
     assert list(got) == LONG_OUT == [page.output for page in manifest.pages]
     assert got["p1.jpg"] == LONG["p1.jpg"]
     assert got["ComicInfo.xml"] == mark_colored(COMIC_INFO)[0]
-    assert ledger.manifests() == {"v/ep.cbz": manifest.brief()}
+    assert stages.ledger.manifests() == {"v/ep.cbz": manifest.brief()}
     assert pieces(f"{home}/out") == []
 
 
 def test_stretches_are_cut_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "STRETCH_BYTES", 1000)
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": bytes(600), "2.png": bytes(400), "3.png": bytes(5000)})})
-    opened = open_stretches(todo, Ledger(str(tmp_path / "out"), FINGERPRINT), PageSettings("jpeg"))
+    opened = stages_of(tmp_path).open(todo)
     assert [[work.member.name for work in stretch.works] for stretch in opened] == [["1.png", "2.png"], ["3.png"]]
 
 
@@ -373,7 +316,8 @@ def test_stretches_of_an_earlier_run_are_not_computed_again(
     home: str, variant: models.Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     todo, out = todo_of(home, {"ep.cbz": zipped(LONG)}), f"{home}/out"
-    run(todo, Ledger(out, FINGERPRINT), variant, skip=[1])
+    stages = stages_of(home)
+    run(todo, stages, variant, skip=[1])
     put_aside = {entry.key: entry.version for entry in open_storage(out).list(f"{HOME}/pieces/")}
     assert len(put_aside) == 2
 
@@ -385,56 +329,54 @@ def test_stretches_of_an_earlier_run_are_not_computed_again(
         return Sandbox.call(sandbox, function, *arguments, seconds=seconds)
 
     monkeypatch.setattr(sandbox, "call", count)
-    ledger = Ledger(out, FINGERPRINT)
-    assert [stretch.ready for stretch in open_stretches(todo, ledger, PageSettings("jpeg"))] == [True, False, True]
+    assert [stretch.ready for stretch in stages.open(todo)] == [True, False, True]
     called.clear()
-    finished = run(todo, ledger, variant)
+    finished = run(todo, stages, variant)
     assert [stretch.ready for stretch in finished] == [True] * 3
     of_middle = sum(name.endswith((".png", ".jpg")) for name in list(LONG)[32:64])
     assert called.count("see") == of_middle
     assert called.count("color_over") == of_middle - 1  # the page in colour is not joined
     now = {entry.key: entry.version for entry in open_storage(out).list(f"{HOME}/pieces/")}
     assert {key: now[key] for key in put_aside} == put_aside
-    assert assemble(todo, 3, ledger).status == "done"
+    assert stages.assemble(todo, 3).status == "done"
     assert list(members_of(open_storage(out).read("ep.cbz"))) == LONG_OUT
 
 
 @pytest.mark.parametrize("other", ["weights", "source"])
 def test_stretches_of_other_weights_or_source_are_not_used(tmp_path: Path, variant: models.Variant, other: str) -> None:
-    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), str(tmp_path / "out")
-    run(todo, Ledger(out, FINGERPRINT), variant)
+    todo = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)})
+    run(todo, stages_of(tmp_path), variant)
     if other == "source":
         todo = todo_of(str(tmp_path), {"ep.cbz": zipped({**LONG, "p0.png": gray_page(77)})})
-    ledger = Ledger(out, FINGERPRINT if other == "source" else "b2" * 32)
-    assert not any(stretch.ready for stretch in open_stretches(todo, ledger, PageSettings("jpeg")))
+    stages = stages_of(tmp_path, fingerprint=FINGERPRINT if other == "source" else "b2" * 32)
+    assert not any(stretch.ready for stretch in stages.open(todo))
 
 
 def test_long_folder(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {f"ep/{name}": data for name, data in LONG.items()})
-    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
-    count = len(run(todo, ledger, variant))
-    assert count == 3
-    manifest = assemble(todo, count, ledger)
+    stages = stages_of(tmp_path)
+    assert len(run(todo, stages, variant)) == 3
+    manifest = stages.assemble(todo, 3)
     assert sorted(path.name for path in (tmp_path / "out/ep").iterdir()) == sorted(LONG_OUT)
-    assert ledger.manifests() == {"ep": manifest.brief()}
+    assert stages.ledger.manifests() == {"ep": manifest.brief()}
     assert pieces(str(tmp_path / "out")) == []
 
 
 def test_piece_that_is_missing_fails_the_chapter(tmp_path: Path, variant: models.Variant) -> None:
-    todo, ledger = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), Ledger(str(tmp_path / "out"), FINGERPRINT)
-    run(todo, ledger, variant, skip=[2])
+    todo, stages = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), stages_of(tmp_path)
+    run(todo, stages, variant, skip=[2])
     before = pieces(str(tmp_path / "out"))
-    assert assemble(todo, 3, ledger).status == "failed"
+    assert stages.assemble(todo, 3).status == "failed"
     assert not (tmp_path / "out/ep.cbz").exists()
     assert pieces(str(tmp_path / "out")) == before  # for the next run
 
 
 def test_assembling_twice_is_assembling_once(tmp_path: Path, variant: models.Variant) -> None:
-    todo, ledger = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), Ledger(str(tmp_path / "out"), FINGERPRINT)
-    run(todo, ledger, variant)
-    first = assemble(todo, 3, ledger)
+    todo, stages = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), stages_of(tmp_path)
+    run(todo, stages, variant)
+    first = stages.assemble(todo, 3)
     assert first.status == "done"
-    assert assemble(todo, 3, ledger) == first
+    assert stages.assemble(todo, 3) == first
 
 
 def test_members_of_one_name_are_both_kept(tmp_path: Path, variant: models.Variant) -> None:

@@ -12,7 +12,7 @@ import torchvision
 import models
 from datasets.errors import BadUsageError
 from jobs.parts.train import initial_weights
-from jobs.parts.train.config import TrainConfig, settings_of
+from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import check_start, start
 from models.checkpoint import fingerprint, to_bytes
 
@@ -54,7 +54,7 @@ def test_vgg_weights_from_a_file_are_those_of_the_network(vgg16: Path) -> None:
 
     origin = check_start(chosen)
     variant = models.build("colornet", dataclasses.asdict(chosen.model))
-    start(variant, settings_of(chosen))
+    start(variant, chosen)
 
     assert origin["pretrained"]["weights"] == fingerprint(vgg16.read_bytes())
     published = torch.load(vgg16, weights_only=True)
@@ -119,7 +119,7 @@ def test_a_training_starts_from_another_s_last_weights(other: Path) -> None:
 
     origin = check_start(chosen)
     variant = models.build("pix2pix", dataclasses.asdict(chosen.model))
-    start(variant, settings_of(chosen))
+    start(variant, chosen)
 
     raw = (other / "model.raw.safetensors").read_bytes()
     assert origin == {"init": {"model": str(other), "weights_sha256": fingerprint(raw)}}
@@ -149,7 +149,7 @@ def test_the_weights_of_an_installed_package_are_taken_up() -> None:
     variant = models.build("exemplar", dataclasses.asdict(chosen.model))
     random = variant.network("network").encoder.stem[0].weight.clone()
 
-    start(variant, settings_of(chosen))
+    start(variant, chosen)
 
     assert origin["pretrained"]["network"] == "efficientnet_lite0"
     learnt = variant.network("network").encoder.stem[0].weight

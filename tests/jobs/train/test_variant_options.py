@@ -4,7 +4,7 @@ import pytest
 
 import models
 from datasets.errors import BadUsageError
-from jobs.parts.runtime.cluster import worker_range
+from jobs.parts.runtime.options import worker_range
 from jobs.parts.train.variant_options import choose
 
 GIVEN = {"target": None, "base_channels": None, "image_size": None, "learning_rate": None, "optimizer": None}

@@ -1,0 +1,92 @@
+"""What becomes of a chapter: published, quarantined for what it is, or failed for want of something."""
+
+from dataclasses import dataclass, replace
+
+from datasets.errors import ChapterUnreadableError, Code, CodedError, MangahueError
+from jobs.parts.colorize.tasks import Stretch, Todo
+from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.ledger.manifest import Manifest, PageRecord
+from jobs.parts.runtime.sandbox import SandboxError
+
+
+@dataclass(frozen=True)
+class ChapterOutcomes:
+    """The manifests of one chapter, one for each way it may end."""
+
+    todo: Todo
+    ledger: Ledger
+
+    def published(self, records: list[PageRecord], stretch: Stretch) -> Manifest:
+        """Of a chapter, or a stretch of one, that is to be published with these pages; not committed."""
+        flagged = any(record.action == "flagged" for record in records)
+        return replace(
+            self._without_pages("partial" if flagged or stretch.damage else "done"),
+            output=self.todo.output,
+            pages=records,
+            warnings=stretch.warnings,
+            code=Code.CUT_OFF if stretch.damage else "",
+            message=stretch.damage,
+            seconds=round(stretch.seconds, 3),
+            palette=self.ledger.palette if records else [],
+            taken=sum(work.published is not None for work in stretch.works),
+        )
+
+    def quarantined(self, code: str, message: str) -> Manifest:
+        """Not published for what it is; committed: it is tried again when the source, or the policy, changes."""
+        policy = self.todo.policy.digest()
+        manifest = replace(self._without_pages("quarantined"), code=code, message=message, policy=policy)
+        self.ledger.commit(manifest)
+        return manifest
+
+    def failed(self, error: Exception) -> Manifest:
+        """Not finished for want of something; not committed: the next run tries it again."""
+        code, message = type(error).__name__, str(error)
+        if isinstance(error, CodedError):
+            code, message = error.code, error.message
+        return replace(self._without_pages("failed"), code=code, message=message)
+
+    def changed(self) -> Manifest | None:
+        """The outcome if the source is another by now, else None: what was read of it may be of both."""
+        ref = self.todo.ref
+        now = ref.version_now()
+        if now in ("", ref.version):  # what is gone may come back: the chapter fails, and is tried again
+            return None
+        message = f"the source changed while it was read (version {ref.version} to {now}); run again"
+        return self.quarantined(Code.CHANGED, message)
+
+    def ended_by(self, error: MangahueError) -> Manifest:
+        """Quarantined for what the chapter is, or failed for what storage did."""
+        if isinstance(error, ChapterUnreadableError | SandboxError):
+            return self.quarantined(error.code, error.message)
+        return self.changed() or self.failed(error)
+
+    def not_to_be_published(self, manifest: Manifest) -> Manifest | None:
+        """The outcome if --strict forbids this manifest, or the source changed; None if it may be published."""
+        flagged = [page for page in manifest.pages if page.action == "flagged"]
+        if self.todo.policy.strict and manifest.status == "partial":
+            worst = flagged[0] if flagged else None
+            code = worst.code if worst else manifest.code
+            message = f"{worst.name}: {worst.message}" if worst else manifest.message
+            return self.quarantined(code, f"{message}; without --strict it is published as partial")
+        return self.changed()
+
+    def done_already(self) -> Manifest | None:
+        """The manifest of a chapter that was done since this job was planned, by another run on the same library."""
+        todo = self.todo
+        try:
+            published = self.ledger.manifest(todo.ref.rel)
+        except MangahueError:
+            return None
+        done = self.ledger.covers(published, todo.ref, todo.policy.digest(), todo.hints.digest())
+        return published if done else None
+
+    def _without_pages(self, status: str) -> Manifest:
+        todo = self.todo
+        return Manifest(
+            rel=todo.ref.rel,
+            source=todo.ref.uri,
+            version=todo.ref.version,
+            fingerprint=self.ledger.fingerprint,
+            status=status,
+            hints=todo.hints.digest(),
+        )

@@ -1,0 +1,95 @@
+"""Chapters for tests of colouring: drawn, put at their place, and taken through the stages without Ray."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import models
+from datasets.archive import find_chapters
+from datasets.page import ImageFormat
+from datasets.storage import open_storage
+from imaging.gate import Thresholds
+from imaging.postprocess import PostprocessSettings
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.plan import output_of
+from jobs.parts.colorize.predictor import Predictor
+from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
+from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.source.policy import Policy
+
+FINGERPRINT = "a1" * 32
+SIZE = 32  # of the square the network sees
+LENIENT = Thresholds(dull=0, drab=0, one_hue=1, one_hue_alone=1)  # an untrained network is pale
+COMIC_INFO = b"<ComicInfo><Title>x</Title><BlackAndWhite>Yes</BlackAndWhite><Shelf>top</Shelf></ComicInfo>"
+
+
+def gray_levels(seed: int = 0, height: int = 56, width: int = 40) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    levels = np.full((height, width), 255, np.uint8)
+    levels[5:-5, 5:-5] = rng.integers(60, 255, (height - 10, width - 10))
+    levels[::8] = 0
+    return levels
+
+
+def saved(pixels: np.ndarray, image_format: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, image_format)
+    return out.getvalue()
+
+
+def gray_page(seed: int = 0, image_format: str = "PNG") -> bytes:
+    return saved(gray_levels(seed), image_format)
+
+
+def color_page(image_format: str = "PNG") -> bytes:
+    rgb = np.empty((56, 40, 3), np.uint8)
+    rgb[:28], rgb[28:, :20], rgb[28:, 20:] = (220, 40, 40), (30, 90, 200), (240, 230, 60)
+    return saved(rgb, image_format)
+
+
+def members_of(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert len(set(archive.namelist())) == len(archive.namelist())
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def todo_of(home: str, files: Mapping[str, bytes], policy: Policy = Policy()) -> Todo:  # noqa: B008
+    """The one chapter that these files are."""
+    for key, data in files.items():
+        open_storage(f"{home}/in").put(key, data)
+    (ref,) = find_chapters(f"{home}/in")
+    return Todo(ref, output_of(ref), replace=False, policy=policy)
+
+
+LONG = {
+    **{f"p{i}.png": saved(gray_levels(i, 24, 20)) for i in range(STRETCH_MEMBERS + 4)},
+    "ComicInfo.xml": COMIC_INFO,
+    "p1.jpg": color_page("JPEG"),
+    **{f"q{i}.png": saved(gray_levels(i, 24, 20)) for i in range(STRETCH_MEMBERS)},
+}
+LONG_OUT = [
+    "p1.png.jpg" if name == "p1.png" else name if name in ("ComicInfo.xml", "p1.jpg") else name.replace(".png", ".jpg")
+    for name in LONG
+]
+
+
+def stages_of(
+    home: str | Path, settings: PageSettings | ImageFormat = "jpeg", fingerprint: str = FINGERPRINT
+) -> Stages:
+    """Of a job that writes to /out. A format alone: with a gate that passes what an untrained network says."""
+    if not isinstance(settings, PageSettings):
+        settings = PageSettings(settings, postprocess=PostprocessSettings(thresholds=LENIENT))
+    return Stages(Ledger(f"{home}/out", fingerprint), settings, SIZE)
+
+
+def color(
+    todo: Todo, home: str | Path, variant: models.Variant, settings: PageSettings | ImageFormat = "jpeg"
+) -> Manifest:
+    """A chapter through all stages."""
+    return color_chapter(todo, stages_of(home, settings), Predictor(variant, 4))
