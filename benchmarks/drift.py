@@ -23,11 +23,12 @@ import click
 import cv2
 import numpy as np
 
+from benchmarks.measures import drift_between, point_colors, region_colors
 from benchmarks.pages import pages as stored_pages
 from datasets.synthetic import CAST, Series, draw_page
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.descreen import network_view
-from imaging.drift import drift, drift_between, point_colors, region_colors
+from imaging.drift import drift
 from imaging.metrics import ciede2000
 from imaging.palette import Palette, build_palette, lock
 from jobs.parts.model.folder import load_model

@@ -18,10 +18,11 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.bleed import Strokes, bleed, find_strokes, near_strokes
 from benchmarks.pages import pages
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.lines import settle_chroma, upsample_chroma
-from imaging.metrics import Strokes, bleed, ciede2000_map, colorfulness, find_strokes, near_strokes
+from imaging.metrics import ciede2000_map, colorfulness
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
 

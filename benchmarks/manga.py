@@ -12,12 +12,12 @@ import click
 import cv2
 import numpy as np
 
+from benchmarks.moire import moire
 from benchmarks.pages import pages
 from datasets.page import gray_of
 from imaging.color import U8
 from imaging.colorfulness import colorfulness
 from imaging.descreen import for_network
-from imaging.moire import moire
 from imaging.postprocess import PostprocessSettings, finish_page
 from imaging.views import plan_views
 from jobs.parts.model.folder import load_model

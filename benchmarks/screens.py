@@ -17,11 +17,11 @@ import click
 import cv2
 import numpy as np
 
+from benchmarks.moire import moire
 from benchmarks.pages import pages
 from datasets.page import gray_of
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.descreen import descreen, find_screens, network_view, squeezed
-from imaging.moire import moire
 from imaging.screentone import to_screentone
 
 _SIZE = 256  # the side that networks see, where no model says otherwise

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 
 import models
+from benchmarks.measures import seam_energy
 from benchmarks.pages import pages
 from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
-from imaging.metrics import ciede2000, colorfulness, seam_energy
+from imaging.metrics import ciede2000, colorfulness
 from imaging.placing import dominant
 from imaging.views import STRATEGIES, Strategy, View, assemble, plan_views
 from jobs.parts.model.folder import load_model

@@ -3,15 +3,12 @@
 N looks at it, one to a page; h, w pixels of a chroma map, ab in CIELAB units.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.color import F32
-
-_LEAST = 25  # pixels of a region that has a colour
 
 
 @dataclass(frozen=True)
@@ -68,31 +65,3 @@ def together(parts: Iterable[Looks]) -> Looks:
 def drift(colors: F32) -> Drift:
     """Of the colour of one thing. colors: as for `looks_at`."""
     return looks_at(colors).drift()
-
-
-def drift_between(chapters: Sequence[F32]) -> Drift:
-    """Of the mean colour from chapter to chapter. chapters: (N, 2) ab each, as for `drift`."""
-    seen = [colors[~np.isnan(colors).any(axis=1)] for colors in chapters]
-    means = [colors.mean(axis=0) for colors in seen if len(colors)]
-    return drift(np.array(means, np.float32).reshape(-1, 2))
-
-
-def region_colors(chroma: F32, labels: NDArray[np.integer], count: int) -> F32:
-    """Mean ab of the regions labelled 1 to `count`. chroma: (h, w, 2); labels: (h, w). Returns (count, 2), not a
-    number for one of fewer than 25 pixels."""
-    flat = labels.ravel()
-    pixels = np.bincount(flat, minlength=count + 1)[1 : count + 1]
-    sums = [np.bincount(flat, chroma[..., c].ravel(), count + 1)[1 : count + 1] for c in (0, 1)]
-    means = np.stack(sums, axis=1) / np.maximum(pixels, 1)[:, None]
-    return np.where(pixels[:, None] >= _LEAST, means, np.nan).astype(np.float32)
-
-
-def point_colors(chroma: F32, points: Sequence[tuple[float, float]]) -> F32:
-    """ab at points, mean of 3 x 3 pixels. points: (x, y) in [0, 1] of the page's sides. Returns (N, 2)."""
-    height, width = chroma.shape[:2]
-    found = []
-    for x, y in points:
-        column, row = min(int(x * width), width - 1), min(int(y * height), height - 1)
-        patch = chroma[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
-        found.append(patch.mean(axis=(0, 1)))
-    return np.array(found, np.float32).reshape(-1, 2)

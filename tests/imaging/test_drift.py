@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.drift import drift, drift_between, looks_at, point_colors, region_colors, together
+from imaging.drift import drift, looks_at, together
 
 
 def turned(degrees: list[float], chroma: float) -> np.ndarray:
@@ -44,13 +44,6 @@ def test_pages_without_it_are_left_out() -> None:
     assert np.isnan([nothing.rms, nothing.hue]).all()
 
 
-def test_between_chapters_the_means_count_and_not_the_pages() -> None:
-    wide = np.float32([[10, 5], [-10, 5]])
-    even = np.float32([[0, -5], [0, -5], [0, -5]])
-    assert drift_between([wide, even]).rms == pytest.approx(5)
-    assert drift_between([wide, np.full((1, 2), np.nan, np.float32)]).looks == 1
-
-
 @given(st.lists(st.integers(0, 5), max_size=6), st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None)
 def test_looks_put_together_are_looks_at_all(counts: list[int], seed: int) -> None:
@@ -60,18 +53,6 @@ def test_looks_put_together_are_looks_at_all(counts: list[int], seed: int) -> No
     merged = together(looks_at(part) for part in parts).drift()
     assert merged.looks == whole.looks
     np.testing.assert_allclose([merged.rms, merged.hue], [whole.rms, whole.hue], rtol=1e-5, atol=1e-3)
-
-
-def test_regions_and_points_have_the_colours_drawn_there() -> None:
-    chroma = np.zeros((40, 60, 2), np.float32)
-    labels = np.zeros((40, 60), np.uint8)
-    chroma[5:20, 10:30], labels[5:20, 10:30] = (25, -7), 1
-    chroma[30:33, 40:44], labels[30:33, 40:44] = (-9, 9), 3
-    found = region_colors(chroma, labels, 4)
-    assert found[0] == pytest.approx([25, -7])
-    assert np.isnan(found[1:]).all()  # 2 and 4 are not there, 3 is a speck
-    points = point_colors(chroma, [(20 / 60, 12 / 40), (42 / 60, 31 / 40), (1.0, 1.0), (0.0, 0.0)])
-    assert points == pytest.approx(np.array([[25, -7], [-9, 9], [0, 0], [0, 0]]))
 
 
 @given(st.integers(1, 30), st.floats(-170, 170), st.integers(0, 2**32 - 1))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imaging.metrics import seam_energy
+from benchmarks.measures import seam_energy
 from imaging.placing import MOST_PIXELS, MOST_SHORT, Place, Rect, blend, dominant, look, map_shape
 from imaging.tiles import MOST_TILES, NIGHT, PAPER, cut_squares, cut_tiles
 
@@ -179,17 +179,3 @@ def test_a_square_shows_its_part_of_the_page() -> None:
     gray[20:60, 30:50] = 90
 
     np.testing.assert_array_equal(look(gray, Rect(30, 20, 50, 60), 20), 90)
-
-
-def test_seams_are_measured_against_the_rest() -> None:
-    owner = np.zeros((20, 20), int)
-    owner[:, 10:] = 1
-    ramp = np.repeat(np.arange(20.0)[None, :, None], 20, 0).repeat(2, 2)
-    step = ramp.copy()
-    step[:, 10:] += 8
-
-    assert seam_energy(ramp.astype(np.float32), owner) == pytest.approx(np.sqrt(8) / (np.sqrt(8) * 16 / 34), rel=1e-3)
-    assert seam_energy(step.astype(np.float32), owner) == pytest.approx(5 * 34 / 16, rel=1e-3)
-    assert np.isnan(seam_energy(ramp.astype(np.float32), np.zeros((20, 20), int)))
-    owner[:, 10:] = -1
-    assert np.isnan(seam_energy(step.astype(np.float32), owner))

@@ -25,13 +25,9 @@ DIRECTIONS = {
 
 MEANINGS = {
     "CIEDE2000": "Mean colour difference to the true page as the eye sees it (CIE ΔE₀₀): 0 is none, 1 is just seen.",
-    "ab MAE": "Mean error of the colour components a and b (CIELAB) against the true page; lightness does not count.",
     "PSNR": "Peak signal-to-noise ratio against the true page, in decibel: how small the squared pixel error is.",
     "SSIM": "Structural similarity to the true page; 1 is identical. Mostly about ink and edges, little about hue.",
-    "LPIPS": "Perceptual distance to the true page, measured on the features of a trained network. 0 is identical.",
-    "FID": "Distance of all coloured pages from all true pages, as distributions of features. 0 is no difference.",
     "Colourfulness": "How vivid the page is (Hasler and Süsstrunk). More is not better: the truth is the goal.",
-    "Mean chroma": "Mean strength of colour (CIELAB). More is not better: the truth is the goal.",
 }
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imaging.moire import moire
+from benchmarks.moire import moire
 from imaging.screentone import Screen
 
 MAP = 128
@@ -55,7 +55,7 @@ def test_windows_with_weaker_beats_are_left_out(monkeypatch: pytest.MonkeyPatch)
     page = screened()
     chroma = smooth() + 6 * beats(page)[..., None]
     assert moire(chroma, page) > 5
-    monkeypatch.setattr("imaging.moire._LEAST_BEAT", 100.0)
+    monkeypatch.setattr("benchmarks.moire._LEAST_BEAT", 100.0)
     assert moire(chroma, page) == 0
 
 
