@@ -75,10 +75,10 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
     pages = 0
     for ref in find_chapters(source):
-        stretches = watch("open", lambda ref=ref: list(stages.open(Todo(ref, ref.rel, False))))  # type: ignore[misc]
-        for stretch in stretches:
+        chunks = watch("open", lambda ref=ref: list(stages.open(Todo(ref, ref.rel, False))))  # type: ignore[misc]
+        for chunk in chunks:
             chapter = open_chapter(ref)
-            for work in stretch.works:
+            for work in chunk.works:
                 work.data = watch("read", lambda c=chapter, w=work: c.read(w.member))  # type: ignore[misc]
                 if work.member.index is None:
                     continue
@@ -90,8 +90,8 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                     gray = watch("smooth screens", lambda g=gray: for_network(g))  # type: ignore[misc]
                     (view,) = watch("prepare", lambda g=gray: plan_views(g, "page", variant.image_size))  # type: ignore[misc]
                     work.grays, work.places, work.shape = view.gray[None], (view.place,), gray.shape
-            watch("predict", lambda s=stretch: predict(s))  # type: ignore[misc]
-            for work in stretch.works:
+            watch("predict", lambda s=chunk: predict(s))  # type: ignore[misc]
+            for work in chunk.works:
                 if work.chroma is None:
                     continue
                 page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
@@ -104,7 +104,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 watch("gate", lambda g=gray, j=joined, w=words: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
                 work.action, work.chroma = "kept", None  # what is left of `finish` is to pack, check and put
-            watch("publish", lambda s=stretch: stages.finish(s))  # type: ignore[misc]
+            watch("publish", lambda s=chunk: stages.finish(s))  # type: ignore[misc]
     return {
         "pages": pages,
         "wall_ms_per_page": {stage: 1000 * value / pages for stage, value in watch.wall.items()},

@@ -64,7 +64,7 @@ def test_an_output_belongs_to_one_model(cluster: RayCluster, series: Path, model
         assert "001.png" in archive.namelist()
 
 
-def test_a_volume_is_coloured_in_stretches_and_put_together_in_order(
+def test_a_volume_is_coloured_in_chunks_and_put_together_in_order(
     cluster: RayCluster, series: Path, model: Path, tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(series / "ink/ch01.cbz") as archive:

@@ -54,7 +54,7 @@ def write_pages(folder: Path, seed: int, chapters: int = CHAPTERS) -> list[str]:
 
 
 def ray_workers(cluster: RayCluster, painters: bool) -> Iterator[psutil.Process]:
-    """Processes that work on stretches now, or those that hold the network."""
+    """Processes that work on chunks now, or those that hold the network."""
     for process in psutil.process_iter(["cmdline", "environ"]):
         title = " ".join(process.info["cmdline"] or [])
         token = (process.info["environ"] or {}).get("RAY_AUTH_TOKEN")

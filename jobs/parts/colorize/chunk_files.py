@@ -1,6 +1,6 @@
-"""Finished stretches of a long chapter, put aside in the output until the last one is there.
+"""Finished chunks of a long chapter, put aside in the output until the last one is there.
 
-Each is one object, `_mangahue/pieces/<rel>/<identity>/<number>.zip`: a manifest of the stretch, then its members. The
+Each is one object, `_mangahue/pieces/<rel>/<identity>/<number>.zip`: a manifest of the chunk, then its members. The
 first writer's stays, and no one changes it: two runs at work on one volume share them.
 """
 
@@ -22,7 +22,7 @@ _MANIFEST = "manifest.json"  # the first member; a member of a chapter may have 
 
 @dataclass(frozen=True)
 class ChunkFiles:
-    """Those of one chapter, by the numbers of their stretches."""
+    """Those of one chapter, by the numbers of their chunks."""
 
     todo: Todo
     ledger: Ledger
@@ -32,7 +32,7 @@ class ChunkFiles:
         return {int(Path(entry.key).stem) for entry in self.ledger.storage.list(f"{self._folder()}/")}
 
     def put(self, number: int, manifest: Manifest, members: Members) -> None:
-        """Put a stretch aside; where it is there already, it stays as it is."""
+        """Put a chunk aside; where it is there already, it stays as it is."""
         packed = write_zip([(_MANIFEST, manifest.to_json()), *members])
         assert packed is not None
         with suppress(ObjectExistsError):
@@ -44,7 +44,7 @@ class ChunkFiles:
             return Manifest.from_json(chunk.read(chunk.infolist()[0]))
 
     def members(self, of: int) -> Iterator[tuple[str, bytes]]:
-        """The members of the first `of` stretches in their order, one stretch in memory at a time."""
+        """The members of the first `of` chunks in their order, one chunk in memory at a time."""
         for number in range(of):
             with self.ledger.storage.open(self._key(number)) as file, zipfile.ZipFile(file) as chunk:
                 for info in chunk.infolist()[1:]:

@@ -1,7 +1,7 @@
 """What painting was begun and never ended: the memory of painters that die.
 
 A painter may be killed for the memory it takes, hang in a driver, or just vanish; Ray starts another and gives it
-the same stretch, for ever. So each painter tells what it begins and ends to an actor that outlives it, and the next one
+the same chunk, for ever. So each painter tells what it begins and ends to an actor that outlives it, and the next one
 goes more carefully: pages one by one, and a page that two painters died at alone is left as it is.
 """
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from datasets.errors import ChapterUnreadableError, Code, CodedError, MangahueError
-from jobs.parts.colorize.tasks import Stretch, Todo
+from jobs.parts.colorize.tasks import Chunk, Todo
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.runtime.sandbox import SandboxError
@@ -16,19 +16,19 @@ class ChapterOutcomes:
     todo: Todo
     ledger: Ledger
 
-    def published(self, records: list[PageRecord], stretch: Stretch) -> Manifest:
-        """Of a chapter, or a stretch of one, that is to be published with these pages; not committed."""
+    def published(self, records: list[PageRecord], chunk: Chunk) -> Manifest:
+        """Of a chapter, or a chunk of one, that is to be published with these pages; not committed."""
         flagged = any(record.action == "flagged" for record in records)
         return replace(
-            self._without_pages("partial" if flagged or stretch.damage else "done"),
+            self._without_pages("partial" if flagged or chunk.damage else "done"),
             output=self.todo.output,
             pages=records,
-            warnings=stretch.warnings,
-            code=Code.CUT_OFF if stretch.damage else "",
-            message=stretch.damage,
-            seconds=round(stretch.seconds, 3),
+            warnings=chunk.warnings,
+            code=Code.CUT_OFF if chunk.damage else "",
+            message=chunk.damage,
+            seconds=round(chunk.seconds, 3),
             palette=self.ledger.palette if records else [],
-            taken=sum(work.published is not None for work in stretch.works),
+            taken=sum(work.published is not None for work in chunk.works),
         )
 
     def quarantined(self, code: str, message: str) -> Manifest:

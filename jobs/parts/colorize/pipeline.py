@@ -2,10 +2,10 @@
 
     open (CPU, light) -> prepare (CPU) -> paint (GPU or CPU actors that hold the network) -> finish (CPU)
 
-A row is a stretch: at most 32 neighbouring members of one chapter, or 32 MB. A chapter of one stretch, as most are, is
-published by `finish` itself; of a longer one each stretch is put aside, and when the last is there a task assembles
+A row is a chunk: at most 32 neighbouring members of one chapter, or 32 MB. A chapter of one chunk, as most are, is
+published by `finish` itself; of a longer one each chunk is put aside, and when the last is there a task assembles
 the archive from them, one in memory at a time. So a volume of any length is worked on by many workers, in bounded
-memory, and a killed job keeps the stretches it has finished.
+memory, and a killed job keeps the chunks it has finished.
 """
 
 import logging
@@ -24,7 +24,7 @@ from jobs.parts.colorize.plan import Work
 from jobs.parts.colorize.predictor import PredictorActor
 from jobs.parts.colorize.settings import Recipe
 from jobs.parts.colorize.stages import Stages
-from jobs.parts.colorize.tasks import Row, Stretch, Todo, from_row, to_row
+from jobs.parts.colorize.tasks import Chunk, Row, Todo, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger, place_of
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -74,19 +74,19 @@ def _color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledg
     stages = Stages(ledger, recipe.pages, recipe.image_size)
     assemble = ray.remote(num_cpus=cluster.cpu_share())(assemble_chapter)
     missing: dict[str, set[int]] = {}
-    told: set[str] = set()  # of a chapter that fails, the first stretch that does tells
+    told: set[str] = set()  # of a chapter that fails, the first chunk that does tells
     assembling: list[Any] = []
     with Meter("colorize", len(todo)) as meter:
         for row in _pipeline(todo, recipe, cluster, stages).iter_rows():
-            stretch: Stretch = from_row(row)
-            rel = stretch.todo.ref.rel
-            left = missing.setdefault(rel, set(range(stretch.of)))
-            left.discard(stretch.number)
-            if stretch.outcome is not None and rel not in told:
+            chunk: Chunk = from_row(row)
+            rel = chunk.todo.ref.rel
+            left = missing.setdefault(rel, set(range(chunk.of)))
+            left.discard(chunk.number)
+            if chunk.outcome is not None and rel not in told:
                 told.add(rel)
-                yield _tell(meter, stretch.outcome)
+                yield _tell(meter, chunk.outcome)
             elif not left and rel not in told:
-                assembling.append(assemble.remote(stages, stretch.todo, stretch.of))
+                assembling.append(assemble.remote(stages, chunk.todo, chunk.of))
             if not left:
                 del missing[rel]
             finished, assembling = ray.wait(assembling, timeout=0) if assembling else ([], [])
@@ -109,7 +109,7 @@ def _tell(meter: Meter, manifest: Manifest) -> Manifest:
 
 def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, stages: Stages) -> "ray.data.Dataset":
     context = ray.data.DataContext.get_current()
-    context.target_max_block_size = 1  # every stretch is a block of its own, and goes on as soon as it is made
+    context.target_max_block_size = 1  # every chunk is a block of its own, and goes on as soon as it is made
     context.max_consecutive_actor_init_deaths = _PAINTER_STARTS
     on_gpu = cluster.on_gpu(recipe.device)
     actors = recipe.num_actors or cluster.actors(on_gpu, recipe.gpus_per_actor)
@@ -137,13 +137,13 @@ def assemble_chapter(stages: Stages, todo: Todo, of: int) -> Manifest:
 
 
 def open_row(row: Row, *, stages: Stages) -> Iterator[Row]:
-    stretches = stages.open(from_row(row))
+    chunks = stages.open(from_row(row))
     while True:
         with telemetry.timed("open"):  # not while the caller has what was yielded
-            stretch = next(stretches, None)
-        if stretch is None:
+            chunk = next(chunks, None)
+        if chunk is None:
             return
-        yield to_row(stretch)
+        yield to_row(chunk)
 
 
 def prepare_row(row: Row, *, stages: Stages) -> Row:

@@ -1,4 +1,4 @@
-"""The network at work on stretches, and the actor that holds it."""
+"""The network at work on chunks, and the actor that holds it."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts.colorize.crash_guard import Attempts, NoAttempts, deadline
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.tasks import Row, Stretch, Work, from_row, to_row
+from jobs.parts.colorize.tasks import Chunk, Row, Work, from_row, to_row
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
@@ -44,16 +44,16 @@ class Predictor:
         self._reference = reference
         self._predict = predict_colors if luminance else predict_chroma
 
-    def __call__(self, stretch: Stretch) -> Stretch:
+    def __call__(self, chunk: Chunk) -> Chunk:
         """A batch that memory does not suffice for is halved, down to a square, whose page is then flagged.
 
-        Where a predictor died at this stretch, squares go one by one, and a page that two have died at alone is
+        Where a predictor died at this chunk, squares go one by one, and a page that two have died at alone is
         flagged.
         """
         begun = time.monotonic()
-        name = f"{stretch.todo.ref.rel}:{stretch.number}"
-        waiting = [work for work in stretch.works if work.grays is not None]
-        seconds = SLOW * stretch.todo.policy.limits.seconds
+        name = f"{chunk.todo.ref.rel}:{chunk.number}"
+        waiting = [work for work in chunk.works if work.grays is not None]
+        seconds = SLOW * chunk.todo.policy.limits.seconds
         if self._attempts.begin(name) == 0:
             self._predict_pages(waiting, self._batch_size, seconds)
         else:
@@ -65,8 +65,8 @@ class Predictor:
                 self._predict_pages([work], 1, seconds)
                 self._attempts.end(f"{name}:{place}")
         self._attempts.end(name)
-        stretch.seconds += time.monotonic() - begun
-        return stretch
+        chunk.seconds += time.monotonic() - begun
+        return chunk
 
     def _predict_pages(self, works: Sequence[Work], batch_size: int, seconds: float) -> None:
         """seconds: that a batch may take."""

@@ -1,7 +1,7 @@
 """Small pictures of a few pages, for the report: those that the gate has something against, and samples of the others.
 
-A preview is some objects in the output, `_mangahue/previews/<rel>/<stretch>-<number>`: `.jpg`, and for each layer of
-what was found on the page an `.svg` of its size. Numbers count the previews of a stretch, not pages: a chapter that is
+A preview is some objects in the output, `_mangahue/previews/<rel>/<chunk>-<number>`: `.jpg`, and for each layer of
+what was found on the page an `.svg` of its size. Numbers count the previews of a chunk, not pages: a chapter that is
 done again overwrites its own.
 """
 
@@ -14,13 +14,13 @@ import cv2
 
 from imaging.color import U8
 from imaging.overlay import LAYERS, Outlines, find_layers
-from jobs.parts.colorize.tasks import Stretch
+from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger.ledger import HOME, Ledger
 
 When = Literal["never", "told", "always"]  # told: if the gate has something against the page
 
 SAMPLED_CHAPTERS = 100  # of a job, spread over it, whose first coloured page is shown
-_MOST_TOLD = 8  # pages of a stretch: where a network does badly on all of them, a few say so
+_MOST_TOLD = 8  # pages of a chunk: where a network does badly on all of them, a few say so
 _LONGEST = 640  # pixels of a preview's longer side
 _QUALITY = 80
 _LOOK = {  # over any picture: colour on white, and told from one another without colour
@@ -64,18 +64,18 @@ def _svg(name: str, outlines: Outlines, size: tuple[int, int]) -> str:
 
 
 class Previews:
-    """Those of one stretch. sample: whether its first coloured page is shown, whatever the gate says. kept: places of
+    """Those of one chunk. sample: whether its first coloured page is shown, whatever the gate says. kept: places of
     those of pages that stay as they were published, which are left alone."""
 
     @classmethod
-    def of(cls, stretch: Stretch, ledger: Ledger) -> "Previews":
-        kept = {work.published.preview for work in stretch.works if work.published} - {""}
-        sample = stretch.todo.sample and stretch.number == 0
-        return cls(ledger, stretch.todo.ref.rel, stretch.number, sample=sample, kept=kept)
+    def of(cls, chunk: Chunk, ledger: Ledger) -> "Previews":
+        kept = {work.published.preview for work in chunk.works if work.published} - {""}
+        sample = chunk.todo.sample and chunk.number == 0
+        return cls(ledger, chunk.todo.ref.rel, chunk.number, sample=sample, kept=kept)
 
-    def __init__(self, ledger: Ledger, rel: str, stretch: int, *, sample: bool, kept: Collection[str] = ()) -> None:
+    def __init__(self, ledger: Ledger, rel: str, chunk: int, *, sample: bool, kept: Collection[str] = ()) -> None:
         self._ledger, self._sample, self._told = ledger, sample and not kept, len(kept)
-        home = f"previews/{rel}/{stretch}"
+        home = f"previews/{rel}/{chunk}"
         self._places = (place for place in (f"{home}-{number}" for number in itertools.count()) if place not in kept)
 
     def of_next(self) -> When:

@@ -1,6 +1,6 @@
 """From coloured pages to a published chapter: packed, checked, put.
 
-A chapter of one stretch is published at once. Of a longer one each stretch is put aside, and the last task assembles
+A chapter of one chunk is published at once. Of a longer one each chunk is put aside, and the last task assembles
 the archive from them, one in memory at a time.
 """
 
@@ -20,7 +20,7 @@ from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
 from jobs.parts.colorize.hints import digest_of
 from jobs.parts.colorize.outcomes import ChapterOutcomes
-from jobs.parts.colorize.tasks import Stretch, Todo, Work
+from jobs.parts.colorize.tasks import Chunk, Todo, Work
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.runtime import telemetry
@@ -34,30 +34,30 @@ class ChapterPublisher:
         self._todo, self._ledger = todo, ledger
         self._outcomes, self._files = ChapterOutcomes(todo, ledger), ChunkFiles(todo, ledger)
 
-    def publish(self, stretch: Stretch, data: Sequence[bytes]) -> None:
-        """Publish a chapter of one stretch, or put this stretch of a longer one aside. data: of each member's output.
+    def publish(self, chunk: Chunk, data: Sequence[bytes]) -> None:
+        """Publish a chapter of one chunk, or put this chunk of a longer one aside. data: of each member's output.
 
-        Sets the outcome of the stretch, or that it is ready. Raises MangahueError, and OSError where this node has no
+        Sets the outcome of the chunk, or that it is ready. Raises MangahueError, and OSError where this node has no
         room for an archive on its way.
         """
-        records = [_record(work, content) for work, content in zip(stretch.works, data, strict=True)]
+        records = [_record(work, content) for work, content in zip(chunk.works, data, strict=True)]
         members = [(record.output, content) for record, content in zip(records, data, strict=True)]
-        manifest = self._outcomes.published(records, stretch)
-        if stretch.of > 1:
-            self._files.put(stretch.number, manifest, members)
-            stretch.ready = True
+        manifest = self._outcomes.published(records, chunk)
+        if chunk.of > 1:
+            self._files.put(chunk.number, manifest, members)
+            chunk.ready = True
             return
         if (ended := self._outcomes.not_to_be_published(manifest)) is not None:
-            stretch.outcome = ended
+            chunk.outcome = ended
             return
         info = _comic_info(manifest)
         if info is not None:
             content, manifest = _with_marked_info(manifest, dict(members)[info.output])
             members = [(name, content if name == info.output else data) for name, data in members]
-        stretch.outcome = self._put(manifest, members)
+        chunk.outcome = self._put(manifest, members)
 
     def assemble(self, of: int) -> Manifest:
-        """Publish a chapter from its `of` stretches, one in memory at a time; then take these away.
+        """Publish a chapter from its `of` chunks, one in memory at a time; then take these away.
 
         What another run has published already, this task's own or another job's, it returns.
         """
@@ -67,7 +67,7 @@ class ChapterPublisher:
             self._files.remove(of)
             return manifest
         except (MangahueError, OSError) as error:  # OSError: no room for the archive on this node
-            # The run that published it takes the stretches away, under our hands.
+            # The run that published it takes the chunks away, under our hands.
             return self._outcomes.done_already() or self._outcomes.failed(error)
 
     def _assemble(self, of: int) -> Manifest:

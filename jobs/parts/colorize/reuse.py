@@ -14,7 +14,7 @@ from datasets.archive import PDF_SUFFIX, suffix_of
 from datasets.chapters import Member
 from datasets.errors import MangahueError
 from jobs.parts.colorize.hints import digest_of
-from jobs.parts.colorize.tasks import Stretch, Todo
+from jobs.parts.colorize.tasks import Chunk, Todo
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import PageRecord
 
@@ -49,9 +49,9 @@ class PublishedPages:
             and page.hints == digest_of(todo.spots_of(member))
         }
 
-    def take(self, stretch: Stretch) -> None:
+    def take(self, chunk: Chunk) -> None:
         """Read the pages that stay. One that is not what its record says is no longer among them."""
-        works = [work for work in stretch.works if work.published is not None and work.data is None]
+        works = [work for work in chunk.works if work.published is not None and work.data is None]
         records = [work.published for work in works if work.published is not None]
         for work, data in zip(works, self._read(records), strict=True):
             work.data = data

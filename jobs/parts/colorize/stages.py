@@ -21,7 +21,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.previews import Previews
 from jobs.parts.colorize.publish import ChapterPublisher
 from jobs.parts.colorize.reuse import PublishedPages
-from jobs.parts.colorize.tasks import Stretch, Todo, Work, cut
+from jobs.parts.colorize.tasks import Chunk, Todo, Work, cut
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -40,21 +40,21 @@ class Stages:
     settings: PageSettings
     image_size: int
 
-    def open(self, todo: Todo) -> Iterator[Stretch]:
-        """Cut a chapter into stretches, by its directory alone. A chapter that can't be opened is quarantined.
+    def open(self, todo: Todo) -> Iterator[Chunk]:
+        """Cut a chapter into chunks, by its directory alone. A chapter that can't be opened is quarantined.
 
-        Where members are had one after the other only, a later stretch would cost as much as all before it: those are
-        read here, a stretch at a time.
+        Where members are had one after the other only, a later chunk would cost as much as all before it: those are
+        read here, a chunk at a time.
         """
         outcomes = ChapterOutcomes(todo, self.ledger)
         if (ended := outcomes.done_already()) is not None:
-            yield Stretch(todo, outcome=ended)
+            yield Chunk(todo, outcome=ended)
             return
         try:
             directory = sandbox().call(reader.look_inside, todo.ref, todo.policy, seconds=_slow(todo))
             stay = PublishedPages(todo, self.ledger).unchanged(directory.members)
         except MangahueError as error:
-            yield Stretch(todo, outcome=outcomes.ended_by(error))
+            yield Chunk(todo, outcome=outcomes.ended_by(error))
             return
         cuts = list(cut(directory.members))
         names = output_names([member.name for member in directory.members], self.settings.image_format)
@@ -64,58 +64,58 @@ class Stages:
                 Work(member, *names[member.place], spots=todo.spots_of(member), published=stay.get(member.place))
                 for member in part
             ]
-            stretch = Stretch(todo, number, len(cuts), works, ready=number in aside)
+            chunk = Chunk(todo, number, len(cuts), works, ready=number in aside)
             if number == 0:
-                stretch.warnings, stretch.damage = [*directory.warnings, *_unknown(todo, directory)], directory.damage
-            if directory.sequential and not stretch.ready:
-                self._fetch_all(stretch)
-            yield stretch
+                chunk.warnings, chunk.damage = [*directory.warnings, *_unknown(todo, directory)], directory.damage
+            if directory.sequential and not chunk.ready:
+                self._fetch_all(chunk)
+            yield chunk
 
-    def prepare(self, stretch: Stretch) -> Stretch:
+    def prepare(self, chunk: Chunk) -> Chunk:
         """Fetch and decode the members; a page to colour gets its gray square, any other passes as it is, or was."""
         begun = time.monotonic()
-        if not stretch.ready:
-            self._fetch_all(stretch)
-        if not stretch.ready and stretch.outcome is None:
-            for work in stretch.works:
+        if not chunk.ready:
+            self._fetch_all(chunk)
+        if not chunk.ready and chunk.outcome is None:
+            for work in chunk.works:
                 if work.member.index is not None and work.action != "flagged" and work.published is None:
-                    self._look(work, stretch.todo)
-        stretch.seconds += time.monotonic() - begun
-        return stretch
+                    self._look(work, chunk.todo)
+        chunk.seconds += time.monotonic() - begun
+        return chunk
 
-    def finish(self, stretch: Stretch) -> Stretch:
-        """Join, encode, and publish the chapter, or put the stretch aside if the chapter is longer.
+    def finish(self, chunk: Chunk) -> Chunk:
+        """Join, encode, and publish the chapter, or put the chunk aside if the chapter is longer.
 
-        The returned stretch carries no pictures: only what came of it.
+        The returned chunk carries no pictures: only what came of it.
         """
-        if stretch.outcome is None and not stretch.ready:
-            begun, todo = time.monotonic(), stretch.todo
+        if chunk.outcome is None and not chunk.ready:
+            begun, todo = time.monotonic(), chunk.todo
             outcomes = ChapterOutcomes(todo, self.ledger)
             try:
-                previews = Previews.of(stretch, self.ledger)
-                pictures = [self._encode(work, todo, previews) for work in stretch.works]
-                stretch.seconds += time.monotonic() - begun
-                ChapterPublisher(todo, self.ledger).publish(stretch, pictures)
+                previews = Previews.of(chunk, self.ledger)
+                pictures = [self._encode(work, todo, previews) for work in chunk.works]
+                chunk.seconds += time.monotonic() - begun
+                ChapterPublisher(todo, self.ledger).publish(chunk, pictures)
             except MangahueError as error:
-                stretch.outcome = outcomes.ended_by(error)
+                chunk.outcome = outcomes.ended_by(error)
             except OSError as error:  # no room on this node for an archive on its way
-                stretch.outcome = outcomes.failed(error)
-        stretch.works = []
-        return stretch
+                chunk.outcome = outcomes.failed(error)
+        chunk.works = []
+        return chunk
 
     def assemble(self, todo: Todo, of: int) -> Manifest:
-        """Publish a chapter whose `of` stretches have all been put aside."""
+        """Publish a chapter whose `of` chunks have all been put aside."""
         return ChapterPublisher(todo, self.ledger).assemble(of)
 
-    def _fetch_all(self, stretch: Stretch) -> None:
-        PublishedPages(stretch.todo, self.ledger).take(stretch)
-        for work in stretch.works:
-            if work.data is not None or stretch.outcome is not None:
+    def _fetch_all(self, chunk: Chunk) -> None:
+        PublishedPages(chunk.todo, self.ledger).take(chunk)
+        for work in chunk.works:
+            if work.data is not None or chunk.outcome is not None:
                 continue
             try:
-                _fetch(work, stretch.todo)
+                _fetch(work, chunk.todo)
             except MangahueError as error:
-                stretch.outcome = ChapterOutcomes(stretch.todo, self.ledger).ended_by(error)
+                chunk.outcome = ChapterOutcomes(chunk.todo, self.ledger).ended_by(error)
 
     def _look(self, work: Work, todo: Todo) -> None:
         limits = todo.policy.limits
@@ -150,17 +150,17 @@ class Stages:
         return colored.data
 
 
-def color_chapter(todo: Todo, stages: Stages, predict: Callable[[Stretch], Stretch]) -> Manifest:
+def color_chapter(todo: Todo, stages: Stages, predict: Callable[[Chunk], Chunk]) -> Manifest:
     """A chapter through all stages in this process, without Ray. Returns its outcome.
 
     predict: brings the chroma of each page to be coloured (predictor.Predictor).
     """
     of = 0
-    for stretch in stages.open(todo):
-        stretch = stages.finish(predict(stages.prepare(stretch)))
-        if stretch.outcome is not None:
-            return stretch.outcome
-        of = stretch.of
+    for chunk in stages.open(todo):
+        chunk = stages.finish(predict(stages.prepare(chunk)))
+        if chunk.outcome is not None:
+            return chunk.outcome
+        of = chunk.of
     return stages.assemble(todo, of)
 
 

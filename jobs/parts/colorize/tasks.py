@@ -1,6 +1,6 @@
-"""What travels through a colouring job: chapters to do, and stretches of them.
+"""What travels through a colouring job: chapters to do, and chunks of them.
 
-A stretch is some neighbouring members of one chapter; a row of Ray Data holds one, pickled. S: side of the square the
+A chunk is some neighbouring members of one chapter; a row of Ray Data holds one, pickled. S: side of the square the
 network sees, pixels.
 """
 
@@ -20,8 +20,8 @@ from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.source.policy import Policy
 
-STRETCH_MEMBERS = 32
-STRETCH_BYTES = 32 * 2**20
+CHUNK_MEMBERS = 32
+CHUNK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class Work:
 
 
 @dataclass
-class Stretch:
+class Chunk:
     """A row of the pipeline. number: 0-based, of `of`. outcome: set once there is nothing left to compute for it.
 
-    warnings, damage: of the whole chapter, told by its first stretch.
+    warnings, damage: of the whole chapter, told by its first chunk.
     """
 
     todo: Todo
@@ -97,11 +97,11 @@ class Stretch:
 
 
 def cut(members: Iterable[Member]) -> Iterator[list[Member]]:
-    """Members in stretches, by number and bytes."""
+    """Members in chunks, by number and bytes."""
     part: list[Member] = []
     size = 0
     for member in members:
-        if part and (len(part) >= STRETCH_MEMBERS or size + member.size > STRETCH_BYTES):
+        if part and (len(part) >= CHUNK_MEMBERS or size + member.size > CHUNK_BYTES):
             yield part
             part, size = [], 0
         part.append(member)
@@ -112,11 +112,11 @@ def cut(members: Iterable[Member]) -> Iterator[list[Member]]:
 Row = dict[str, Any]
 
 
-def to_row(item: Stretch | Todo) -> Row:
+def to_row(item: Chunk | Todo) -> Row:
     """Pack an item into a row of Ray Data."""
-    return {"stretch": pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)}
+    return {"chunk": pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)}
 
 
 def from_row(row: Row) -> Any:
     """Unpack `to_row`."""
-    return pickle.loads(row["stretch"])
+    return pickle.loads(row["chunk"])

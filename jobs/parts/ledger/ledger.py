@@ -4,7 +4,7 @@ Beside the coloured chapters lies `_mangahue/`:
   job.json                    whose folder this is: the fingerprint of weights and settings, and the palette
   chapters/<rel>.json         the manifest of a chapter; a chapter is done when its manifest says so
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
-  pieces/<rel>/<identity>/    finished stretches of a long chapter that is not assembled yet
+  pieces/<rel>/<identity>/    finished chunks of a long chapter that is not assembled yet
   palette.json                the colours of --palette, to be edited by hand
   previews/<rel>/             small pictures of a few of its pages, for the report
   report.json, report.html    what came of it all

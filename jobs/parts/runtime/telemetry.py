@@ -37,7 +37,7 @@ METRICS = {
     "mangahue_chapters_total": Described("Chapters, by what became of them.", "status", get_args(Status)),
     "mangahue_bytes_total": Described("Bytes of members read, archives written.", "direction", get_args(Direction)),
     "mangahue_stage_seconds": Described(
-        "Wall time of one stretch in one stage; of one chapter in assemble.",
+        "Wall time of one chunk in one stage; of one chapter in assemble.",
         "stage",
         get_args(Stage),
         (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600),
@@ -63,7 +63,7 @@ def count_bytes(direction: Direction, count: int) -> None:
 
 
 def observe_stage(stage: Stage, seconds: float) -> None:
-    """How long a stage took for a stretch."""
+    """How long a stage took for a chunk."""
     _record("mangahue_stage_seconds", stage, seconds)
 
 

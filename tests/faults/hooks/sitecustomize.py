@@ -109,9 +109,9 @@ def patch_predictor(module):
         reach("paint")
         return predict_chroma(variant, grays, *hints)
 
-    def noted(self, stretch):
-        note("paint", stretch.todo.ref.rel)
-        return predict(self, stretch)
+    def noted(self, chunk):
+        note("paint", chunk.todo.ref.rel)
+        return predict(self, chunk)
 
     module.predict_chroma, module.Predictor.__call__ = watched, noted
 

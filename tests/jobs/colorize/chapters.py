@@ -18,7 +18,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import output_of
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.stages import Stages, color_chapter
-from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, Todo
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.source.policy import Policy
@@ -68,10 +68,10 @@ def todo_of(home: str, files: Mapping[str, bytes], policy: Policy = Policy()) ->
 
 
 LONG = {
-    **{f"p{i}.png": saved(gray_levels(i, 24, 20)) for i in range(STRETCH_MEMBERS + 4)},
+    **{f"p{i}.png": saved(gray_levels(i, 24, 20)) for i in range(CHUNK_MEMBERS + 4)},
     "ComicInfo.xml": COMIC_INFO,
     "p1.jpg": color_page("JPEG"),
-    **{f"q{i}.png": saved(gray_levels(i, 24, 20)) for i in range(STRETCH_MEMBERS)},
+    **{f"q{i}.png": saved(gray_levels(i, 24, 20)) for i in range(CHUNK_MEMBERS)},
 }
 LONG_OUT = [
     "p1.png.jpg" if name == "p1.png" else name if name in ("ComicInfo.xml", "p1.jpg") else name.replace(".png", ".jpg")

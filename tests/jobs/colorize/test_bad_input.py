@@ -21,7 +21,7 @@ from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import output_of
 from jobs.parts.colorize.stages import color_chapter
-from jobs.parts.colorize.tasks import Stretch
+from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.sandbox import sandbox
@@ -75,7 +75,7 @@ def test_every_format_becomes_a_cbz(tmp_path: Path, variant: models.Variant, nam
     assert [decode(data).shape for data in got.values()] == [(56, 40, 3)] * 3
 
 
-def test_a_long_solid_archive_goes_by_stretches(tmp_path: Path, variant: models.Variant) -> None:
+def test_a_long_solid_archive_goes_by_chunks(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cb7": packed(LONG, tmp_path / "a.7z", "7zip")})
     assert color(todo, tmp_path, variant).status == "done"
     assert list(published(tmp_path)) == LONG_OUT
@@ -111,10 +111,10 @@ def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, varian
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
     stages = stages_of(tmp_path)
 
-    def change_the_source(stretch: Stretch) -> Stretch:
+    def change_the_source(chunk: Chunk) -> Chunk:
         (tmp_path / "in/ep.cbz").write_bytes(zipped({"1.png": gray_page(9)}))
-        stretch.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
-        return stretch
+        chunk.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
+        return chunk
 
     outcome = color_chapter(todo, stages, change_the_source)
     assert (outcome.status, outcome.code) == ("quarantined", "CHANGED")
@@ -258,10 +258,10 @@ def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None
     todo = todo_of(str(tmp_path), {"ep.pdf": out.getvalue()}, Policy(keep_format=True))
     todo = replace(todo, output="ep.pdf")
 
-    def one_colour(stretch: Stretch) -> Stretch:
-        for work in stretch.works:
+    def one_colour(chunk: Chunk) -> Chunk:
+        for work in chunk.works:
             work.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
-        return stretch
+        return chunk
 
     manifest = color_chapter(todo, stages_of(tmp_path, PageSettings(image_format)), one_colour)
     assert manifest.status == "done", manifest

@@ -50,10 +50,10 @@ def through_the_stages(
     """The page as it was painted; what became of its chapter; the page as it was published."""
     todo = todo_of(str(home), {"ep.cbz": zipped({"1.png": saved(INK)})})
     stages = stages_of(home, settings)
-    (stretch,) = stages.open(todo)
-    stretch = Predictor(variant, 4, luminance=settings.postprocess.luminance != "keep")(stages.prepare(stretch))
-    work = replace(stretch.works[0])
-    outcome = stages.finish(stretch).outcome
+    (chunk,) = stages.open(todo)
+    chunk = Predictor(variant, 4, luminance=settings.postprocess.luminance != "keep")(stages.prepare(chunk))
+    work = replace(chunk.works[0])
+    outcome = stages.finish(chunk).outcome
     assert outcome is not None
     return work, outcome, decode(members_of((home / "out/ep.cbz").read_bytes())["1.png"])
 
@@ -118,9 +118,9 @@ def test_a_reference_changes_the_chroma_alone(tmp_path: Path, variant: models.Va
     stages = stages_of(tmp_path, settings)
     painted = []
     for known in (None, reference):
-        (stretch,) = stages.open(todo)
+        (chunk,) = stages.open(todo)
         predict = Predictor(variant, 4, reference=known, luminance=True)
-        painted.append(predict(stages.prepare(stretch)).works[0].chroma)
+        painted.append(predict(stages.prepare(chunk)).works[0].chroma)
     plain, followed = painted
     assert plain is not None
     assert followed is not None

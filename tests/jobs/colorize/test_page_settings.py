@@ -40,15 +40,15 @@ def test_every_strategy_goes_through_the_stages(
 ) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})})
     stages = stages_of(tmp_path, PageSettings("png", strategy))
-    (stretch,) = stages.open(todo)
-    stretch = stages.prepare(stretch)
-    grays = stretch.works[0].grays
+    (chunk,) = stages.open(todo)
+    chunk = stages.prepare(chunk)
+    grays = chunk.works[0].grays
     assert grays is not None
     assert (len(grays) > 1) == (strategy in ("tiles", "panels", "squares"))
-    stretch = Predictor(variant, 4)(stretch)
-    assert stretch.works[0].chroma is not None
-    assert stretch.works[0].chroma.dtype == np.float16
-    outcome = stages.finish(stretch).outcome
+    chunk = Predictor(variant, 4)(chunk)
+    assert chunk.works[0].chroma is not None
+    assert chunk.works[0].chroma.dtype == np.float16
+    outcome = stages.finish(chunk).outcome
     assert outcome is not None
     assert outcome.status == "done"
     page = decode(members_of((tmp_path / "out/ep.cbz").read_bytes())["1.png"])
@@ -76,11 +76,11 @@ def test_a_page_that_comes_out_gray_is_published_and_told(
 ) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered), "2.png": saved(lettered[::-1].copy())})})
     stages = stages_of(tmp_path, PageSettings("png"))
-    (stretch,) = stages.open(todo)
-    stretch = Predictor(variant, 4)(stages.prepare(stretch))
+    (chunk,) = stages.open(todo)
+    chunk = Predictor(variant, 4)(stages.prepare(chunk))
     gray, colorful = (np.zeros((SIZE, SIZE, 2), np.float16), rainbow())
-    stretch.works[0].chroma, stretch.works[1].chroma = gray, colorful
-    outcome = stages.finish(stretch).outcome
+    chunk.works[0].chroma, chunk.works[1].chroma = gray, colorful
+    outcome = stages.finish(chunk).outcome
     assert outcome is not None
     assert outcome.status == "done"
     assert [(page.action, page.code) for page in outcome.pages] == [("coloured", "DULL"), ("coloured", "")]
@@ -97,8 +97,8 @@ def test_what_the_whole_page_said_is_kept_as_the_safer_prediction(
     safer, chroma = {}, {}
     for strategy in ("page", "tiles"):
         stages = stages_of(tmp_path, PageSettings("png", strategy))
-        (stretch,) = stages.open(todo)
-        (work,) = Predictor(variant, 8)(stages.prepare(stretch)).works
+        (chunk,) = stages.open(todo)
+        (work,) = Predictor(variant, 8)(stages.prepare(chunk)).works
         safer[strategy], chroma[strategy] = work.safer, work.chroma
     assert safer["page"] is None
     np.testing.assert_allclose(safer["tiles"], chroma["page"], atol=0.05)

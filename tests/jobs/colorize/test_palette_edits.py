@@ -19,7 +19,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.settings import Recipe
 from jobs.parts.colorize.stages import Stages
-from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, Todo
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.palette_usage import is_current, pack, unpack
@@ -63,20 +63,20 @@ def ledger_of(out: str, palette: Palette) -> Ledger:
 def color(
     todo: Todo, ledger: Ledger, palette: Palette, pages: Mapping[str, Any] = PAGES, skip: int = -1
 ) -> tuple[Manifest | None, set[str]]:
-    """All stages of a chapter, and the names of the pages that went to the network. skip: a stretch that is left."""
+    """All stages of a chapter, and the names of the pages that went to the network. skip: a chunk that is left."""
     settings = PageSettings("png", postprocess=PostprocessSettings(thresholds=LENIENT, palette=palette))
     stages, painted, outcome = Stages(ledger, settings, SIZE), set(), None
-    for stretch in stages.open(todo):
-        if stretch.number == skip:
+    for chunk in stages.open(todo):
+        if chunk.number == skip:
             continue
-        stages.prepare(stretch)
-        for work in stretch.works:
+        stages.prepare(chunk)
+        for work in chunk.works:
             if work.grays is not None:
                 work.chroma, work.grays = chroma_of(*pages[work.member.name]), None
                 painted.add(work.member.name)
-        outcome = stages.finish(stretch).outcome
-        if outcome is None and stretch.number == stretch.of - 1 and skip < 0:
-            outcome = stages.assemble(todo, stretch.of)
+        outcome = stages.finish(chunk).outcome
+        if outcome is None and chunk.number == chunk.of - 1 and skip < 0:
+            outcome = stages.assemble(todo, chunk.of)
     return outcome, painted
 
 
@@ -235,7 +235,7 @@ def test_a_run_with_the_palette_of_before_gets_nothing_more_in(tmp_path: Path) -
 
 
 def test_a_long_chapter(tmp_path: Path) -> None:
-    pages = {f"{i:03d}.png": ((RED,), (BLUE,), (GREEN,))[i % 3] for i in range(STRETCH_MEMBERS + 5)}
+    pages = {f"{i:03d}.png": ((RED,), (BLUE,), (GREEN,))[i % 3] for i in range(CHUNK_MEMBERS + 5)}
     files = {name: FILES[f"{i % 4 + 1}.png"] for i, name in enumerate(pages)}
     todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(files)}), str(tmp_path / "out")
     color(todo, ledger_of(out, PALETTE), PALETTE, pages)
@@ -243,9 +243,7 @@ def test_a_long_chapter(tmp_path: Path) -> None:
     again, blue = replace(todo, replace=True), {name for name, colors in pages.items() if colors == (BLUE,)}
 
     other = PALETTE.edited("blue", (0.0, 0.0))
-    color(
-        again, ledger_of(out, other), other, pages, skip=1
-    )  # killed with one stretch put aside, then edited once more
+    color(again, ledger_of(out, other), other, pages, skip=1)  # killed with one chunk put aside, then edited once more
     manifest, painted = color(again, ledger_of(out, EDITED), EDITED, pages)
     assert manifest is not None
     assert painted == blue

@@ -13,7 +13,7 @@ from imaging.views import plan_views
 from jobs.parts.colorize import predictor
 from jobs.parts.colorize.crash_guard import AttemptBook
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.tasks import Stretch, Todo, Work
+from jobs.parts.colorize.tasks import Chunk, Todo, Work
 
 SIZE = 32
 
@@ -24,7 +24,7 @@ def variant() -> models.Variant:
     return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
 
 
-def stretch_of(pages: int, *, passing: tuple[int, ...] = ()) -> Stretch:
+def chunk_of(pages: int, *, passing: tuple[int, ...] = ()) -> Chunk:
     """passing: places of pages that are not to be coloured."""
     ref = ChapterRef("/in", "ep.cbz", "ep.cbz", "archive", 1, "v1")
     rng = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def stretch_of(pages: int, *, passing: tuple[int, ...] = ()) -> Stretch:
             (view,) = plan_views(page, "page", SIZE)
             work.grays, work.places, work.shape, work.action = view.gray[None], (view.place,), page.shape, "coloured"
         works.append(work)
-    return Stretch(Todo(ref, "ep.cbz", replace=False), works=works)
+    return Chunk(Todo(ref, "ep.cbz", replace=False), works=works)
 
 
 def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
@@ -65,9 +65,9 @@ def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> lis
 def test_a_batch_too_large_for_memory_is_halved(
     variant: models.Variant, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    whole = Predictor(variant, 6)(stretch_of(6))
+    whole = Predictor(variant, 6)(chunk_of(6))
     sizes = tracing(monkeypatch, 2, error)
-    halved = Predictor(variant, 6)(stretch_of(6))
+    halved = Predictor(variant, 6)(chunk_of(6))
     assert sizes == [6, 3, 1, 2, 3, 1, 2]
     assert [work.action for work in halved.works] == ["coloured"] * 6
     for one, other in zip(whole.works, halved.works, strict=True):
@@ -78,11 +78,11 @@ def test_a_batch_too_large_for_memory_is_halved(
 
 def test_a_page_too_large_for_memory_is_flagged(variant: models.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     tracing(monkeypatch, 0, MemoryError())
-    stretch = Predictor(variant, 4)(stretch_of(3, passing=(1,)))
-    assert [(work.action, work.code) for work in stretch.works] == [
+    chunk = Predictor(variant, 4)(chunk_of(3, passing=(1,)))
+    assert [(work.action, work.code) for work in chunk.works] == [
         ("flagged", "MEMORY"), ("kept", ""), ("flagged", "MEMORY")
     ]  # fmt: skip
-    assert all(work.grays is None for work in stretch.works)
+    assert all(work.grays is None for work in chunk.works)
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(
@@ -90,7 +90,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(
 ) -> None:
     tracing(monkeypatch, 0, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes"):
-        Predictor(variant, 4)(stretch_of(1))
+        Predictor(variant, 4)(chunk_of(1))
 
 
 class Died(BaseException):
@@ -101,7 +101,7 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
     """The third of five pages ends whoever paints it."""
     book = AttemptBook()
     real = predictor.predict_chroma
-    grays = stretch_of(5).works[2].grays
+    grays = chunk_of(5).works[2].grays
     assert grays is not None
     (poison,) = grays
     seen: list[int] = []
@@ -116,13 +116,13 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
     deaths = 0
     while True:
         try:
-            stretch = Predictor(variant, 8, attempts=book)(stretch_of(5))
+            chunk = Predictor(variant, 8, attempts=book)(chunk_of(5))
             break
         except Died:
             deaths += 1
             assert deaths < 10, "painters die for ever"
     assert deaths == 3
-    assert [work.code for work in stretch.works] == ["", "", "CRASHED", "", ""]
+    assert [work.code for work in chunk.works] == ["", "", "CRASHED", "", ""]
     assert Counter(seen) == {5: 1, 1: 3 + 3 + 4}
     assert book.begin("ep.cbz:0") == 0  # what has ended is forgotten
 
@@ -132,5 +132,5 @@ def test_a_painter_that_died_of_something_else_costs_no_page(
 ) -> None:
     book = AttemptBook()
     book.begin("ep.cbz:0")
-    stretch = Predictor(variant, 8, attempts=book)(stretch_of(3))
-    assert [work.action for work in stretch.works] == ["coloured"] * 3
+    chunk = Predictor(variant, 8, attempts=book)(chunk_of(3))
+    assert [work.action for work in chunk.works] == ["coloured"] * 3

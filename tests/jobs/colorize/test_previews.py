@@ -28,7 +28,7 @@ from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
 from jobs.parts.colorize.settings import Recipe
 from jobs.parts.colorize.stages import Stages, color_chapter
-from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, Todo
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord, _digest
 from jobs.parts.runtime.outcome import Exit
@@ -76,20 +76,18 @@ def test_of_a_chapter_that_passes_the_first_coloured_page_is_a_sample(
     assert shown(manifest.brief()) == shown(manifest)  # the driver knows
 
 
-def test_of_pages_that_the_gate_refuses_a_few_of_each_stretch_are_shown(
-    tmp_path: Path, variant: models.Variant
-) -> None:
-    pages = {f"{i:03}.png": saved(gray_levels(i, 24, 20)) for i in range(STRETCH_MEMBERS + 3)}
+def test_of_pages_that_the_gate_refuses_a_few_of_each_chunk_are_shown(tmp_path: Path, variant: models.Variant) -> None:
+    pages = {f"{i:03}.png": saved(gray_levels(i, 24, 20)) for i in range(CHUNK_MEMBERS + 3)}
     out = str(tmp_path / "out")
     todo = replace(todo_of(str(tmp_path), {"ep.cbz": zipped(pages)}), sample=True)
     manifest = chapter(todo, Ledger(out, FINGERPRINT), variant, FAILS)
     assert manifest.status == "done"
     assert {page.code for page in manifest.pages} == {"DULL"}
-    of_stretch = [[name for name, place in shown(manifest).items() if f"/{n}-" in place] for n in (0, 1)]
-    assert of_stretch == [sorted(pages)[:_MOST_TOLD], sorted(pages)[STRETCH_MEMBERS:]]
+    of_chunk = [[name for name, place in shown(manifest).items() if f"/{n}-" in place] for n in (0, 1)]
+    assert of_chunk == [sorted(pages)[:_MOST_TOLD], sorted(pages)[CHUNK_MEMBERS:]]
     assert set(previews(out)) == {key for place in shown(manifest).values() for key in suffixes(place)}
     other = chapter(todo, Ledger(str(tmp_path / "out2"), FINGERPRINT), variant, PASSES)
-    assert shown(other) == {"000.png": "previews/ep.cbz/0-0"}  # one sample of a chapter, not of each stretch
+    assert shown(other) == {"000.png": "previews/ep.cbz/0-0"}  # one sample of a chapter, not of each chunk
 
 
 def test_a_stage_that_runs_twice_writes_the_same(tmp_path: Path, variant: models.Variant) -> None:

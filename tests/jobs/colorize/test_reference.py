@@ -82,8 +82,8 @@ def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Vari
     stages = Stages(Ledger(str(tmp_path / "out"), FINGERPRINT), settings, SIZE)
     errors = []
     for reference in (None, examples.reference(variant)):
-        (stretch,) = stages.open(todo)
-        (work,) = Predictor(variant, 4, reference=reference)(stages.prepare(stretch)).works
+        (chunk,) = stages.open(todo)
+        (work,) = Predictor(variant, 4, reference=reference)(stages.prepare(chunk)).works
         assert work.chroma is not None
         errors.append(float(np.square(work.chroma.astype(float) - examples.chromas[0]).mean()))
     assert errors[1] < 0.9 * errors[0]

@@ -19,7 +19,7 @@ from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import Recipe
 from jobs.parts.colorize.stages import Stages, color_chapter
-from jobs.parts.colorize.tasks import STRETCH_MEMBERS, Todo
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, Todo
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.folder import load_model
@@ -91,7 +91,7 @@ def library(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     source = open_storage(SOURCE)
     source.put("a/short.cbz", zipped({"1.png": gray_page(1), "2.png": gray_page(2)}))
     source.put("a/folder/1.png", gray_page(3))
-    source.put("long.cbz", zipped({f"{number}.png": gray_page(number) for number in range(STRETCH_MEMBERS + 2)}))
+    source.put("long.cbz", zipped({f"{number}.png": gray_page(number) for number in range(CHUNK_MEMBERS + 2)}))
     yield
     sandbox().close()  # whoever comes next has another environment
 

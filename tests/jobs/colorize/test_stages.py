@@ -21,7 +21,7 @@ from jobs.parts.colorize import pipeline, tasks
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.stages import Stages, color_chapter
-from jobs.parts.colorize.tasks import Stretch, Todo, from_row, to_row
+from jobs.parts.colorize.tasks import Chunk, Todo, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.sandbox import Sandbox
@@ -55,11 +55,11 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
 
 
-def run(todo: Todo, stages: Stages, variant: models.Variant, skip: Sequence[int] = ()) -> list[Stretch]:
-    """All stages for each stretch but those in `skip`, which die before they finish."""
+def run(todo: Todo, stages: Stages, variant: models.Variant, skip: Sequence[int] = ()) -> list[Chunk]:
+    """All stages for each chunk but those in `skip`, which die before they finish."""
     predict = Predictor(variant, 4)
     predicted = [predict(stages.prepare(opened)) for opened in stages.open(todo)]
-    return [stages.finish(stretch) for stretch in predicted if stretch.number not in skip]
+    return [stages.finish(chunk) for chunk in predicted if chunk.number not in skip]
 
 
 def actions(manifest: Manifest) -> dict[str, str]:
@@ -197,13 +197,13 @@ def test_png_keeps_lightness_under_the_most_vivid_chroma(tmp_path: Path, variant
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(levels)})})
     predict = Predictor(variant, 4)
 
-    def vivid(stretch: Stretch) -> Stretch:
-        predicted = predict(stretch).works[0].chroma
+    def vivid(chunk: Chunk) -> Chunk:
+        predicted = predict(chunk).works[0].chroma
         assert predicted is not None
         assert predicted.shape == (SIZE, SIZE, 2)
         rng = np.random.default_rng(0)
-        stretch.works[0].chroma = rng.uniform(-100, 100, (SIZE, SIZE, 2)).astype(np.float16)
-        return stretch
+        chunk.works[0].chroma = rng.uniform(-100, 100, (SIZE, SIZE, 2)).astype(np.float16)
+        return chunk
 
     color_chapter(todo, stages_of(tmp_path, PageSettings("png")), vivid)
     page = decode(members_of((tmp_path / "out/ep.cbz").read_bytes())["1.png"])
@@ -219,19 +219,19 @@ def test_result_depends_on_no_batch(tmp_path: Path, variant: models.Variant) -> 
     chroma = []
     for batch_size in (1, 5):
         stages = stages_of(tmp_path)
-        (stretch,) = stages.open(todo)
-        Predictor(variant, batch_size)(stages.prepare(stretch))
-        assert all(work.grays is None for work in stretch.works)  # what was used is dropped
-        chroma.append(np.stack([work.chroma for work in stretch.works if work.chroma is not None]).astype(float))
+        (chunk,) = stages.open(todo)
+        Predictor(variant, batch_size)(stages.prepare(chunk))
+        assert all(work.grays is None for work in chunk.works)  # what was used is dropped
+        chroma.append(np.stack([work.chroma for work in chunk.works if work.chroma is not None]).astype(float))
     assert chroma[0].shape == (5, SIZE, SIZE, 2)
     assert np.abs(chroma[0] - chroma[1]).max() < 0.1
 
 
 def test_finished_rows_carry_no_pictures(tmp_path: Path, variant: models.Variant) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(8)})})
-    (stretch,) = run(todo, stages_of(tmp_path), variant)
-    assert stretch.works == []
-    assert len(to_row(stretch)["stretch"]) < 4000
+    (chunk,) = run(todo, stages_of(tmp_path), variant)
+    assert chunk.works == []
+    assert len(to_row(chunk)["chunk"]) < 4000
 
 
 def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> None:
@@ -240,8 +240,8 @@ def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> No
     (row,) = pipeline.open_row(to_row(todo), stages=stages)
     row = pipeline.prepare_row(row, stages=stages)
     row = to_row(Predictor(variant, 4)(from_row(row)))
-    stretch = from_row(pipeline.finish_row(row, stages=stages))
-    assert stages.ledger.manifests() == {"ep.cbz": stretch.outcome.brief()}
+    chunk = from_row(pipeline.finish_row(row, stages=stages))
+    assert stages.ledger.manifests() == {"ep.cbz": chunk.outcome.brief()}
 
 
 @pytest.mark.parametrize(
@@ -276,22 +276,22 @@ def test_place_that_is_taken_fails(home: str, variant: models.Variant) -> None:
     assert open_storage(f"{home}/out").read("ep.cbz") == b"not ours"
 
 
-# -- chapters of several stretches
+# -- chapters of several chunks
 
 
 def pieces(out: str) -> list[str]:
     return [entry.key for entry in open_storage(out).list(f"{HOME}/pieces/")]
 
 
-def test_long_chapter_goes_by_stretches(home: str, variant: models.Variant) -> None:
+def test_long_chapter_goes_by_chunks(home: str, variant: models.Variant) -> None:
     todo, stages = todo_of(home, {"v/ep.cbz": zipped(LONG)}), stages_of(home)
     opened = list(stages.open(todo))
-    assert [len(stretch.works) for stretch in opened] == [32, 32, 6]
-    assert [(stretch.number, stretch.of) for stretch in opened] == [(0, 3), (1, 3), (2, 3)]
-    for stretch in reversed(run(todo, stages, variant)):
-        assert stretch.outcome is None
-        assert stretch.ready
-        assert stretch.works == []
+    assert [len(chunk.works) for chunk in opened] == [32, 32, 6]
+    assert [(chunk.number, chunk.of) for chunk in opened] == [(0, 3), (1, 3), (2, 3)]
+    for chunk in reversed(run(todo, stages, variant)):
+        assert chunk.outcome is None
+        assert chunk.ready
+        assert chunk.works == []
     assert open_storage(f"{home}/out").stat("v/ep.cbz") is None  # nothing is seen before all of it is
     assert stages.ledger.manifests() == {}
 
@@ -305,14 +305,14 @@ def test_long_chapter_goes_by_stretches(home: str, variant: models.Variant) -> N
     assert pieces(f"{home}/out") == []
 
 
-def test_stretches_are_cut_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "STRETCH_BYTES", 1000)
+def test_chunks_are_cut_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "CHUNK_BYTES", 1000)
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": bytes(600), "2.png": bytes(400), "3.png": bytes(5000)})})
     opened = stages_of(tmp_path).open(todo)
-    assert [[work.member.name for work in stretch.works] for stretch in opened] == [["1.png", "2.png"], ["3.png"]]
+    assert [[work.member.name for work in chunk.works] for chunk in opened] == [["1.png", "2.png"], ["3.png"]]
 
 
-def test_stretches_of_an_earlier_run_are_not_computed_again(
+def test_chunks_of_an_earlier_run_are_not_computed_again(
     home: str, variant: models.Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     todo, out = todo_of(home, {"ep.cbz": zipped(LONG)}), f"{home}/out"
@@ -329,10 +329,10 @@ def test_stretches_of_an_earlier_run_are_not_computed_again(
         return Sandbox.call(sandbox, function, *arguments, seconds=seconds)
 
     monkeypatch.setattr(sandbox, "call", count)
-    assert [stretch.ready for stretch in stages.open(todo)] == [True, False, True]
+    assert [chunk.ready for chunk in stages.open(todo)] == [True, False, True]
     called.clear()
     finished = run(todo, stages, variant)
-    assert [stretch.ready for stretch in finished] == [True] * 3
+    assert [chunk.ready for chunk in finished] == [True] * 3
     of_middle = sum(name.endswith((".png", ".jpg")) for name in list(LONG)[32:64])
     assert called.count("see") == of_middle
     assert called.count("color_over") == of_middle - 1  # the page in colour is not joined
@@ -343,13 +343,13 @@ def test_stretches_of_an_earlier_run_are_not_computed_again(
 
 
 @pytest.mark.parametrize("other", ["weights", "source"])
-def test_stretches_of_other_weights_or_source_are_not_used(tmp_path: Path, variant: models.Variant, other: str) -> None:
+def test_chunks_of_other_weights_or_source_are_not_used(tmp_path: Path, variant: models.Variant, other: str) -> None:
     todo = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)})
     run(todo, stages_of(tmp_path), variant)
     if other == "source":
         todo = todo_of(str(tmp_path), {"ep.cbz": zipped({**LONG, "p0.png": gray_page(77)})})
     stages = stages_of(tmp_path, fingerprint=FINGERPRINT if other == "source" else "b2" * 32)
-    assert not any(stretch.ready for stretch in stages.open(todo))
+    assert not any(chunk.ready for chunk in stages.open(todo))
 
 
 def test_long_folder(tmp_path: Path, variant: models.Variant) -> None:
