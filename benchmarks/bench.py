@@ -36,7 +36,7 @@ from imaging.views import plan_views
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.stages import Stages
-from jobs.parts.colorize.tasks import Todo
+from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.model.inference import predict_chroma
 from tests.untrained import publish_untrained
@@ -75,7 +75,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
     pages = 0
     for ref in find_chapters(source):
-        chunks = watch("open", lambda ref=ref: list(stages.open(Todo(ref, ref.rel, False))))  # type: ignore[misc]
+        chunks = watch("open", lambda ref=ref: list(stages.open(ChapterTask(ref, ref.rel, False))))  # type: ignore[misc]
         for chunk in chunks:
             chapter = open_chapter(ref)
             for work in chunk.works:

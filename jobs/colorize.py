@@ -17,10 +17,10 @@ from jobs.parts.runtime.outcome import Exit
 def main(config: ColorizeConfig) -> Exit:
     recipe = Recipe.of(config)
     ledger = Ledger(config.out, recipe.fingerprint, recipe.pages.palette)
-    work = plan(config.source, ledger, recipe, replace=config.replace)
-    if work.todo:
-        color(work, recipe, connect())
-    return conclude(work, ledger, recipe)
+    state = plan(config.source, ledger, recipe, replace=config.replace)
+    if state.tasks:
+        color(state, recipe, connect())
+    return conclude(state, ledger, recipe)
 
 
 cli = command(ColorizeConfig, main)

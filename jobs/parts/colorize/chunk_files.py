@@ -12,7 +12,7 @@ from pathlib import Path
 
 from datasets.archive import write_zip
 from datasets.errors import ObjectExistsError
-from jobs.parts.colorize.tasks import Todo
+from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 
@@ -24,7 +24,7 @@ _MANIFEST = "manifest.json"  # the first member; a member of a chapter may have 
 class ChunkFiles:
     """Those of one chapter, by the numbers of their chunks."""
 
-    todo: Todo
+    task: ChapterTask
     ledger: Ledger
 
     def there(self) -> set[int]:
@@ -59,6 +59,6 @@ class ChunkFiles:
 
     def _folder(self) -> str:
         """Of what decides the pixels: other weights, palette, hints or another source have another."""
-        hints = f"-{self.todo.hints.digest()}" if self.todo.hints.spots else ""
-        ref = self.todo.ref
+        hints = f"-{self.task.hints.digest()}" if self.task.hints.spots else ""
+        ref = self.task.ref
         return f"{HOME}/pieces/{ref.rel}/{self.ledger.short_name}{hints}-{ref.version[:40]}"

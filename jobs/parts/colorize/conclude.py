@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from datasets.errors import Code, MangahueError
-from jobs.parts.colorize.plan import Work
+from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.report.drift_chart import drift_charts
 from jobs.parts.colorize.report.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.colorize.settings import Recipe
@@ -24,30 +24,30 @@ _STATUSES = ("done", "partial", "quarantined", "failed")
 _ACTIONS = ("coloured", "kept", "flagged")
 
 
-def conclude(work: Work, ledger: Ledger, recipe: Recipe) -> Exit:
+def conclude(state: JobState, ledger: Ledger, recipe: Recipe) -> Exit:
     """Count, report, mark success. A job that had nothing to do writes nothing."""
-    inputs = {ref.rel for ref in work.inputs}
-    if inputs != set(work.results):
-        lost = ", ".join(sorted(inputs ^ set(work.results))[:5])
+    inputs = {ref.rel for ref in state.inputs}
+    if inputs != set(state.results):
+        lost = ", ".join(sorted(inputs ^ set(state.results))[:5])
         raise MangahueError(f"chapters without an outcome: {lost}; this is a bug: please report it, and run again")
-    counts = Counter(manifest.status for manifest in work.results.values())
-    _complain(work.results.values())
+    counts = Counter(manifest.status for manifest in state.results.values())
+    _complain(state.results.values())
     told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
-    log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(work.computed), ledger.storage.uri)
-    if work.edited:
-        again, taken = _pages_of_edited(work)
+    log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(state.computed), ledger.storage.uri)
+    if state.edited:
+        again, taken = _pages_of_edited(state)
         log.info("palette or hints edited: %d pages done again, %d taken as they were published", again, taken)
-    state = _state(work, recipe)
-    if state != _reported(ledger):
-        _write(work, ledger, recipe, {status: counts[status] for status in _STATUSES}, state)
+    digest = _outcomes_digest(state, recipe)
+    if digest != _reported(ledger):
+        _write(state, ledger, recipe, {status: counts[status] for status in _STATUSES}, digest)
     if counts["done"] == len(inputs):
         return Exit.DONE
-    return Exit.PARTLY if work.stopped or counts["done"] or counts["partial"] else Exit.FAILED
+    return Exit.PARTLY if state.stopped or counts["done"] or counts["partial"] else Exit.FAILED
 
 
-def _pages_of_edited(work: Work) -> tuple[int, int]:
+def _pages_of_edited(state: JobState) -> tuple[int, int]:
     """Of chapters done again for what was edited: pages computed, pages that stay."""
-    chapters = [work.results[rel] for rel in work.edited & work.computed]
+    chapters = [state.results[rel] for rel in state.edited & state.computed]
     taken = sum(manifest.taken for manifest in chapters)
     return sum(manifest.count(action) for manifest in chapters for action in _ACTIONS) - taken, taken
 
@@ -77,9 +77,9 @@ def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
     return whole + [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in pages]
 
 
-def _state(work: Work, recipe: Recipe) -> str:
+def _outcomes_digest(state: JobState, recipe: Recipe) -> str:
     """A digest of what became of every chapter, and of the palette: a report that carries it is up to date."""
-    outcomes = sorted((m.rel, m.version, m.fingerprint, m.status, m.sha256) for m in work.results.values())
+    outcomes = sorted((m.rel, m.version, m.fingerprint, m.status, m.sha256) for m in state.results.values())
     palette = recipe.pages.palette
     told = outcomes if palette is None else [palette.to_dict(), outcomes]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
@@ -90,26 +90,26 @@ def _reported(ledger: Ledger) -> str | None:
     return str(report["state"]) if report and ledger.storage.stat(SUCCESS) is not None else None
 
 
-def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], state: str) -> None:
-    results = sorted(work.results.values(), key=lambda manifest: manifest.rel)
+def _write(state: JobState, ledger: Ledger, recipe: Recipe, counts: dict[str, int], digest: str) -> None:
+    results = sorted(state.results.values(), key=lambda manifest: manifest.rel)
     lines = [_line(manifest, ledger) for manifest in results]
     pages = {action: sum(m.count(action) for m in results) for action in _ACTIONS}
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     report = {
         "fingerprint": ledger.fingerprint,
-        "state": state,
+        "state": digest,
         "finished": finished,
         "inputs": len(results),
         "chapters": counts,
         "pages": pages,
-        "computed": len(work.computed),
+        "computed": len(state.computed),
         "lines": [
             {**line.__dict__, "rel": m.rel, "published": m.output} for line, m in zip(lines, results, strict=True)
         ],
         "settings": recipe.config,
     }
-    if work.edited:
-        report["edited"] = dict(zip(("pages_again", "pages_taken"), _pages_of_edited(work), strict=True))
+    if state.edited:
+        report["edited"] = dict(zip(("pages_again", "pages_taken"), _pages_of_edited(state), strict=True))
     ledger.storage.put(REPORT, as_json(report))
     page = render_job_report(
         title="Coloured chapters",
@@ -120,13 +120,13 @@ def _write(work: Work, ledger: Ledger, recipe: Recipe, counts: dict[str, int], s
             "finished": finished,
         },
         chapters=lines,
-        drifts=drift_charts([work.results[ref.rel].shades for ref in work.inputs], recipe.pages.palette),
+        drifts=drift_charts([state.results[ref.rel].shades for ref in state.inputs], recipe.pages.palette),
         previews=_previews(results),
         settings=recipe.config,
     )
     ledger.storage.put(f"{HOME}/report.html", page.encode(), content_type="text/html; charset=utf-8")
     if not counts["failed"]:
-        ledger.sweep(work.results.values())
+        ledger.sweep(state.results.values())
         ledger.storage.put(SUCCESS, b"")
 
 

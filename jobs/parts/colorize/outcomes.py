@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from datasets.errors import ChapterUnreadableError, Code, CodedError, MangahueError
-from jobs.parts.colorize.tasks import Chunk, Todo
+from jobs.parts.colorize.tasks import ChapterTask, Chunk
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.runtime.sandbox import SandboxError
@@ -13,7 +13,7 @@ from jobs.parts.runtime.sandbox import SandboxError
 class ChapterOutcomes:
     """The manifests of one chapter, one for each way it may end."""
 
-    todo: Todo
+    task: ChapterTask
     ledger: Ledger
 
     def published(self, records: list[PageRecord], chunk: Chunk) -> Manifest:
@@ -21,7 +21,7 @@ class ChapterOutcomes:
         flagged = any(record.action == "flagged" for record in records)
         return replace(
             self._without_pages("partial" if flagged or chunk.damage else "done"),
-            output=self.todo.output,
+            output=self.task.output,
             pages=records,
             warnings=chunk.warnings,
             code=Code.CUT_OFF if chunk.damage else "",
@@ -33,7 +33,7 @@ class ChapterOutcomes:
 
     def quarantined(self, code: str, message: str) -> Manifest:
         """Not published for what it is; committed: it is tried again when the source, or the policy, changes."""
-        policy = self.todo.policy.digest()
+        policy = self.task.policy.digest()
         manifest = replace(self._without_pages("quarantined"), code=code, message=message, policy=policy)
         self.ledger.commit(manifest)
         return manifest
@@ -47,7 +47,7 @@ class ChapterOutcomes:
 
     def changed(self) -> Manifest | None:
         """The outcome if the source is another by now, else None: what was read of it may be of both."""
-        ref = self.todo.ref
+        ref = self.task.ref
         now = ref.version_now()
         if now in ("", ref.version):  # what is gone may come back: the chapter fails, and is tried again
             return None
@@ -63,7 +63,7 @@ class ChapterOutcomes:
     def not_to_be_published(self, manifest: Manifest) -> Manifest | None:
         """The outcome if --strict forbids this manifest, or the source changed; None if it may be published."""
         flagged = [page for page in manifest.pages if page.action == "flagged"]
-        if self.todo.policy.strict and manifest.status == "partial":
+        if self.task.policy.strict and manifest.status == "partial":
             worst = flagged[0] if flagged else None
             code = worst.code if worst else manifest.code
             message = f"{worst.name}: {worst.message}" if worst else manifest.message
@@ -72,21 +72,21 @@ class ChapterOutcomes:
 
     def done_already(self) -> Manifest | None:
         """The manifest of a chapter that was done since this job was planned, by another run on the same library."""
-        todo = self.todo
+        task = self.task
         try:
-            published = self.ledger.manifest(todo.ref.rel)
+            published = self.ledger.manifest(task.ref.rel)
         except MangahueError:
             return None
-        done = self.ledger.covers(published, todo.ref, todo.policy.digest(), todo.hints.digest())
+        done = self.ledger.covers(published, task.ref, task.policy.digest(), task.hints.digest())
         return published if done else None
 
     def _without_pages(self, status: str) -> Manifest:
-        todo = self.todo
+        task = self.task
         return Manifest(
-            rel=todo.ref.rel,
-            source=todo.ref.uri,
-            version=todo.ref.version,
+            rel=task.ref.rel,
+            source=task.ref.uri,
+            version=task.ref.version,
             fingerprint=self.ledger.fingerprint,
             status=status,
-            hints=todo.hints.digest(),
+            hints=task.hints.digest(),
         )

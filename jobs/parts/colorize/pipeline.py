@@ -20,11 +20,11 @@ from ray.data.exceptions import ExecutionTimeoutError, SystemException
 from datasets.errors import Code, CodedError
 from jobs.parts.colorize.crash_guard import RemoteAttempts
 from jobs.parts.colorize.outcomes import ChapterOutcomes
-from jobs.parts.colorize.plan import Work
+from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.predictor import PredictorActor
 from jobs.parts.colorize.settings import Recipe
 from jobs.parts.colorize.stages import Stages
-from jobs.parts.colorize.tasks import Chunk, Row, Todo, from_row, to_row
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, Row, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger, place_of
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -37,8 +37,8 @@ _MOST_BLOCKS = 1000  # of chapters to open: each costs the driver memory and tim
 _PAINTER_STARTS = 5  # painters in a row that may die before they have loaded the network
 
 
-def color(work: Work, recipe: Recipe, cluster: Cluster) -> None:
-    """Colour and publish what is to do; `work` takes up what becomes of each chapter.
+def color(state: JobState, recipe: Recipe, cluster: Cluster) -> None:
+    """Colour and publish what is to do; `state` takes up what becomes of each chapter.
 
     A job that is told to stop, or that Ray can't go on with, leaves what is not done to the next run: those chapters
     have failed.
@@ -46,47 +46,49 @@ def color(work: Work, recipe: Recipe, cluster: Cluster) -> None:
     ledger = Ledger(recipe.out, recipe.fingerprint, recipe.pages.palette)
     try:
         with stoppable():
-            for manifest in _color_chapters(work.todo, recipe, cluster, ledger):
-                work.record(manifest)
+            for manifest in _color_chapters(state.tasks, recipe, cluster, ledger):
+                state.record(manifest)
         return
     except Stopped as stopped:
-        work.stopped = f"the job was stopped by {stopped}"
+        state.stopped = f"the job was stopped by {stopped}"
     except (ray.exceptions.RayError, SystemException, ExecutionTimeoutError) as error:
-        work.stopped = f"Ray could not go on: {type(error).__name__}: {error}"
-    log.error("%s; what is not done is left to the next run", work.stopped)
+        state.stopped = f"Ray could not go on: {type(error).__name__}: {error}"
+    log.error("%s; what is not done is left to the next run", state.stopped)
     ray.shutdown()  # the workers end: what they have published by now is all
-    _look_what_is_done(work, ledger)
+    _look_what_is_done(state, ledger)
 
 
-def _look_what_is_done(work: Work, ledger: Ledger) -> None:
-    list(ledger.recover(work.results))  # commits what was published and not told
+def _look_what_is_done(state: JobState, ledger: Ledger) -> None:
+    list(ledger.recover(state.results))  # commits what was published and not told
     committed = {entry.key for entry in ledger.storage.list(f"{HOME}/chapters/")}
-    for todo in work.todo:
-        if todo.ref.rel in work.results:
+    for task in state.tasks:
+        if task.ref.rel in state.results:
             continue
-        outcomes = ChapterOutcomes(todo, ledger)
-        done = outcomes.done_already() if place_of(todo.ref.rel) in committed else None
-        work.record(done or outcomes.failed(CodedError(Code.STOPPED, work.stopped)))
+        outcomes = ChapterOutcomes(task, ledger)
+        done = outcomes.done_already() if place_of(task.ref.rel) in committed else None
+        state.record(done or outcomes.failed(CodedError(Code.STOPPED, state.stopped)))
 
 
-def _color_chapters(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, ledger: Ledger) -> Iterator[Manifest]:
+def _color_chapters(
+    task: Sequence[ChapterTask], recipe: Recipe, cluster: Cluster, ledger: Ledger
+) -> Iterator[Manifest]:
     """The manifest of each chapter as it is finished, in no order."""
     stages = Stages(ledger, recipe.pages, recipe.image_size)
     assemble = ray.remote(num_cpus=cluster.cpu_share())(assemble_chapter)
     missing: dict[str, set[int]] = {}
     told: set[str] = set()  # of a chapter that fails, the first chunk that does tells
     assembling: list[Any] = []
-    with Meter("colorize", len(todo)) as meter:
-        for row in _pipeline(todo, recipe, cluster, stages).iter_rows():
+    with Meter("colorize", len(task)) as meter:
+        for row in _pipeline(task, recipe, cluster, stages).iter_rows():
             chunk: Chunk = from_row(row)
-            rel = chunk.todo.ref.rel
+            rel = chunk.task.ref.rel
             left = missing.setdefault(rel, set(range(chunk.of)))
             left.discard(chunk.number)
             if chunk.outcome is not None and rel not in told:
                 told.add(rel)
                 yield _tell(meter, chunk.outcome)
             elif not left and rel not in told:
-                assembling.append(assemble.remote(stages, chunk.todo, chunk.of))
+                assembling.append(assemble.remote(stages, chunk.task, chunk.of))
             if not left:
                 del missing[rel]
             finished, assembling = ray.wait(assembling, timeout=0) if assembling else ([], [])
@@ -107,7 +109,7 @@ def _tell(meter: Meter, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, stages: Stages) -> "ray.data.Dataset":
+def _pipeline(task: Sequence[ChapterTask], recipe: Recipe, cluster: Cluster, stages: Stages) -> "ray.data.Dataset":
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1  # every chunk is a block of its own, and goes on as soon as it is made
     context.max_consecutive_actor_init_deaths = _PAINTER_STARTS
@@ -115,7 +117,7 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, stages: St
     actors = recipe.num_actors or cluster.actors(on_gpu, recipe.gpus_per_actor)
     most = None if on_gpu and not recipe.num_actors else actors  # GPUs may join: then as many as there are
     share = cluster.cpu_share()
-    rows = ray.data.from_items([to_row(item) for item in todo], override_num_blocks=min(len(todo), _MOST_BLOCKS))
+    rows = ray.data.from_items([to_row(item) for item in task], override_num_blocks=min(len(task), _MOST_BLOCKS))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
     # asks for a little more or less than its neighbours.
     return (
@@ -132,8 +134,8 @@ def _pipeline(todo: Sequence[Todo], recipe: Recipe, cluster: Cluster, stages: St
     )
 
 
-def assemble_chapter(stages: Stages, todo: Todo, of: int) -> Manifest:
-    return stages.assemble(todo, of)
+def assemble_chapter(stages: Stages, task: ChapterTask, of: int) -> Manifest:
+    return stages.assemble(task, of)
 
 
 def open_row(row: Row, *, stages: Stages) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from datasets.storage import open_storage
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.previews import SAMPLED_CHAPTERS
 from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.tasks import Todo
+from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import HOME, PALETTE, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.claims import read_json
@@ -21,7 +21,7 @@ log = logging.getLogger("mangahue")
 
 
 @dataclass
-class Work:
+class JobState:
     """The job's chapters, what is to do, and what came of each; `results` holds earlier runs' as well.
 
     edited: chapters that are done again for colours of the palette, or hints, that were edited. stopped: why the job
@@ -29,7 +29,7 @@ class Work:
     """
 
     inputs: list[ChapterRef]
-    todo: list[Todo]
+    tasks: list[ChapterTask]
     results: dict[str, Manifest]
     computed: set[str] = field(default_factory=set)
     edited: set[str] = field(default_factory=set)
@@ -42,7 +42,7 @@ class Work:
             self.computed.add(manifest.rel)
 
 
-def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
+def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> JobState:
     """Claim the output folder, commit what a killed run left published, and list what is missing.
 
     Raises BadUsageError where the folder is another job's, where source and output overlap, or where there is no
@@ -68,8 +68,8 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
             ended[ref.rel] = known[ref.rel]
     # A manifest that does not cover its chapter tells of an older source, of other weights, or of damage.
     samples = {ref.rel for ref in inputs[:: -(-len(inputs) // SAMPLED_CHAPTERS)]}
-    todo = [
-        Todo(
+    task = [
+        ChapterTask(
             ref,
             outputs[ref.rel],
             replace=_was_published(known.get(ref.rel)),
@@ -80,16 +80,16 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> Work:
         for ref in inputs
         if ref.rel not in ended
     ]
-    edited = {item.ref.rel for item in todo if _is_edited(known.get(item.ref.rel), item.ref, ledger)}
-    if todo:
+    edited = {item.ref.rel for item in task if _is_edited(known.get(item.ref.rel), item.ref, ledger)}
+    if task:
         ledger.storage.delete(SUCCESS)
     palette = recipe.pages.palette
     if palette is not None and read_json(ledger.storage, PALETTE) != palette.to_dict():
         ledger.storage.put(PALETTE, as_json(palette.to_dict()))
-    log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(todo))
+    log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(task))
     if edited:
         log.info("%d chapters use a colour of the palette, or have a hint, that was edited", len(edited))
-    return Work(inputs, todo, ended, edited=edited)
+    return JobState(inputs, task, ended, edited=edited)
 
 
 def _is_edited(manifest: Manifest | None, ref: ChapterRef, ledger: Ledger) -> bool:

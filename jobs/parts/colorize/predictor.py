@@ -51,9 +51,9 @@ class Predictor:
         flagged.
         """
         begun = time.monotonic()
-        name = f"{chunk.todo.ref.rel}:{chunk.number}"
+        name = f"{chunk.task.ref.rel}:{chunk.number}"
         waiting = [work for work in chunk.works if work.grays is not None]
-        seconds = SLOW * chunk.todo.policy.limits.seconds
+        seconds = SLOW * chunk.task.policy.limits.seconds
         if self._attempts.begin(name) == 0:
             self._predict_pages(waiting, self._batch_size, seconds)
         else:

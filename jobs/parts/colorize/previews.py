@@ -70,8 +70,8 @@ class Previews:
     @classmethod
     def of(cls, chunk: Chunk, ledger: Ledger) -> "Previews":
         kept = {work.published.preview for work in chunk.works if work.published} - {""}
-        sample = chunk.todo.sample and chunk.number == 0
-        return cls(ledger, chunk.todo.ref.rel, chunk.number, sample=sample, kept=kept)
+        sample = chunk.task.sample and chunk.number == 0
+        return cls(ledger, chunk.task.ref.rel, chunk.number, sample=sample, kept=kept)
 
     def __init__(self, ledger: Ledger, rel: str, chunk: int, *, sample: bool, kept: Collection[str] = ()) -> None:
         self._ledger, self._sample, self._told = ledger, sample and not kept, len(kept)

@@ -20,7 +20,7 @@ from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
 from jobs.parts.colorize.hints import digest_of
 from jobs.parts.colorize.outcomes import ChapterOutcomes
-from jobs.parts.colorize.tasks import Chunk, Todo, Work
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, Work
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.runtime import telemetry
@@ -30,9 +30,9 @@ from jobs.parts.runtime.sandbox import sandbox
 class ChapterPublisher:
     """Puts one chapter into the output."""
 
-    def __init__(self, todo: Todo, ledger: Ledger) -> None:
-        self._todo, self._ledger = todo, ledger
-        self._outcomes, self._files = ChapterOutcomes(todo, ledger), ChunkFiles(todo, ledger)
+    def __init__(self, task: ChapterTask, ledger: Ledger) -> None:
+        self._task, self._ledger = task, ledger
+        self._outcomes, self._files = ChapterOutcomes(task, ledger), ChunkFiles(task, ledger)
 
     def publish(self, chunk: Chunk, data: Sequence[bytes]) -> None:
         """Publish a chapter of one chunk, or put this chunk of a longer one aside. data: of each member's output.
@@ -87,7 +87,7 @@ class ChapterPublisher:
             original = next(data for name, data in self._files.members(of) if name == info.output)
             marked, manifest = _with_marked_info(manifest, original)
         members = ((name, marked if info and name == info.output else data) for name, data in self._files.members(of))
-        if self._todo.ref.kind == "folder" or suffix_of(self._todo.output) == PDF_SUFFIX:
+        if self._task.ref.kind == "folder" or suffix_of(self._task.output) == PDF_SUFFIX:
             return self._put(manifest, members)
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
             archive = Path(folder) / "chapter.cbz"
@@ -96,21 +96,21 @@ class ChapterPublisher:
             return self._put_file(manifest, archive)
 
     def _put(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
-        if self._todo.ref.kind == "folder":
+        if self._task.ref.kind == "folder":
             return self._put_folder(manifest, members)
-        if suffix_of(self._todo.output) == PDF_SUFFIX:
+        if suffix_of(self._task.output) == PDF_SUFFIX:
             return self._put_pdf(manifest, members)
         archive = write_zip(members)
         assert archive is not None
         _check(io.BytesIO(archive), manifest)
         sealed = replace(manifest, sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))
-        return self._ledger.publish(sealed, archive, replace=self._todo.replace)
+        return self._ledger.publish(sealed, archive, replace=self._task.replace)
 
     def _put_folder(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
-        if not self._todo.replace:
-            self._ledger.begin_folder(self._todo.output)
+        if not self._task.replace:
+            self._ledger.begin_folder(self._task.output)
         for name, data in members:
-            self._ledger.storage.put(f"{self._todo.output}/{name}", data)
+            self._ledger.storage.put(f"{self._task.output}/{name}", data)
         self._ledger.commit(manifest)
         return manifest
 
@@ -120,15 +120,15 @@ class ChapterPublisher:
         pages = {coloured[name]: data for name, data in members if name in coloured}
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
             made = Path(folder) / "chapter.pdf"
-            seconds = SLOW * self._todo.policy.limits.seconds
-            sandbox().call(page_steps.rebuild_pdf, self._todo.ref, pages, made, seconds=seconds)
+            seconds = SLOW * self._task.policy.limits.seconds
+            sandbox().call(page_steps.rebuild_pdf, self._task.ref, pages, made, seconds=seconds)
             return self._put_file(manifest, made)
 
     def _put_file(self, manifest: Manifest, made: Path) -> Manifest:
         with made.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         sealed = replace(manifest, sha256=digest, size=made.stat().st_size)
-        return self._ledger.publish(sealed, made, replace=self._todo.replace)
+        return self._ledger.publish(sealed, made, replace=self._task.replace)
 
 
 def _record(work: Work, data: bytes) -> PageRecord:

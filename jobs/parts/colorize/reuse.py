@@ -14,7 +14,7 @@ from datasets.archive import PDF_SUFFIX, suffix_of
 from datasets.chapters import Member
 from datasets.errors import MangahueError
 from jobs.parts.colorize.hints import digest_of
-from jobs.parts.colorize.tasks import Chunk, Todo
+from jobs.parts.colorize.tasks import ChapterTask, Chunk
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import PageRecord
 
@@ -25,7 +25,7 @@ _BROKEN = (MangahueError, OSError, EOFError, KeyError, ValueError, NotImplemente
 class PublishedPages:
     """The pages of one chapter as they lie in the output."""
 
-    todo: Todo
+    task: ChapterTask
     ledger: Ledger
 
     def unchanged(self, members: Sequence[Member]) -> dict[int, PageRecord]:
@@ -33,9 +33,9 @@ class PublishedPages:
 
         Empty where the chapter was not published by this job, of this very source; and for a PDF, which is made whole.
         """
-        todo = self.todo
-        published = self.ledger.manifest(todo.ref.rel) if todo.replace else None
-        if published is None or not self.ledger.made(published, todo.ref) or suffix_of(todo.output) == PDF_SUFFIX:
+        task = self.task
+        published = self.ledger.manifest(task.ref.rel) if task.replace else None
+        if published is None or not self.ledger.made(published, task.ref) or suffix_of(task.output) == PDF_SUFFIX:
             return {}
         if [page.name for page in published.pages] != [member.original for member in members]:
             return {}
@@ -46,7 +46,7 @@ class PublishedPages:
             for member, page in zip(members, published.pages, strict=True)
             if page.index is not None
             and edited.isdisjoint(page.colors)
-            and page.hints == digest_of(todo.spots_of(member))
+            and page.hints == digest_of(task.spots_of(member))
         }
 
     def take(self, chunk: Chunk) -> None:
@@ -68,8 +68,8 @@ class PublishedPages:
                 yield data if data is not None and hashlib.sha256(data).hexdigest() == record.sha256 else None
 
     def _reader(self, stack: ExitStack) -> Callable[[PageRecord], bytes] | None:
-        storage, output = self.ledger.storage, self.todo.output
-        if self.todo.ref.kind == "folder":
+        storage, output = self.ledger.storage, self.task.output
+        if self.task.ref.kind == "folder":
             return lambda record: storage.read(f"{output}/{record.output}")
         try:
             archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(storage.open(output))))

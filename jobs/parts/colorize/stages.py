@@ -21,7 +21,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.previews import Previews
 from jobs.parts.colorize.publish import ChapterPublisher
 from jobs.parts.colorize.reuse import PublishedPages
-from jobs.parts.colorize.tasks import Chunk, Todo, Work, cut
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, Work, cut
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -40,33 +40,33 @@ class Stages:
     settings: PageSettings
     image_size: int
 
-    def open(self, todo: Todo) -> Iterator[Chunk]:
+    def open(self, task: ChapterTask) -> Iterator[Chunk]:
         """Cut a chapter into chunks, by its directory alone. A chapter that can't be opened is quarantined.
 
         Where members are had one after the other only, a later chunk would cost as much as all before it: those are
         read here, a chunk at a time.
         """
-        outcomes = ChapterOutcomes(todo, self.ledger)
+        outcomes = ChapterOutcomes(task, self.ledger)
         if (ended := outcomes.done_already()) is not None:
-            yield Chunk(todo, outcome=ended)
+            yield Chunk(task, outcome=ended)
             return
         try:
-            directory = sandbox().call(reader.look_inside, todo.ref, todo.policy, seconds=_slow(todo))
-            stay = PublishedPages(todo, self.ledger).unchanged(directory.members)
+            directory = sandbox().call(reader.look_inside, task.ref, task.policy, seconds=_slow(task))
+            stay = PublishedPages(task, self.ledger).unchanged(directory.members)
         except MangahueError as error:
-            yield Chunk(todo, outcome=outcomes.ended_by(error))
+            yield Chunk(task, outcome=outcomes.ended_by(error))
             return
         cuts = list(cut(directory.members))
         names = output_names([member.name for member in directory.members], self.settings.image_format)
-        aside = ChunkFiles(todo, self.ledger).there() if len(cuts) > 1 else set()
+        aside = ChunkFiles(task, self.ledger).there() if len(cuts) > 1 else set()
         for number, part in enumerate(cuts):
             works = [
-                Work(member, *names[member.place], spots=todo.spots_of(member), published=stay.get(member.place))
+                Work(member, *names[member.place], spots=task.spots_of(member), published=stay.get(member.place))
                 for member in part
             ]
-            chunk = Chunk(todo, number, len(cuts), works, ready=number in aside)
+            chunk = Chunk(task, number, len(cuts), works, ready=number in aside)
             if number == 0:
-                chunk.warnings, chunk.damage = [*directory.warnings, *_unknown(todo, directory)], directory.damage
+                chunk.warnings, chunk.damage = [*directory.warnings, *_unknown(task, directory)], directory.damage
             if directory.sequential and not chunk.ready:
                 self._fetch_all(chunk)
             yield chunk
@@ -79,7 +79,7 @@ class Stages:
         if not chunk.ready and chunk.outcome is None:
             for work in chunk.works:
                 if work.member.index is not None and work.action != "flagged" and work.published is None:
-                    self._look(work, chunk.todo)
+                    self._look(work, chunk.task)
         chunk.seconds += time.monotonic() - begun
         return chunk
 
@@ -89,13 +89,13 @@ class Stages:
         The returned chunk carries no pictures: only what came of it.
         """
         if chunk.outcome is None and not chunk.ready:
-            begun, todo = time.monotonic(), chunk.todo
-            outcomes = ChapterOutcomes(todo, self.ledger)
+            begun, task = time.monotonic(), chunk.task
+            outcomes = ChapterOutcomes(task, self.ledger)
             try:
                 previews = Previews.of(chunk, self.ledger)
-                pictures = [self._encode(work, todo, previews) for work in chunk.works]
+                pictures = [self._encode(work, task, previews) for work in chunk.works]
                 chunk.seconds += time.monotonic() - begun
-                ChapterPublisher(todo, self.ledger).publish(chunk, pictures)
+                ChapterPublisher(task, self.ledger).publish(chunk, pictures)
             except MangahueError as error:
                 chunk.outcome = outcomes.ended_by(error)
             except OSError as error:  # no room on this node for an archive on its way
@@ -103,22 +103,22 @@ class Stages:
         chunk.works = []
         return chunk
 
-    def assemble(self, todo: Todo, of: int) -> Manifest:
+    def assemble(self, task: ChapterTask, of: int) -> Manifest:
         """Publish a chapter whose `of` chunks have all been put aside."""
-        return ChapterPublisher(todo, self.ledger).assemble(of)
+        return ChapterPublisher(task, self.ledger).assemble(of)
 
     def _fetch_all(self, chunk: Chunk) -> None:
-        PublishedPages(chunk.todo, self.ledger).take(chunk)
+        PublishedPages(chunk.task, self.ledger).take(chunk)
         for work in chunk.works:
             if work.data is not None or chunk.outcome is not None:
                 continue
             try:
-                _fetch(work, chunk.todo)
+                _fetch(work, chunk.task)
             except MangahueError as error:
-                chunk.outcome = ChapterOutcomes(chunk.todo, self.ledger).ended_by(error)
+                chunk.outcome = ChapterOutcomes(chunk.task, self.ledger).ended_by(error)
 
-    def _look(self, work: Work, todo: Todo) -> None:
-        limits = todo.policy.limits
+    def _look(self, work: Work, task: ChapterTask) -> None:
+        limits = task.policy.limits
         try:
             call = (page_steps.see, work.data, self.image_size, self.settings.strategy, limits.pixels)
             seen = sandbox().call(*call, seconds=limits.seconds)
@@ -129,12 +129,12 @@ class Stages:
         if seen.grays is not None:
             work.grays, work.places, work.shape, work.action = seen.grays, seen.places, seen.shape, "coloured"
 
-    def _encode(self, work: Work, todo: Todo, previews: Previews) -> bytes:
+    def _encode(self, work: Work, task: ChapterTask, previews: Previews) -> bytes:
         """What goes into the output."""
         assert work.data is not None
         if work.action != "coloured":
             return work.data
-        limits = todo.policy.limits
+        limits = task.policy.limits
         with_page = (work.data, work.chroma, work.safer, work.spots)
         call = (page_steps.color_over, *with_page, self.settings, limits.pixels, previews.of_next())
         try:
@@ -150,24 +150,24 @@ class Stages:
         return colored.data
 
 
-def color_chapter(todo: Todo, stages: Stages, predict: Callable[[Chunk], Chunk]) -> Manifest:
+def color_chapter(task: ChapterTask, stages: Stages, predict: Callable[[Chunk], Chunk]) -> Manifest:
     """A chapter through all stages in this process, without Ray. Returns its outcome.
 
     predict: brings the chroma of each page to be coloured (predictor.Predictor).
     """
     of = 0
-    for chunk in stages.open(todo):
+    for chunk in stages.open(task):
         chunk = stages.finish(predict(stages.prepare(chunk)))
         if chunk.outcome is not None:
             return chunk.outcome
         of = chunk.of
-    return stages.assemble(todo, of)
+    return stages.assemble(task, of)
 
 
-def _fetch(work: Work, todo: Todo) -> None:
+def _fetch(work: Work, task: ChapterTask) -> None:
     """Raises MangahueError where it is the chapter that can't be read, or storage."""
     try:
-        fetched = sandbox().call(reader.fetch, todo.ref, todo.policy, work.member, seconds=_slow(todo))
+        fetched = sandbox().call(reader.fetch, task.ref, task.policy, work.member, seconds=_slow(task))
     except SandboxError as error:
         work.data = b""
         work.flag(error.code, f"{error.message}; nothing of it could be read")
@@ -178,13 +178,13 @@ def _fetch(work: Work, todo: Todo) -> None:
         work.flag(fetched.error.code, fetched.error.message)
 
 
-def _unknown(todo: Todo, directory: Directory) -> list[str]:
+def _unknown(task: ChapterTask, directory: Directory) -> list[str]:
     """Hints for what is no page of the chapter."""
     pages = {
         name for member in directory.members if member.index is not None for name in (member.name, member.original)
     }
-    return [f"--hints names {page!r}, which is no page of it" for page in todo.hints.spots if page not in pages]
+    return [f"--hints names {page!r}, which is no page of it" for page in task.hints.spots if page not in pages]
 
 
-def _slow(todo: Todo) -> float:
-    return SLOW * todo.policy.limits.seconds
+def _slow(task: ChapterTask) -> float:
+    return SLOW * task.policy.limits.seconds

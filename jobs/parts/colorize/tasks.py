@@ -25,7 +25,7 @@ CHUNK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class Todo:
+class ChapterTask:
     """A chapter to colour. output: its key in the output. replace: it overwrites what an older source, other weights or
     another palette left at its place. hints: for its pages. sample: the report shows a page of it."""
 
@@ -85,7 +85,7 @@ class Chunk:
     warnings, damage: of the whole chapter, told by its first chunk.
     """
 
-    todo: Todo
+    task: ChapterTask
     number: int = 0
     of: int = 1
     works: list[Work] = field(default_factory=list)
@@ -112,7 +112,7 @@ def cut(members: Iterable[Member]) -> Iterator[list[Member]]:
 Row = dict[str, Any]
 
 
-def to_row(item: Chunk | Todo) -> Row:
+def to_row(item: Chunk | ChapterTask) -> Row:
     """Pack an item into a row of Ray Data."""
     return {"chunk": pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)}
 

@@ -110,7 +110,7 @@ def patch_predictor(module):
         return predict_chroma(variant, grays, *hints)
 
     def noted(self, chunk):
-        note("paint", chunk.todo.ref.rel)
+        note("paint", chunk.task.ref.rel)
         return predict(self, chunk)
 
     module.predict_chroma, module.Predictor.__call__ = watched, noted

@@ -18,7 +18,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import output_of
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.stages import Stages, color_chapter
-from jobs.parts.colorize.tasks import CHUNK_MEMBERS, Todo
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.source.policy import Policy
@@ -59,12 +59,12 @@ def members_of(data: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def todo_of(home: str, files: Mapping[str, bytes], policy: Policy = Policy()) -> Todo:  # noqa: B008
+def task_of(home: str, files: Mapping[str, bytes], policy: Policy = Policy()) -> ChapterTask:  # noqa: B008
     """The one chapter that these files are."""
     for key, data in files.items():
         open_storage(f"{home}/in").put(key, data)
     (ref,) = find_chapters(f"{home}/in")
-    return Todo(ref, output_of(ref), replace=False, policy=policy)
+    return ChapterTask(ref, output_of(ref), replace=False, policy=policy)
 
 
 LONG = {
@@ -89,7 +89,7 @@ def stages_of(
 
 
 def color(
-    todo: Todo, home: str | Path, variant: models.Variant, settings: PageSettings | ImageFormat = "jpeg"
+    task: ChapterTask, home: str | Path, variant: models.Variant, settings: PageSettings | ImageFormat = "jpeg"
 ) -> Manifest:
     """A chapter through all stages."""
-    return color_chapter(todo, stages_of(home, settings), Predictor(variant, 4))
+    return color_chapter(task, stages_of(home, settings), Predictor(variant, 4))

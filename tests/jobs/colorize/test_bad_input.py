@@ -40,7 +40,7 @@ from tests.jobs.colorize.chapters import (
     members_of,
     saved,
     stages_of,
-    todo_of,
+    task_of,
 )
 from tests.jobs.colorize.test_stages import variant
 
@@ -49,7 +49,7 @@ __all__ = ["variant"]  # the fixture
 
 def result(folder: Path, variant: models.Variant, name: str, data: bytes, policy: Policy | None = None) -> Manifest:
     """Of one chapter through all stages."""
-    return color(todo_of(str(folder), {name: data}, policy or Policy()), str(folder), variant)
+    return color(task_of(str(folder), {name: data}, policy or Policy()), str(folder), variant)
 
 
 def published(folder: Path, name: str = "ep.cbz") -> dict[str, bytes]:
@@ -76,8 +76,8 @@ def test_every_format_becomes_a_cbz(tmp_path: Path, variant: models.Variant, nam
 
 
 def test_a_long_solid_archive_goes_by_chunks(tmp_path: Path, variant: models.Variant) -> None:
-    todo = todo_of(str(tmp_path), {"ep.cb7": packed(LONG, tmp_path / "a.7z", "7zip")})
-    assert color(todo, tmp_path, variant).status == "done"
+    task = task_of(str(tmp_path), {"ep.cb7": packed(LONG, tmp_path / "a.7z", "7zip")})
+    assert color(task, tmp_path, variant).status == "done"
     assert list(published(tmp_path)) == LONG_OUT
 
 
@@ -108,7 +108,7 @@ def test_salvage_publishes_what_is_there(tmp_path: Path, variant: models.Variant
 
 
 def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, variant: models.Variant) -> None:
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
     stages = stages_of(tmp_path)
 
     def change_the_source(chunk: Chunk) -> Chunk:
@@ -116,7 +116,7 @@ def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, varian
         chunk.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
         return chunk
 
-    outcome = color_chapter(todo, stages, change_the_source)
+    outcome = color_chapter(task, stages, change_the_source)
     assert (outcome.status, outcome.code) == ("quarantined", "CHANGED")
     assert not (tmp_path / "out/ep.cbz").exists()
     (ref,) = find_chapters(str(tmp_path / "in"))
@@ -145,8 +145,8 @@ def test_a_page_that_crashes_its_decoder_is_kept(
 
 def test_what_can_not_be_encoded_is_kept(tmp_path: Path, variant: models.Variant) -> None:
     tall = saved(gray_levels(1, 17000, 20))
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": tall, "2.png": gray_page()})})
-    manifest = color(todo, tmp_path, variant, "webp")
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": tall, "2.png": gray_page()})})
+    manifest = color(task, tmp_path, variant, "webp")
     assert [(page.action, page.code) for page in manifest.pages] == [("flagged", "FORMAT"), ("coloured", "")]
     assert published(tmp_path)["1.png"] == tall
 
@@ -193,8 +193,8 @@ def test_odd_pages(tmp_path: Path, variant: models.Variant) -> None:
 
 def test_a_tall_strip_has_no_seam(tmp_path: Path, variant: models.Variant) -> None:
     strip = np.full((20_000, 80), 180, np.uint8)
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(strip)})})
-    color(todo, tmp_path, variant, "png")
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(strip)})})
+    color(task, tmp_path, variant, "png")
     page = decode(published(tmp_path)["1.png"]).astype(int)
     assert page.shape == (20_000, 80, 3)
     assert np.abs(np.diff(page, axis=0)).max() <= 2  # where the ink has no edge, the colour has none
@@ -255,15 +255,15 @@ def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None
     first, second = Image.fromarray(gray_levels(1)), Image.open(io.BytesIO(color_page()))
     out = io.BytesIO()
     first.save(out, "PDF", save_all=True, append_images=[second, first], title="The Title")
-    todo = todo_of(str(tmp_path), {"ep.pdf": out.getvalue()}, Policy(keep_format=True))
-    todo = replace(todo, output="ep.pdf")
+    task = task_of(str(tmp_path), {"ep.pdf": out.getvalue()}, Policy(keep_format=True))
+    task = replace(task, output="ep.pdf")
 
     def one_colour(chunk: Chunk) -> Chunk:
         for work in chunk.works:
             work.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
         return chunk
 
-    manifest = color_chapter(todo, stages_of(tmp_path, PageSettings(image_format)), one_colour)
+    manifest = color_chapter(task, stages_of(tmp_path, PageSettings(image_format)), one_colour)
     assert manifest.status == "done", manifest
     assert [page.action for page in manifest.pages] == ["coloured", "kept", "coloured"]
     document = pypdfium2.PdfDocument(tmp_path / "out/ep.pdf")
@@ -276,6 +276,6 @@ def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None
 
 
 def test_with_keep_format_what_is_only_called_pdf_is_refused(tmp_path: Path, variant: models.Variant) -> None:
-    todo = todo_of(str(tmp_path), {"ep.pdf": zipped({"1.png": gray_page()})}, Policy(keep_format=True))
-    manifest = color(replace(todo, output="ep.pdf"), tmp_path, variant)
+    task = task_of(str(tmp_path), {"ep.pdf": zipped({"1.png": gray_page()})}, Policy(keep_format=True))
+    manifest = color(replace(task, output="ep.pdf"), tmp_path, variant)
     assert (manifest.status, manifest.code) == ("quarantined", "BROKEN")

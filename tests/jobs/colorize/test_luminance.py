@@ -29,7 +29,7 @@ from jobs.parts.colorize.tasks import Work
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.inference import predict_chroma, predict_colors
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import members_of, saved, stages_of, todo_of
+from tests.jobs.colorize.chapters import members_of, saved, stages_of, task_of
 from tests.untrained import publish_untrained
 
 SIZE = 32
@@ -48,9 +48,9 @@ def through_the_stages(
     home: Path, variant: models.Variant, settings: PageSettings
 ) -> tuple[Work, Manifest, np.ndarray]:
     """The page as it was painted; what became of its chapter; the page as it was published."""
-    todo = todo_of(str(home), {"ep.cbz": zipped({"1.png": saved(INK)})})
+    task = task_of(str(home), {"ep.cbz": zipped({"1.png": saved(INK)})})
     stages = stages_of(home, settings)
-    (chunk,) = stages.open(todo)
+    (chunk,) = stages.open(task)
     chunk = Predictor(variant, 4, luminance=settings.postprocess.luminance != "keep")(stages.prepare(chunk))
     work = replace(chunk.works[0])
     outcome = stages.finish(chunk).outcome
@@ -114,11 +114,11 @@ def test_a_reference_changes_the_chroma_alone(tmp_path: Path, variant: models.Va
     gray = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), np.uint8)
     chroma = np.full((SIZE, SIZE, 2), (30, -30), np.float32)
     reference = build_reference([Example(gray, chroma, predict_chroma(variant, gray[None])[0])])
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(INK)})})
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(INK)})})
     stages = stages_of(tmp_path, settings)
     painted = []
     for known in (None, reference):
-        (chunk,) = stages.open(todo)
+        (chunk,) = stages.open(task)
         predict = Predictor(variant, 4, reference=known, luminance=True)
         painted.append(predict(stages.prepare(chunk)).works[0].chroma)
     plain, followed = painted

@@ -18,7 +18,7 @@ from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import Recipe
 from tests.archives import zipped
 from tests.imaging.lettered import lettered_ink, rainbow
-from tests.jobs.colorize.chapters import members_of, saved, stages_of, todo_of
+from tests.jobs.colorize.chapters import members_of, saved, stages_of, task_of
 
 SIZE = 32
 
@@ -38,9 +38,9 @@ def variant() -> models.Variant:
 def test_every_strategy_goes_through_the_stages(
     tmp_path: Path, variant: models.Variant, lettered: np.ndarray, strategy: Strategy
 ) -> None:
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})})
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})})
     stages = stages_of(tmp_path, PageSettings("png", strategy))
-    (chunk,) = stages.open(todo)
+    (chunk,) = stages.open(task)
     chunk = stages.prepare(chunk)
     grays = chunk.works[0].grays
     assert grays is not None
@@ -74,9 +74,9 @@ def test_a_style_comes_from_options_and_changes_the_fingerprint(model: Path) -> 
 def test_a_page_that_comes_out_gray_is_published_and_told(
     tmp_path: Path, variant: models.Variant, lettered: np.ndarray
 ) -> None:
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered), "2.png": saved(lettered[::-1].copy())})})
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered), "2.png": saved(lettered[::-1].copy())})})
     stages = stages_of(tmp_path, PageSettings("png"))
-    (chunk,) = stages.open(todo)
+    (chunk,) = stages.open(task)
     chunk = Predictor(variant, 4)(stages.prepare(chunk))
     gray, colorful = (np.zeros((SIZE, SIZE, 2), np.float16), rainbow())
     chunk.works[0].chroma, chunk.works[1].chroma = gray, colorful
@@ -93,11 +93,11 @@ def test_a_page_that_comes_out_gray_is_published_and_told(
 def test_what_the_whole_page_said_is_kept_as_the_safer_prediction(
     tmp_path: Path, variant: models.Variant, lettered: np.ndarray
 ) -> None:
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})})
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})})
     safer, chroma = {}, {}
     for strategy in ("page", "tiles"):
         stages = stages_of(tmp_path, PageSettings("png", strategy))
-        (chunk,) = stages.open(todo)
+        (chunk,) = stages.open(task)
         (work,) = Predictor(variant, 8)(stages.prepare(chunk)).works
         safer[strategy], chroma[strategy] = work.safer, work.chroma
     assert safer["page"] is None

@@ -19,12 +19,12 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.settings import Recipe
 from jobs.parts.colorize.stages import Stages
-from jobs.parts.colorize.tasks import CHUNK_MEMBERS, Todo
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.palette_usage import is_current, pack, unpack
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import COMIC_INFO, FINGERPRINT, LENIENT, SIZE, color_page, members_of, saved, todo_of
+from tests.jobs.colorize.chapters import COMIC_INFO, FINGERPRINT, LENIENT, SIZE, color_page, members_of, saved, task_of
 from tests.jobs.ledger.test_ledger import Killed, kill_at
 
 RED, BLUE, GREEN = (50.0, 30.0), (10.0, -50.0), (-40.0, 30.0)
@@ -61,12 +61,12 @@ def ledger_of(out: str, palette: Palette) -> Ledger:
 
 
 def color(
-    todo: Todo, ledger: Ledger, palette: Palette, pages: Mapping[str, Any] = PAGES, skip: int = -1
+    task: ChapterTask, ledger: Ledger, palette: Palette, pages: Mapping[str, Any] = PAGES, skip: int = -1
 ) -> tuple[Manifest | None, set[str]]:
     """All stages of a chapter, and the names of the pages that went to the network. skip: a chunk that is left."""
     settings = PageSettings("png", postprocess=PostprocessSettings(thresholds=LENIENT, palette=palette))
     stages, painted, outcome = Stages(ledger, settings, SIZE), set(), None
-    for chunk in stages.open(todo):
+    for chunk in stages.open(task):
         if chunk.number == skip:
             continue
         stages.prepare(chunk)
@@ -76,7 +76,7 @@ def color(
                 painted.add(work.member.name)
         outcome = stages.finish(chunk).outcome
         if outcome is None and chunk.number == chunk.of - 1 and skip < 0:
-            outcome = stages.assemble(todo, chunk.of)
+            outcome = stages.assemble(task, chunk.of)
     return outcome, painted
 
 
@@ -98,34 +98,34 @@ FILES = {
 @pytest.mark.parametrize("kind", ["archive", "folder"])
 def test_pages_that_use_an_edited_colour_are_done_again_and_no_other(home: str, kind: str) -> None:
     files = {"ep.cbz": zipped(FILES)} if kind == "archive" else {f"ep/{name}": data for name, data in FILES.items()}
-    todo, out = todo_of(home, files), f"{home}/out"
-    first, painted = color(todo, ledger_of(out, PALETTE), PALETTE)
+    task, out = task_of(home, files), f"{home}/out"
+    first, painted = color(task, ledger_of(out, PALETTE), PALETTE)
     assert first is not None
     assert (first.status, first.taken) == ("partial", 0)
     assert painted == set(PAGES)
-    before = published(out, todo.output)
+    before = published(out, task.output)
 
     ledger = ledger_of(out, EDITED)
-    assert not ledger.covers(ledger.manifests()[todo.ref.rel], todo.ref, todo.policy.digest())
-    second, painted = color(replace(todo, replace=True), ledger, EDITED)
+    assert not ledger.covers(ledger.manifests()[task.ref.rel], task.ref, task.policy.digest())
+    second, painted = color(replace(task, replace=True), ledger, EDITED)
     assert second is not None
     assert painted == USE_BLUE
     assert (second.status, second.taken) == ("partial", 4)
-    after = published(out, todo.output)
+    after = published(out, task.output)
     assert list(after) == list(before)
     assert {name for name in before if before[name] != after[name]} - {"ComicInfo.xml"} == USE_BLUE
-    assert ledger.covers(ledger.manifests()[todo.ref.rel], todo.ref, todo.policy.digest())
+    assert ledger.covers(ledger.manifests()[task.ref.rel], task.ref, task.policy.digest())
 
-    whole, painted = color(todo, ledger_of(f"{home}/anew", EDITED), EDITED)  # as if all had been done with it
+    whole, painted = color(task, ledger_of(f"{home}/anew", EDITED), EDITED)  # as if all had been done with it
     assert painted == set(PAGES)
-    assert published(f"{home}/anew", todo.output) == after
+    assert published(f"{home}/anew", task.output) == after
     assert whole is not None
     assert second.pages == whole.pages
 
 
 def test_the_record_tells_which_colours_a_page_uses(tmp_path: Path) -> None:
     manifest, _ = color(
-        todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), ledger_of(str(tmp_path / "out"), PALETTE), PALETTE
+        task_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), ledger_of(str(tmp_path / "out"), PALETTE), PALETTE
     )
     assert manifest is not None
     numbers = {page.name: set(page.colors) for page in manifest.pages}
@@ -139,17 +139,17 @@ def test_the_record_tells_which_colours_a_page_uses(tmp_path: Path) -> None:
 
 
 def test_chapters_without_the_colour_stay_done(tmp_path: Path) -> None:
-    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
+    task, out = task_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
     pages = dict.fromkeys(PAGES, (RED, GREEN))
-    color(todo, ledger_of(out, PALETTE), PALETTE, pages)
+    color(task, ledger_of(out, PALETTE), PALETTE, pages)
     ledger = ledger_of(out, EDITED)
-    assert ledger.covers(ledger.manifests()[todo.ref.rel], todo.ref, todo.policy.digest())
+    assert ledger.covers(ledger.manifests()[task.ref.rel], task.ref, task.policy.digest())
 
 
 @pytest.mark.parametrize("harm", ["page", "cut", "gone", "manifest"])
 def test_what_is_not_as_it_was_published_is_coloured_again(tmp_path: Path, harm: str) -> None:
-    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
-    color(todo, ledger_of(out, PALETTE), PALETTE)
+    task, out = task_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
+    color(task, ledger_of(out, PALETTE), PALETTE)
     archive = tmp_path / "out/ep.cbz"
     before = members_of(archive.read_bytes())
     if harm == "page":
@@ -160,7 +160,7 @@ def test_what_is_not_as_it_was_published_is_coloured_again(tmp_path: Path, harm:
         archive.unlink()
     else:
         (tmp_path / f"out/{HOME}/chapters/ep.cbz.json").write_text("{}")
-    manifest, painted = color(replace(todo, replace=True), ledger_of(out, EDITED), EDITED)
+    manifest, painted = color(replace(task, replace=True), ledger_of(out, EDITED), EDITED)
     assert manifest is not None
     assert painted == (USE_BLUE | {"1.png"} if harm == "page" else set(PAGES))
     after = members_of(archive.read_bytes())
@@ -169,8 +169,8 @@ def test_what_is_not_as_it_was_published_is_coloured_again(tmp_path: Path, harm:
 
 @pytest.mark.parametrize("point", ["before put", "before manifest"])
 def test_a_run_that_is_killed_while_it_replaces(home: str, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    todo, out = todo_of(home, {"ep.cbz": zipped(FILES)}), f"{home}/out"
-    color(todo, ledger_of(out, PALETTE), PALETTE)
+    task, out = task_of(home, {"ep.cbz": zipped(FILES)}), f"{home}/out"
+    color(task, ledger_of(out, PALETTE), PALETTE)
     before = open_storage(out).read("ep.cbz")
     dead = ledger_of(out, EDITED)
     if point == "before manifest":
@@ -185,15 +185,15 @@ def test_a_run_that_is_killed_while_it_replaces(home: str, point: str, monkeypat
 
         monkeypatch.setattr(dead.storage, "put", die)
     with pytest.raises(Killed):
-        color(replace(todo, replace=True), dead, EDITED)
+        color(replace(task, replace=True), dead, EDITED)
     assert (open_storage(out).read("ep.cbz") == before) == (point == "before put")
 
     ledger = ledger_of(out, EDITED)
     known = ledger.manifests()
     known |= {manifest.rel: manifest for manifest in ledger.recover(known)}
-    done = ledger.covers(known["ep.cbz"], todo.ref, todo.policy.digest())
+    done = ledger.covers(known["ep.cbz"], task.ref, task.policy.digest())
     assert done == (point == "before manifest")  # it was published: nothing is computed again
-    _, painted = color(replace(todo, replace=True), ledger, EDITED)
+    _, painted = color(replace(task, replace=True), ledger, EDITED)
     assert painted == (set() if done else USE_BLUE)
     assert ledger.manifest("ep.cbz") is not None
     assert ledger.sha256("ep.cbz") == ledger.manifests()["ep.cbz"].sha256
@@ -202,45 +202,45 @@ def test_a_run_that_is_killed_while_it_replaces(home: str, point: str, monkeypat
 def test_an_edit_that_changes_no_byte_is_committed_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": FILES["1.png"]})}), str(tmp_path / "out")
+    task, out = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": FILES["1.png"]})}), str(tmp_path / "out")
     hardly = PALETTE.edited("red", (RED[0] + 1e-5, RED[1]))
-    color(todo, ledger_of(out, PALETTE), PALETTE)
+    color(task, ledger_of(out, PALETTE), PALETTE)
     dead = ledger_of(out, hardly)
     kill_at(dead, "commit", monkeypatch)
     with pytest.raises(Killed):
-        color(replace(todo, replace=True), dead, hardly)
+        color(replace(task, replace=True), dead, hardly)
     ledger = ledger_of(out, hardly)
     (recovered,) = ledger.recover(ledger.manifests())
-    assert ledger.covers(recovered, todo.ref, todo.policy.digest())
+    assert ledger.covers(recovered, task.ref, task.policy.digest())
 
 
 def test_a_run_with_the_palette_of_before_gets_nothing_more_in(tmp_path: Path) -> None:
-    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
+    task, out = task_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
     old = ledger_of(out, PALETTE)
     new = ledger_of(out, EDITED)
-    manifest, _ = color(todo, old, PALETTE)
+    manifest, _ = color(task, old, PALETTE)
     assert manifest is not None
     assert manifest.status == "failed"
     assert "palette" in manifest.message
     assert not (tmp_path / "out/ep.cbz").exists()
 
     ledger_of(out, PALETTE)  # what was on its way when the palette was edited
-    color(todo, old, PALETTE)
+    color(task, old, PALETTE)
     ledger_of(out, EDITED)
-    manifest, painted = color(todo, new, EDITED)  # was planned before that came: no replace
+    manifest, painted = color(task, new, EDITED)  # was planned before that came: no replace
     assert manifest is not None
     assert (manifest.status, painted) == ("partial", set(PAGES))
-    assert new.covers(new.manifests()["ep.cbz"], todo.ref, todo.policy.digest())
+    assert new.covers(new.manifests()["ep.cbz"], task.ref, task.policy.digest())
     assert new.sha256("ep.cbz") == manifest.sha256
 
 
 def test_a_long_chapter(tmp_path: Path) -> None:
     pages = {f"{i:03d}.png": ((RED,), (BLUE,), (GREEN,))[i % 3] for i in range(CHUNK_MEMBERS + 5)}
     files = {name: FILES[f"{i % 4 + 1}.png"] for i, name in enumerate(pages)}
-    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(files)}), str(tmp_path / "out")
-    color(todo, ledger_of(out, PALETTE), PALETTE, pages)
+    task, out = task_of(str(tmp_path), {"ep.cbz": zipped(files)}), str(tmp_path / "out")
+    color(task, ledger_of(out, PALETTE), PALETTE, pages)
     before = members_of((tmp_path / "out/ep.cbz").read_bytes())
-    again, blue = replace(todo, replace=True), {name for name, colors in pages.items() if colors == (BLUE,)}
+    again, blue = replace(task, replace=True), {name for name, colors in pages.items() if colors == (BLUE,)}
 
     other = PALETTE.edited("blue", (0.0, 0.0))
     color(again, ledger_of(out, other), other, pages, skip=1)  # killed with one chunk put aside, then edited once more
@@ -250,7 +250,7 @@ def test_a_long_chapter(tmp_path: Path) -> None:
     assert manifest.taken == len(pages) - len(blue)
     after = members_of((tmp_path / "out/ep.cbz").read_bytes())
     assert {name for name in before if before[name] != after[name]} == blue
-    color(todo, ledger_of(str(tmp_path / "anew"), EDITED), EDITED, pages)
+    color(task, ledger_of(str(tmp_path / "anew"), EDITED), EDITED, pages)
     assert members_of((tmp_path / "anew/ep.cbz").read_bytes()) == after
 
 
@@ -267,39 +267,39 @@ def test_an_edited_palette_is_the_same_job(tmp_path: Path, model: Path) -> None:
     storage = open_storage(f"{tmp_path}/in")
     for name in ("ep1.cbz", "ep2.cbz"):
         storage.put(name, zipped({"1.png": FILES["1.png"]}))
-    work, ledger = planned(PALETTE)
-    assert (len(work.todo), work.edited) == (2, set())
-    for todo, colors in zip(work.todo, ((RED,), (BLUE,)), strict=True):
-        color(todo, ledger, PALETTE, {"1.png": colors})
+    state, ledger = planned(PALETTE)
+    assert (len(state.tasks), state.edited) == (2, set())
+    for task, colors in zip(state.tasks, ((RED,), (BLUE,)), strict=True):
+        color(task, ledger, PALETTE, {"1.png": colors})
     ledger.storage.put("_SUCCESS", b"")
 
     renamed = Palette(tuple(replace(c, name=f"{c.name} of the hat") for c in PALETTE.colors))
-    assert planned(renamed)[0].todo == []
+    assert planned(renamed)[0].tasks == []
     assert json.loads((out / HOME / "palette.json").read_text()) == renamed.to_dict()
     assert (out / "_SUCCESS").exists()
 
-    work, ledger = planned(EDITED)
-    assert [(todo.ref.rel, todo.replace) for todo in work.todo] == [("ep2.cbz", True)]
-    assert work.edited == {"ep2.cbz"}
+    state, ledger = planned(EDITED)
+    assert [(task.ref.rel, task.replace) for task in state.tasks] == [("ep2.cbz", True)]
+    assert state.edited == {"ep2.cbz"}
     assert json.loads((out / HOME / "palette.json").read_text()) == EDITED.to_dict()
     assert json.loads((out / HOME / "job.json").read_text())["palette"] == EDITED.to_dict()
-    color(work.todo[0], ledger, EDITED, {"1.png": (BLUE,)})
-    assert planned(EDITED)[0].todo == []
-    assert [todo.ref.rel for todo in planned(PALETTE)[0].todo] == ["ep2.cbz"]  # and back
+    color(state.tasks[0], ledger, EDITED, {"1.png": (BLUE,)})
+    assert planned(EDITED)[0].tasks == []
+    assert [task.ref.rel for task in planned(PALETTE)[0].tasks] == ["ep2.cbz"]  # and back
 
     with pytest.raises(BadUsageError, match="--replace"):
         planned(Palette(PALETTE.colors[1:]))
 
 
 def test_a_damaged_chapter_with_a_page_to_look_at_is_done_again(tmp_path: Path) -> None:
-    todo, out = todo_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
+    task, out = task_of(str(tmp_path), {"ep.cbz": zipped(FILES)}), str(tmp_path / "out")
     ledger = ledger_of(out, PALETTE)
-    manifest, _ = color(todo, ledger, PALETTE)
+    manifest, _ = color(task, ledger, PALETTE)
     assert manifest is not None
     pages = [replace(page, code="DULL") if page.colors else page for page in manifest.pages]
     ledger.commit(replace(replace(manifest, pages=pages).brief(), status="damaged"))  # as verify.py marks it
-    assert not ledger.covers(ledger.manifests()["ep.cbz"], todo.ref, todo.policy.digest())
-    _, painted = color(replace(todo, replace=True), ledger, PALETTE)
+    assert not ledger.covers(ledger.manifests()["ep.cbz"], task.ref, task.policy.digest())
+    _, painted = color(replace(task, replace=True), ledger, PALETTE)
     assert painted == set(PAGES)
 
 

@@ -13,7 +13,7 @@ from imaging.views import plan_views
 from jobs.parts.colorize import predictor
 from jobs.parts.colorize.crash_guard import AttemptBook
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.tasks import Chunk, Todo, Work
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, Work
 
 SIZE = 32
 
@@ -36,7 +36,7 @@ def chunk_of(pages: int, *, passing: tuple[int, ...] = ()) -> Chunk:
             (view,) = plan_views(page, "page", SIZE)
             work.grays, work.places, work.shape, work.action = view.gray[None], (view.place,), page.shape, "coloured"
         works.append(work)
-    return Chunk(Todo(ref, "ep.cbz", replace=False), works=works)
+    return Chunk(ChapterTask(ref, "ep.cbz", replace=False), works=works)
 
 
 def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:

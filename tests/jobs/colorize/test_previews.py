@@ -28,13 +28,13 @@ from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
 from jobs.parts.colorize.settings import Recipe
 from jobs.parts.colorize.stages import Stages, color_chapter
-from jobs.parts.colorize.tasks import CHUNK_MEMBERS, Todo
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord, _digest
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.verify.check import _strays, open_published
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import FINGERPRINT, LENIENT, SIZE, color_page, gray_levels, gray_page, saved, todo_of
+from tests.jobs.colorize.chapters import FINGERPRINT, LENIENT, SIZE, color_page, gray_levels, gray_page, saved, task_of
 
 PASSES = PageSettings(postprocess=PostprocessSettings(thresholds=LENIENT))
 FAILS = PageSettings(postprocess=PostprocessSettings(thresholds=Thresholds(dull=100, drab=101, wild=200)))
@@ -46,8 +46,8 @@ def variant() -> models.Variant:
     return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
 
 
-def chapter(todo: Todo, ledger: Ledger, variant: models.Variant, settings: PageSettings) -> Manifest:
-    return color_chapter(todo, Stages(ledger, settings, SIZE), Predictor(variant, 8))
+def chapter(task: ChapterTask, ledger: Ledger, variant: models.Variant, settings: PageSettings) -> Manifest:
+    return color_chapter(task, Stages(ledger, settings, SIZE), Predictor(variant, 8))
 
 
 def previews(out: str) -> dict[str, bytes]:
@@ -68,9 +68,9 @@ def test_of_a_chapter_that_passes_the_first_coloured_page_is_a_sample(
     tmp_path: Path, variant: models.Variant, sample: bool
 ) -> None:
     files = {"0.png": color_page(), "1.png": gray_page(1), "2.png": gray_page(2)}
-    todo = replace(todo_of(str(tmp_path), {"v/ep.cbz": zipped(files)}), sample=sample)
+    task = replace(task_of(str(tmp_path), {"v/ep.cbz": zipped(files)}), sample=sample)
     out = str(tmp_path / "out")
-    manifest = chapter(todo, Ledger(out, FINGERPRINT), variant, PASSES)
+    manifest = chapter(task, Ledger(out, FINGERPRINT), variant, PASSES)
     assert shown(manifest) == ({"1.png": "previews/v/ep.cbz/0-0"} if sample else {})
     assert set(previews(out)) == (suffixes("previews/v/ep.cbz/0-0") if sample else set())
     assert shown(manifest.brief()) == shown(manifest)  # the driver knows
@@ -79,46 +79,46 @@ def test_of_a_chapter_that_passes_the_first_coloured_page_is_a_sample(
 def test_of_pages_that_the_gate_refuses_a_few_of_each_chunk_are_shown(tmp_path: Path, variant: models.Variant) -> None:
     pages = {f"{i:03}.png": saved(gray_levels(i, 24, 20)) for i in range(CHUNK_MEMBERS + 3)}
     out = str(tmp_path / "out")
-    todo = replace(todo_of(str(tmp_path), {"ep.cbz": zipped(pages)}), sample=True)
-    manifest = chapter(todo, Ledger(out, FINGERPRINT), variant, FAILS)
+    task = replace(task_of(str(tmp_path), {"ep.cbz": zipped(pages)}), sample=True)
+    manifest = chapter(task, Ledger(out, FINGERPRINT), variant, FAILS)
     assert manifest.status == "done"
     assert {page.code for page in manifest.pages} == {"DULL"}
     of_chunk = [[name for name, place in shown(manifest).items() if f"/{n}-" in place] for n in (0, 1)]
     assert of_chunk == [sorted(pages)[:_MOST_TOLD], sorted(pages)[CHUNK_MEMBERS:]]
     assert set(previews(out)) == {key for place in shown(manifest).values() for key in suffixes(place)}
-    other = chapter(todo, Ledger(str(tmp_path / "out2"), FINGERPRINT), variant, PASSES)
+    other = chapter(task, Ledger(str(tmp_path / "out2"), FINGERPRINT), variant, PASSES)
     assert shown(other) == {"000.png": "previews/ep.cbz/0-0"}  # one sample of a chapter, not of each chunk
 
 
 def test_a_stage_that_runs_twice_writes_the_same(tmp_path: Path, variant: models.Variant) -> None:
-    todo = replace(
-        todo_of(str(tmp_path), {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(3)})}), sample=True
+    task = replace(
+        task_of(str(tmp_path), {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(3)})}), sample=True
     )
     out = str(tmp_path / "out")
     ledger = Ledger(out, FINGERPRINT)
-    first = chapter(todo, ledger, variant, FAILS)
+    first = chapter(task, ledger, variant, FAILS)
     wrote = previews(out)
-    assert chapter(replace(todo, replace=True), Ledger(out, "b2" * 32), variant, FAILS).status == "done"  # done again
+    assert chapter(replace(task, replace=True), Ledger(out, "b2" * 32), variant, FAILS).status == "done"  # done again
     assert previews(out) == wrote
     assert len(wrote) == 3 * (1 + len(LAYERS))
-    again = chapter(replace(todo, replace=True), Ledger(out, "c3" * 32), variant, PASSES)
+    again = chapter(replace(task, replace=True), Ledger(out, "c3" * 32), variant, PASSES)
     assert shown(again) == {"0.png": shown(first)["0.png"]}
     assert set(previews(out)) == set(wrote)  # overwritten; nothing new beside them
 
 
 def test_pages_that_stay_keep_their_previews(tmp_path: Path) -> None:
     """Two of three pages are done again for their hints: what they show is not written over the third's."""
-    todo, out = (
-        todo_of(str(tmp_path), {"ep.cbz": zipped({f"{n}.png": gray_page(int(n)) for n in "123"})}),
+    task, out = (
+        task_of(str(tmp_path), {"ep.cbz": zipped({f"{n}.png": gray_page(int(n)) for n in "123"})}),
         str(tmp_path / "out"),
     )
     variant = models.build("exemplar", {"image_size": SIZE, "base_channels": 4})
     ledger = Ledger(out, FINGERPRINT)
-    first = chapter(todo, ledger, variant, FAILS)
+    first = chapter(task, ledger, variant, FAILS)
     before = previews(out)
     spot = Spot(5, 5, 3, (40.0, 0.0))
 
-    again = replace(todo, replace=True, hints=ChapterHints({"1.png": (spot,), "3.png": (spot,)}))
+    again = replace(task, replace=True, hints=ChapterHints({"1.png": (spot,), "3.png": (spot,)}))
     second = chapter(again, ledger, variant, FAILS)
 
     assert second.taken == 1
@@ -164,19 +164,19 @@ def test_samples_are_spread_over_the_chapters_of_a_job(tmp_path: Path, recipe: R
     for number in range(SAMPLED_CHAPTERS * 2 + 50):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / f"in/{number:04}.cbz").write_bytes(b"")
-    work = plan(recipe.config["source"], Ledger(recipe.out, recipe.fingerprint), recipe, replace=False)
-    chosen = [todo.ref.rel for todo in work.todo if todo.sample]
+    state = plan(recipe.config["source"], Ledger(recipe.out, recipe.fingerprint), recipe, replace=False)
+    chosen = [task.ref.rel for task in state.tasks if task.sample]
     assert chosen == [f"{number:04}.cbz" for number in range(0, 250, 3)]
 
 
 def test_neither_the_end_of_a_job_nor_verify_stumbles_over_previews(
     tmp_path: Path, recipe: Recipe, variant: models.Variant
 ) -> None:
-    todo_of(str(tmp_path), {"a/ep.cbz": zipped({"1.png": gray_page(1), "2.png": gray_page(2), "3.png": color_page()})})
+    task_of(str(tmp_path), {"a/ep.cbz": zipped({"1.png": gray_page(1), "2.png": gray_page(2), "3.png": color_page()})})
     ledger = Ledger(recipe.out, recipe.fingerprint)
-    work = plan(recipe.config["source"], ledger, recipe, replace=False)
-    work.record(chapter(work.todo[0], ledger, variant, FAILS))
-    assert conclude(work, ledger, recipe) is Exit.DONE
+    state = plan(recipe.config["source"], ledger, recipe, replace=False)
+    state.record(chapter(state.tasks[0], ledger, variant, FAILS))
+    assert conclude(state, ledger, recipe) is Exit.DONE
     html = open_storage(recipe.out).read(f"{HOME}/report.html").decode()
     for number in range(2):
         assert f'src="previews/a/ep.cbz/0-{number}.jpg"' in html
@@ -189,7 +189,7 @@ def test_neither_the_end_of_a_job_nor_verify_stumbles_over_previews(
     assert list(_strays(published)) == []
     assert [ref.rel for ref in find_chapters(recipe.out)] == ["a/ep.cbz"]
     again = plan(recipe.config["source"], ledger, recipe, replace=False)
-    assert again.todo == []
+    assert again.tasks == []
     assert shown(again.results["a/ep.cbz"]).keys() == {"1.png", "2.png"}  # a later report shows them too
 
 

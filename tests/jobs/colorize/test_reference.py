@@ -25,7 +25,7 @@ from jobs.parts.colorize.stages import Stages
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.source.policy import Policy
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import FINGERPRINT, saved, todo_of
+from tests.jobs.colorize.chapters import FINGERPRINT, saved, task_of
 
 SIZE = 64
 SERIES = Series(seed=2, chapters=1, pages=4, width=240, height=336)
@@ -77,12 +77,12 @@ def test_another_reference_makes_another_job(tmp_path: Path, model: Path, colore
 
 def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Variant, colored: dict[str, bytes]) -> None:
     page = draw_page(SERIES, 1, 1)
-    todo, settings = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(page.ink)})}), PageSettings("png")
+    task, settings = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(page.ink)})}), PageSettings("png")
     examples = read_examples(write(tmp_path / "reference", {"1.png": colored["1.png"]}), SIZE, Policy())
     stages = Stages(Ledger(str(tmp_path / "out"), FINGERPRINT), settings, SIZE)
     errors = []
     for reference in (None, examples.reference(variant)):
-        (chunk,) = stages.open(todo)
+        (chunk,) = stages.open(task)
         (work,) = Predictor(variant, 4, reference=reference)(stages.prepare(chunk)).works
         assert work.chroma is not None
         errors.append(float(np.square(work.chroma.astype(float) - examples.chromas[0]).mean()))

@@ -21,7 +21,7 @@ from jobs.parts.colorize import pipeline, tasks
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.stages import Stages, color_chapter
-from jobs.parts.colorize.tasks import Chunk, Todo, from_row, to_row
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.sandbox import Sandbox
@@ -39,7 +39,7 @@ from tests.jobs.colorize.chapters import (
     members_of,
     saved,
     stages_of,
-    todo_of,
+    task_of,
 )
 
 
@@ -55,10 +55,10 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
 
 
-def run(todo: Todo, stages: Stages, variant: models.Variant, skip: Sequence[int] = ()) -> list[Chunk]:
+def run(task: ChapterTask, stages: Stages, variant: models.Variant, skip: Sequence[int] = ()) -> list[Chunk]:
     """All stages for each chunk but those in `skip`, which die before they finish."""
     predict = Predictor(variant, 4)
-    predicted = [predict(stages.prepare(opened)) for opened in stages.open(todo)]
+    predicted = [predict(stages.prepare(opened)) for opened in stages.open(task)]
     return [stages.finish(chunk) for chunk in predicted if chunk.number not in skip]
 
 
@@ -76,7 +76,7 @@ def test_archive_in_archive_out(home: str, variant: models.Variant) -> None:
         "notes.txt": b"kept",
         "__MACOSX/._p2.png": b"left out",
     }
-    manifest = color(todo_of(home, {"volume/ep1.cbz": zipped(files)}), home, variant)
+    manifest = color(task_of(home, {"volume/ep1.cbz": zipped(files)}), home, variant)
     got = members_of(open_storage(f"{home}/out").read("volume/ep1.cbz"))
     kept = list(files)[:-1]
     assert list(got) == [name.replace("p2.png", "p2.jpg") if name == "p2.png" else name for name in kept]
@@ -101,7 +101,7 @@ def test_archive_in_archive_out(home: str, variant: models.Variant) -> None:
 
 def test_unreadable_page_is_kept_and_flagged(home: str, variant: models.Variant) -> None:
     files = {"1.png": gray_page(), "2.png": gray_page(2)[:300], "3.jpg": b"<html>403</html>"}
-    manifest = color(todo_of(home, {"ep.cbz": zipped(files)}), home, variant)
+    manifest = color(task_of(home, {"ep.cbz": zipped(files)}), home, variant)
     assert manifest.status == "partial"
     assert [(page.action, page.code) for page in manifest.pages] == [
         ("coloured", ""),
@@ -119,7 +119,7 @@ def test_damaged_member_is_kept_and_flagged(tmp_path: Path, variant: models.Vari
     data = bytearray(zipped({"1.png": page, "2.png": gray_page(2)}))
     place = data.index(page) + len(page) - 40
     data[place] ^= 0xFF
-    manifest = color(todo_of(str(tmp_path), {"ep.cbz": bytes(data)}), str(tmp_path), variant)
+    manifest = color(task_of(str(tmp_path), {"ep.cbz": bytes(data)}), str(tmp_path), variant)
     assert manifest.status == "partial"
     assert (manifest.pages[0].action, manifest.pages[0].code) == ("flagged", "READ")
     got = members_of((tmp_path / "out/ep.cbz").read_bytes())
@@ -128,7 +128,7 @@ def test_damaged_member_is_kept_and_flagged(tmp_path: Path, variant: models.Vari
 
 def test_folder_chapter(home: str, variant: models.Variant) -> None:
     files = {"v/ep1/1.png": gray_page(), "v/ep1/2.jpg": color_page("JPEG"), "v/ep1/notes.txt": b"kept"}
-    manifest = color(todo_of(home, files), home, variant)
+    manifest = color(task_of(home, files), home, variant)
     out = open_storage(f"{home}/out")
     assert sorted(entry.key for entry in out.list("v/")) == ["v/ep1/1.jpg", "v/ep1/2.jpg", "v/ep1/notes.txt"]
     assert out.read("v/ep1/2.jpg") == files["v/ep1/2.jpg"]
@@ -140,7 +140,7 @@ def test_folder_chapter(home: str, variant: models.Variant) -> None:
 
 def test_folder_chapter_leaves_foreign_files_alone(home: str, variant: models.Variant) -> None:
     open_storage(f"{home}/out").put("ep1/1.jpg", b"not ours")
-    color(todo_of(home, {"ep1/1.png": gray_page()}), home, variant)
+    color(task_of(home, {"ep1/1.png": gray_page()}), home, variant)
     assert open_storage(f"{home}/out").read("ep1/1.jpg") == b"not ours"
 
 
@@ -159,7 +159,7 @@ def test_only_the_extension_changes(
     tmp_path: Path, variant: models.Variant, name: str, image_format: ImageFormat, expected: str
 ) -> None:
     manifest = color(
-        todo_of(str(tmp_path), {"ep.cbz": zipped({name: gray_page()})}), str(tmp_path), variant, image_format
+        task_of(str(tmp_path), {"ep.cbz": zipped({name: gray_page()})}), str(tmp_path), variant, image_format
     )
     assert [page.output for page in manifest.pages] == [expected]
     got = members_of((tmp_path / "out/ep.cbz").read_bytes())
@@ -168,7 +168,7 @@ def test_only_the_extension_changes(
 
 def test_extension_that_would_collide(home: str, variant: models.Variant) -> None:
     files = {"1.jpg": gray_page(1, "JPEG"), "1.png": gray_page(2), "2.PNG": gray_page(3), "2.JPG": color_page("JPEG")}
-    manifest = color(todo_of(home, {"ep.cbz": zipped(files)}), home, variant)
+    manifest = color(task_of(home, {"ep.cbz": zipped(files)}), home, variant)
     assert manifest.status == "done"
     got = members_of(open_storage(f"{home}/out").read("ep.cbz"))
     assert list(got) == ["1.jpg", "1.png.jpg", "2.PNG.jpg", "2.JPG"]
@@ -187,14 +187,14 @@ def test_new_names_collide_with_no_other(
 ) -> None:
     pages = {name: gray_page(seed) for seed, name in enumerate(names)}
     files = {"ep.cbz": zipped(pages)} if kind == "zip" else {f"ep/{name}": data for name, data in pages.items()}
-    manifest = color(todo_of(str(tmp_path), files), str(tmp_path), variant)
+    manifest = color(task_of(str(tmp_path), files), str(tmp_path), variant)
     assert manifest.status == "done", manifest.message
     assert len({page.output for page in manifest.pages}) == len(names)
 
 
 def test_png_keeps_lightness_under_the_most_vivid_chroma(tmp_path: Path, variant: models.Variant) -> None:
     levels = np.tile(np.arange(256, dtype=np.uint8), (192, 1))
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(levels)})})
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(levels)})})
     predict = Predictor(variant, 4)
 
     def vivid(chunk: Chunk) -> Chunk:
@@ -205,7 +205,7 @@ def test_png_keeps_lightness_under_the_most_vivid_chroma(tmp_path: Path, variant
         chunk.works[0].chroma = rng.uniform(-100, 100, (SIZE, SIZE, 2)).astype(np.float16)
         return chunk
 
-    color_chapter(todo, stages_of(tmp_path, PageSettings("png")), vivid)
+    color_chapter(task, stages_of(tmp_path, PageSettings("png")), vivid)
     page = decode(members_of((tmp_path / "out/ep.cbz").read_bytes())["1.png"])
     assert page.shape == (192, 256, 3)
     off = np.abs(to_lab(page)[..., 0] - to_lab(np.repeat(levels[..., None], 3, axis=2))[..., 0])
@@ -215,11 +215,11 @@ def test_png_keeps_lightness_under_the_most_vivid_chroma(tmp_path: Path, variant
 
 def test_result_depends_on_no_batch(tmp_path: Path, variant: models.Variant) -> None:
     files = {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(5)})}
-    todo = todo_of(str(tmp_path), files)
+    task = task_of(str(tmp_path), files)
     chroma = []
     for batch_size in (1, 5):
         stages = stages_of(tmp_path)
-        (chunk,) = stages.open(todo)
+        (chunk,) = stages.open(task)
         Predictor(variant, batch_size)(stages.prepare(chunk))
         assert all(work.grays is None for work in chunk.works)  # what was used is dropped
         chroma.append(np.stack([work.chroma for work in chunk.works if work.chroma is not None]).astype(float))
@@ -228,16 +228,16 @@ def test_result_depends_on_no_batch(tmp_path: Path, variant: models.Variant) -> 
 
 
 def test_finished_rows_carry_no_pictures(tmp_path: Path, variant: models.Variant) -> None:
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(8)})})
-    (chunk,) = run(todo, stages_of(tmp_path), variant)
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(8)})})
+    (chunk,) = run(task, stages_of(tmp_path), variant)
     assert chunk.works == []
     assert len(to_row(chunk)["chunk"]) < 4000
 
 
 def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> None:
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": gray_page()})})
     stages = stages_of(tmp_path)
-    (row,) = pipeline.open_row(to_row(todo), stages=stages)
+    (row,) = pipeline.open_row(to_row(task), stages=stages)
     row = pipeline.prepare_row(row, stages=stages)
     row = to_row(Predictor(variant, 4)(from_row(row)))
     chunk = from_row(pipeline.finish_row(row, stages=stages))
@@ -251,19 +251,19 @@ def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> No
 def test_unreadable_chapter_is_quarantined(
     home: str, variant: models.Variant, name: str, data: bytes, code: str
 ) -> None:
-    todo = todo_of(home, {name: data})
-    manifest = color(todo, home, variant)
+    task = task_of(home, {name: data})
+    manifest = color(task, home, variant)
     assert (manifest.status, manifest.code, manifest.pages) == ("quarantined", code, [])
     assert manifest.message
     ledger = Ledger(f"{home}/out", FINGERPRINT)
-    assert ledger.covers(ledger.manifests()[name], todo.ref, todo.policy.digest())
+    assert ledger.covers(ledger.manifests()[name], task.ref, task.policy.digest())
     assert open_storage(f"{home}/out").stat(name) is None
 
 
 def test_chapter_that_is_gone_fails_and_is_tried_again(home: str, variant: models.Variant) -> None:
-    todo = todo_of(home, {"ep.cbz": zipped({"1.png": gray_page()})})
+    task = task_of(home, {"ep.cbz": zipped({"1.png": gray_page()})})
     open_storage(f"{home}/in").delete("ep.cbz")
-    manifest = color(todo, home, variant)
+    manifest = color(task, home, variant)
     assert manifest.status == "failed"
     assert "ep.cbz" in manifest.message
     assert Ledger(f"{home}/out", FINGERPRINT).manifests() == {}
@@ -271,7 +271,7 @@ def test_chapter_that_is_gone_fails_and_is_tried_again(home: str, variant: model
 
 def test_place_that_is_taken_fails(home: str, variant: models.Variant) -> None:
     open_storage(f"{home}/out").put("ep.cbz", b"not ours")
-    manifest = color(todo_of(home, {"ep.cbz": zipped({"1.png": gray_page()})}), home, variant)
+    manifest = color(task_of(home, {"ep.cbz": zipped({"1.png": gray_page()})}), home, variant)
     assert (manifest.status, manifest.code) == ("failed", "ObjectExistsError")
     assert open_storage(f"{home}/out").read("ep.cbz") == b"not ours"
 
@@ -284,18 +284,18 @@ def pieces(out: str) -> list[str]:
 
 
 def test_long_chapter_goes_by_chunks(home: str, variant: models.Variant) -> None:
-    todo, stages = todo_of(home, {"v/ep.cbz": zipped(LONG)}), stages_of(home)
-    opened = list(stages.open(todo))
+    task, stages = task_of(home, {"v/ep.cbz": zipped(LONG)}), stages_of(home)
+    opened = list(stages.open(task))
     assert [len(chunk.works) for chunk in opened] == [32, 32, 6]
     assert [(chunk.number, chunk.of) for chunk in opened] == [(0, 3), (1, 3), (2, 3)]
-    for chunk in reversed(run(todo, stages, variant)):
+    for chunk in reversed(run(task, stages, variant)):
         assert chunk.outcome is None
         assert chunk.ready
         assert chunk.works == []
     assert open_storage(f"{home}/out").stat("v/ep.cbz") is None  # nothing is seen before all of it is
     assert stages.ledger.manifests() == {}
 
-    manifest = stages.assemble(todo, 3)
+    manifest = stages.assemble(task, 3)
     assert (manifest.status, manifest.count("coloured"), manifest.count("kept")) == ("done", len(LONG) - 2, 1)
     got = members_of(open_storage(f"{home}/out").read("v/ep.cbz"))
     assert list(got) == LONG_OUT == [page.output for page in manifest.pages]
@@ -307,17 +307,17 @@ def test_long_chapter_goes_by_chunks(home: str, variant: models.Variant) -> None
 
 def test_chunks_are_cut_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "CHUNK_BYTES", 1000)
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped({"1.png": bytes(600), "2.png": bytes(400), "3.png": bytes(5000)})})
-    opened = stages_of(tmp_path).open(todo)
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": bytes(600), "2.png": bytes(400), "3.png": bytes(5000)})})
+    opened = stages_of(tmp_path).open(task)
     assert [[work.member.name for work in chunk.works] for chunk in opened] == [["1.png", "2.png"], ["3.png"]]
 
 
 def test_chunks_of_an_earlier_run_are_not_computed_again(
     home: str, variant: models.Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo, out = todo_of(home, {"ep.cbz": zipped(LONG)}), f"{home}/out"
+    task, out = task_of(home, {"ep.cbz": zipped(LONG)}), f"{home}/out"
     stages = stages_of(home)
-    run(todo, stages, variant, skip=[1])
+    run(task, stages, variant, skip=[1])
     put_aside = {entry.key: entry.version for entry in open_storage(out).list(f"{HOME}/pieces/")}
     assert len(put_aside) == 2
 
@@ -329,54 +329,54 @@ def test_chunks_of_an_earlier_run_are_not_computed_again(
         return Sandbox.call(sandbox, function, *arguments, seconds=seconds)
 
     monkeypatch.setattr(sandbox, "call", count)
-    assert [chunk.ready for chunk in stages.open(todo)] == [True, False, True]
+    assert [chunk.ready for chunk in stages.open(task)] == [True, False, True]
     called.clear()
-    finished = run(todo, stages, variant)
+    finished = run(task, stages, variant)
     assert [chunk.ready for chunk in finished] == [True] * 3
     of_middle = sum(name.endswith((".png", ".jpg")) for name in list(LONG)[32:64])
     assert called.count("see") == of_middle
     assert called.count("color_over") == of_middle - 1  # the page in colour is not joined
     now = {entry.key: entry.version for entry in open_storage(out).list(f"{HOME}/pieces/")}
     assert {key: now[key] for key in put_aside} == put_aside
-    assert stages.assemble(todo, 3).status == "done"
+    assert stages.assemble(task, 3).status == "done"
     assert list(members_of(open_storage(out).read("ep.cbz"))) == LONG_OUT
 
 
 @pytest.mark.parametrize("other", ["weights", "source"])
 def test_chunks_of_other_weights_or_source_are_not_used(tmp_path: Path, variant: models.Variant, other: str) -> None:
-    todo = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)})
-    run(todo, stages_of(tmp_path), variant)
+    task = task_of(str(tmp_path), {"ep.cbz": zipped(LONG)})
+    run(task, stages_of(tmp_path), variant)
     if other == "source":
-        todo = todo_of(str(tmp_path), {"ep.cbz": zipped({**LONG, "p0.png": gray_page(77)})})
+        task = task_of(str(tmp_path), {"ep.cbz": zipped({**LONG, "p0.png": gray_page(77)})})
     stages = stages_of(tmp_path, fingerprint=FINGERPRINT if other == "source" else "b2" * 32)
-    assert not any(chunk.ready for chunk in stages.open(todo))
+    assert not any(chunk.ready for chunk in stages.open(task))
 
 
 def test_long_folder(tmp_path: Path, variant: models.Variant) -> None:
-    todo = todo_of(str(tmp_path), {f"ep/{name}": data for name, data in LONG.items()})
+    task = task_of(str(tmp_path), {f"ep/{name}": data for name, data in LONG.items()})
     stages = stages_of(tmp_path)
-    assert len(run(todo, stages, variant)) == 3
-    manifest = stages.assemble(todo, 3)
+    assert len(run(task, stages, variant)) == 3
+    manifest = stages.assemble(task, 3)
     assert sorted(path.name for path in (tmp_path / "out/ep").iterdir()) == sorted(LONG_OUT)
     assert stages.ledger.manifests() == {"ep": manifest.brief()}
     assert pieces(str(tmp_path / "out")) == []
 
 
 def test_piece_that_is_missing_fails_the_chapter(tmp_path: Path, variant: models.Variant) -> None:
-    todo, stages = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), stages_of(tmp_path)
-    run(todo, stages, variant, skip=[2])
+    task, stages = task_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), stages_of(tmp_path)
+    run(task, stages, variant, skip=[2])
     before = pieces(str(tmp_path / "out"))
-    assert stages.assemble(todo, 3).status == "failed"
+    assert stages.assemble(task, 3).status == "failed"
     assert not (tmp_path / "out/ep.cbz").exists()
     assert pieces(str(tmp_path / "out")) == before  # for the next run
 
 
 def test_assembling_twice_is_assembling_once(tmp_path: Path, variant: models.Variant) -> None:
-    todo, stages = todo_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), stages_of(tmp_path)
-    run(todo, stages, variant)
-    first = stages.assemble(todo, 3)
+    task, stages = task_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), stages_of(tmp_path)
+    run(task, stages, variant)
+    first = stages.assemble(task, 3)
     assert first.status == "done"
-    assert stages.assemble(todo, 3) == first
+    assert stages.assemble(task, 3) == first
 
 
 def test_members_of_one_name_are_both_kept(tmp_path: Path, variant: models.Variant) -> None:
@@ -386,6 +386,6 @@ def test_members_of_one_name_are_both_kept(tmp_path: Path, variant: models.Varia
         archive.writestr("1.png", first)
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("1.png", second)
-    manifest = color(todo_of(str(tmp_path), {"ep.cbz": out.getvalue()}), str(tmp_path), variant)
+    manifest = color(task_of(str(tmp_path), {"ep.cbz": out.getvalue()}), str(tmp_path), variant)
     wanted = [hashlib.sha256(data).hexdigest() for data in (first, second)]
     assert [page.sha256 for page in manifest.pages] == wanted
