@@ -78,7 +78,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
         chunks = watch("open", lambda ref=ref: list(stages.open(ChapterTask(ref, ref.rel, False))))  # type: ignore[misc]
         for chunk in chunks:
             chapter = open_chapter(ref)
-            for work in chunk.works:
+            for work in chunk.pages:
                 work.data = watch("read", lambda c=chapter, w=work: c.read(w.member))  # type: ignore[misc]
                 if work.member.index is None:
                     continue
@@ -91,7 +91,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                     (view,) = watch("prepare", lambda g=gray: plan_views(g, "page", variant.image_size))  # type: ignore[misc]
                     work.grays, work.places, work.shape = view.gray[None], (view.place,), gray.shape
             watch("predict", lambda s=chunk: predict(s))  # type: ignore[misc]
-            for work in chunk.works:
+            for work in chunk.pages:
                 if work.chroma is None:
                     continue
                 page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]

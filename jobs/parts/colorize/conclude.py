@@ -11,7 +11,7 @@ from datasets.errors import Code, MangahueError
 from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.report.drift_chart import drift_charts
 from jobs.parts.colorize.report.job_report import ChapterLine, PagePreview, render_job_report
-from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.ledger.ledger import HOME, REPORT, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.claims import read_json
@@ -24,7 +24,7 @@ _STATUSES = ("done", "partial", "quarantined", "failed")
 _ACTIONS = ("coloured", "kept", "flagged")
 
 
-def conclude(state: JobState, ledger: Ledger, recipe: Recipe) -> Exit:
+def conclude(state: JobState, ledger: Ledger, settings: JobSettings) -> Exit:
     """Count, report, mark success. A job that had nothing to do writes nothing."""
     inputs = {ref.rel for ref in state.inputs}
     if inputs != set(state.results):
@@ -37,9 +37,9 @@ def conclude(state: JobState, ledger: Ledger, recipe: Recipe) -> Exit:
     if state.edited:
         again, taken = _pages_of_edited(state)
         log.info("palette or hints edited: %d pages done again, %d taken as they were published", again, taken)
-    digest = _outcomes_digest(state, recipe)
+    digest = _outcomes_digest(state, settings)
     if digest != _reported(ledger):
-        _write(state, ledger, recipe, {status: counts[status] for status in _STATUSES}, digest)
+        _write(state, ledger, settings, {status: counts[status] for status in _STATUSES}, digest)
     if counts["done"] == len(inputs):
         return Exit.DONE
     return Exit.PARTLY if state.stopped or counts["done"] or counts["partial"] else Exit.FAILED
@@ -77,10 +77,10 @@ def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
     return whole + [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in pages]
 
 
-def _outcomes_digest(state: JobState, recipe: Recipe) -> str:
+def _outcomes_digest(state: JobState, settings: JobSettings) -> str:
     """A digest of what became of every chapter, and of the palette: a report that carries it is up to date."""
     outcomes = sorted((m.rel, m.version, m.fingerprint, m.status, m.sha256) for m in state.results.values())
-    palette = recipe.pages.palette
+    palette = settings.pages.palette
     told = outcomes if palette is None else [palette.to_dict(), outcomes]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
@@ -90,7 +90,7 @@ def _reported(ledger: Ledger) -> str | None:
     return str(report["state"]) if report and ledger.storage.stat(SUCCESS) is not None else None
 
 
-def _write(state: JobState, ledger: Ledger, recipe: Recipe, counts: dict[str, int], digest: str) -> None:
+def _write(state: JobState, ledger: Ledger, settings: JobSettings, counts: dict[str, int], digest: str) -> None:
     results = sorted(state.results.values(), key=lambda manifest: manifest.rel)
     lines = [_line(manifest, ledger) for manifest in results]
     pages = {action: sum(m.count(action) for m in results) for action in _ACTIONS}
@@ -106,7 +106,7 @@ def _write(state: JobState, ledger: Ledger, recipe: Recipe, counts: dict[str, in
         "lines": [
             {**line.__dict__, "rel": m.rel, "published": m.output} for line, m in zip(lines, results, strict=True)
         ],
-        "settings": recipe.config,
+        "settings": settings.config,
     }
     if state.edited:
         report["edited"] = dict(zip(("pages_again", "pages_taken"), _pages_of_edited(state), strict=True))
@@ -116,13 +116,13 @@ def _write(state: JobState, ledger: Ledger, recipe: Recipe, counts: dict[str, in
         summary={
             "chapters": ", ".join(f"{count} {status}" for status, count in counts.items() if count),
             "pages": ", ".join(f"{count} {action}" for action, count in pages.items() if count),
-            "model": f"{recipe.card['variant']}, weights {recipe.card['weights_sha256'][:12]}",
+            "model": f"{settings.card['variant']}, weights {settings.card['weights_sha256'][:12]}",
             "finished": finished,
         },
         chapters=lines,
-        drifts=drift_charts([state.results[ref.rel].shades for ref in state.inputs], recipe.pages.palette),
+        drifts=drift_charts([state.results[ref.rel].shades for ref in state.inputs], settings.pages.palette),
         previews=_previews(results),
-        settings=recipe.config,
+        settings=settings.config,
     )
     ledger.storage.put(f"{HOME}/report.html", page.encode(), content_type="text/html; charset=utf-8")
     if not counts["failed"]:

@@ -28,7 +28,7 @@ class ChapterOutcomes:
             message=chunk.damage,
             seconds=round(chunk.seconds, 3),
             palette=self.ledger.palette if records else [],
-            taken=sum(work.published is not None for work in chunk.works),
+            taken=sum(page.published is not None for page in chunk.pages),
         )
 
     def quarantined(self, code: str, message: str) -> Manifest:

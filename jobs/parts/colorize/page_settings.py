@@ -32,7 +32,7 @@ class PageSettings:
     def with_palette(self, palette: Palette | None) -> "PageSettings":
         return replace(self, postprocess=replace(self.postprocess, palette=palette))
 
-    def settings(self) -> dict[str, Any]:
+    def recorded(self) -> dict[str, Any]:
         """As a job's record tells them."""
         choices = self.postprocess
         limits = {f"gate_{name}": getattr(choices.thresholds, name) for name in GATE_OPTIONS}

@@ -22,7 +22,7 @@ from jobs.parts.colorize.crash_guard import RemoteAttempts
 from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.predictor import PredictorActor
-from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, Row, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger, place_of
@@ -37,16 +37,16 @@ _MOST_BLOCKS = 1000  # of chapters to open: each costs the driver memory and tim
 _PAINTER_STARTS = 5  # painters in a row that may die before they have loaded the network
 
 
-def color(state: JobState, recipe: Recipe, cluster: Cluster) -> None:
+def color(state: JobState, settings: JobSettings, cluster: Cluster) -> None:
     """Colour and publish what is to do; `state` takes up what becomes of each chapter.
 
     A job that is told to stop, or that Ray can't go on with, leaves what is not done to the next run: those chapters
     have failed.
     """
-    ledger = Ledger(recipe.out, recipe.fingerprint, recipe.pages.palette)
+    ledger = Ledger(settings.out, settings.fingerprint, settings.pages.palette)
     try:
         with stoppable():
-            for manifest in _color_chapters(state.tasks, recipe, cluster, ledger):
+            for manifest in _color_chapters(state.tasks, settings, cluster, ledger):
                 state.record(manifest)
         return
     except Stopped as stopped:
@@ -70,16 +70,16 @@ def _look_what_is_done(state: JobState, ledger: Ledger) -> None:
 
 
 def _color_chapters(
-    task: Sequence[ChapterTask], recipe: Recipe, cluster: Cluster, ledger: Ledger
+    task: Sequence[ChapterTask], settings: JobSettings, cluster: Cluster, ledger: Ledger
 ) -> Iterator[Manifest]:
     """The manifest of each chapter as it is finished, in no order."""
-    stages = Stages(ledger, recipe.pages, recipe.image_size)
+    stages = Stages(ledger, settings.pages, settings.image_size)
     assemble = ray.remote(num_cpus=cluster.cpu_share())(assemble_chapter)
     missing: dict[str, set[int]] = {}
     told: set[str] = set()  # of a chapter that fails, the first chunk that does tells
     assembling: list[Any] = []
     with Meter("colorize", len(task)) as meter:
-        for row in _pipeline(task, recipe, cluster, stages).iter_rows():
+        for row in _pipeline(task, settings, cluster, stages).iter_rows():
             chunk: Chunk = from_row(row)
             rel = chunk.task.ref.rel
             left = missing.setdefault(rel, set(range(chunk.of)))
@@ -109,13 +109,15 @@ def _tell(meter: Meter, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def _pipeline(task: Sequence[ChapterTask], recipe: Recipe, cluster: Cluster, stages: Stages) -> "ray.data.Dataset":
+def _pipeline(
+    task: Sequence[ChapterTask], settings: JobSettings, cluster: Cluster, stages: Stages
+) -> "ray.data.Dataset":
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1  # every chunk is a block of its own, and goes on as soon as it is made
     context.max_consecutive_actor_init_deaths = _PAINTER_STARTS
-    on_gpu = cluster.on_gpu(recipe.device)
-    actors = recipe.num_actors or cluster.actors(on_gpu, recipe.gpus_per_actor)
-    most = None if on_gpu and not recipe.num_actors else actors  # GPUs may join: then as many as there are
+    on_gpu = cluster.on_gpu(settings.device)
+    actors = settings.num_actors or cluster.actors(on_gpu, settings.gpus_per_actor)
+    most = None if on_gpu and not settings.num_actors else actors  # GPUs may join: then as many as there are
     share = cluster.cpu_share()
     rows = ray.data.from_items([to_row(item) for item in task], override_num_blocks=min(len(task), _MOST_BLOCKS))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
@@ -125,10 +127,10 @@ def _pipeline(task: Sequence[ChapterTask], recipe: Recipe, cluster: Cluster, sta
         .map(prepare_row, fn_kwargs={"stages": stages}, num_cpus=share)
         .map(
             PredictorActor,
-            fn_constructor_kwargs={"recipe": recipe, "actors": actors, "attempts": RemoteAttempts()},
+            fn_constructor_kwargs={"settings": settings, "actors": actors, "attempts": RemoteAttempts()},
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=2),
             num_cpus=share * 0.9,
-            num_gpus=recipe.gpus_per_actor if on_gpu else 0,
+            num_gpus=settings.gpus_per_actor if on_gpu else 0,
         )
         .map(finish_row, fn_kwargs={"stages": stages}, num_cpus=share)
     )

@@ -10,7 +10,7 @@ from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.previews import SAMPLED_CHAPTERS
-from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import HOME, PALETTE, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
@@ -42,7 +42,7 @@ class JobState:
             self.computed.add(manifest.rel)
 
 
-def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> JobState:
+def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -> JobState:
     """Claim the output folder, commit what a killed run left published, and list what is missing.
 
     Raises BadUsageError where the folder is another job's, where source and output overlap, or where there is no
@@ -52,14 +52,14 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> JobSt
     inputs = list(find_chapters(source))
     if not inputs:
         raise BadUsageError(f"--source {source} holds no chapter: no archive, and no folder with images")
-    hints = recipe.hints.by_chapter(ref.rel for ref in inputs) if recipe.hints else {}
-    ledger.claim(recipe.as_job(), replace=replace)
+    hints = settings.hints.by_chapter(ref.rel for ref in inputs) if settings.hints else {}
+    ledger.claim(settings.as_job(), replace=replace)
     known = ledger.manifests(ref.rel for ref in inputs)
     for manifest in ledger.recover(known):
         named = {"chapter": manifest.rel}
         log.info("recovered %s: it was published before its manifest was written", manifest.rel, extra=named)
         known[manifest.rel] = manifest
-    policy = recipe.policy
+    policy = settings.policy
     outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}
     ended = {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
     for ref in inputs:
@@ -83,7 +83,7 @@ def plan(source: str, ledger: Ledger, recipe: Recipe, *, replace: bool) -> JobSt
     edited = {item.ref.rel for item in task if _is_edited(known.get(item.ref.rel), item.ref, ledger)}
     if task:
         ledger.storage.delete(SUCCESS)
-    palette = recipe.pages.palette
+    palette = settings.pages.palette
     if palette is not None and read_json(ledger.storage, PALETTE) != palette.to_dict():
         ledger.storage.put(PALETTE, as_json(palette.to_dict()))
     log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(task))

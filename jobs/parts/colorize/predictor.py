@@ -14,8 +14,8 @@ from imaging.hints import draw_spots, keep_to
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts.colorize.crash_guard import Attempts, NoAttempts, deadline
-from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.tasks import Chunk, Row, Work, from_row, to_row
+from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.tasks import Chunk, PageTask, Row, from_row, to_row
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
@@ -52,26 +52,26 @@ class Predictor:
         """
         begun = time.monotonic()
         name = f"{chunk.task.ref.rel}:{chunk.number}"
-        waiting = [work for work in chunk.works if work.grays is not None]
+        waiting = [page for page in chunk.pages if page.grays is not None]
         seconds = SLOW * chunk.task.policy.limits.seconds
         if self._attempts.begin(name) == 0:
             self._predict_pages(waiting, self._batch_size, seconds)
         else:
             telemetry.count_retry("paint")
-            for place, work in enumerate(waiting):
+            for place, page in enumerate(waiting):
                 if self._attempts.begin(f"{name}:{place}") >= _MOST_ATTEMPTS:
-                    work.flag(Code.CRASHED, f"predicting it ended its worker {_MOST_ATTEMPTS + 1} times")
+                    page.flag(Code.CRASHED, f"predicting it ended its worker {_MOST_ATTEMPTS + 1} times")
                     continue
-                self._predict_pages([work], 1, seconds)
+                self._predict_pages([page], 1, seconds)
                 self._attempts.end(f"{name}:{place}")
         self._attempts.end(name)
         chunk.seconds += time.monotonic() - begun
         return chunk
 
-    def _predict_pages(self, works: Sequence[Work], batch_size: int, seconds: float) -> None:
+    def _predict_pages(self, pages: Sequence[PageTask], batch_size: int, seconds: float) -> None:
         """seconds: that a batch may take."""
-        squares = [square for work in works if work.grays is not None for square in work.grays]
-        hints = _drawn_hints(works, self._variant.image_size)
+        squares = [square for page in pages if page.grays is not None for square in page.grays]
+        hints = _drawn_hints(pages, self._variant.image_size)
         predicted: list[F32 | None] = []
         for start in range(0, len(squares), batch_size):
             batch = slice(start, start + batch_size)
@@ -85,9 +85,9 @@ class Predictor:
             predicted = [
                 None if chroma is None else _follow(self._reference, square, chroma) for square, chroma in seen
             ]
-        for work in works:
-            own, predicted = predicted[: len(work.places)], predicted[len(work.places) :]
-            _put_together(work, own)
+        for page in pages:
+            own, predicted = predicted[: len(page.places)], predicted[len(page.places) :]
+            _put_together(page, own)
 
     def _predict_batch(self, squares: Sequence[U8], hints: Sequence[F32] | None) -> list[F32 | None]:
         """None for a square that memory does not suffice for, alone."""
@@ -115,15 +115,15 @@ class PredictorActor:
     actors: how many of them share the cluster's CPUs.
     """
 
-    def __init__(self, *, recipe: Recipe, actors: int, attempts: Attempts) -> None:
-        variant = load_model(recipe.model, recipe.card)
+    def __init__(self, *, settings: JobSettings, actors: int, attempts: Attempts) -> None:
+        variant = load_model(settings.model, settings.card)
         to_device(variant, threads_each(actors))
         self._predictor = Predictor(
             variant,
-            recipe.batch_size,
+            settings.batch_size,
             attempts=attempts,
-            reference=None if recipe.examples is None else recipe.examples.reference(variant),
-            luminance=recipe.pages.postprocess.luminance != "keep",
+            reference=None if settings.examples is None else settings.examples.reference(variant),
+            luminance=settings.pages.postprocess.luminance != "keep",
         )
 
     def __call__(self, row: Row) -> Row:
@@ -131,26 +131,26 @@ class PredictorActor:
             return to_row(self._predictor(from_row(row)))
 
 
-def _put_together(work: Work, predicted: Sequence[F32 | None]) -> None:
+def _put_together(page: PageTask, predicted: Sequence[F32 | None]) -> None:
     """Make a page's map of what was predicted for its squares."""
     whole = [chroma for chroma in predicted if chroma is not None]
     if len(whole) < len(predicted):
-        work.flag(Code.MEMORY, "the network has not enough memory for it, alone in its batch")
+        page.flag(Code.MEMORY, "the network has not enough memory for it, alone in its batch")
         return
-    chroma = assemble(work.places, np.stack(whole), work.shape)
-    work.chroma, work.grays = chroma.astype(np.float16), None  # to a sixteenth of a unit at the most vivid
-    if len(whole) > 1 and (at := whole_page(work.places, work.shape)) is not None:
-        work.safer = whole[at].astype(np.float16)
+    chroma = assemble(page.places, np.stack(whole), page.shape)
+    page.chroma, page.grays = chroma.astype(np.float16), None  # to a sixteenth of a unit at the most vivid
+    if len(whole) > 1 and (at := whole_page(page.places, page.shape)) is not None:
+        page.safer = whole[at].astype(np.float16)
 
 
-def _drawn_hints(works: Sequence[Work], size: int) -> list[F32] | None:
+def _drawn_hints(pages: Sequence[PageTask], size: int) -> list[F32] | None:
     """For each square what is told of it; None where nothing is told of any."""
-    if not any(work.spots for work in works):
+    if not any(page.spots for page in pages):
         return None
     return [
-        draw_spots(work.spots, place, work.shape, (work.height, work.width), size)
-        for work in works
-        for place in work.places
+        draw_spots(page.spots, place, page.shape, (page.height, page.width), size)
+        for page in pages
+        for place in page.places
     ]
 
 

@@ -69,7 +69,7 @@ class Previews:
 
     @classmethod
     def of(cls, chunk: Chunk, ledger: Ledger) -> "Previews":
-        kept = {work.published.preview for work in chunk.works if work.published} - {""}
+        kept = {page.published.preview for page in chunk.pages if page.published} - {""}
         sample = chunk.task.sample and chunk.number == 0
         return cls(ledger, chunk.task.ref.rel, chunk.number, sample=sample, kept=kept)
 

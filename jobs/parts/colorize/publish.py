@@ -20,7 +20,7 @@ from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
 from jobs.parts.colorize.hints import digest_of
 from jobs.parts.colorize.outcomes import ChapterOutcomes
-from jobs.parts.colorize.tasks import ChapterTask, Chunk, Work
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.runtime import telemetry
@@ -40,7 +40,7 @@ class ChapterPublisher:
         Sets the outcome of the chunk, or that it is ready. Raises MangahueError, and OSError where this node has no
         room for an archive on its way.
         """
-        records = [_record(work, content) for work, content in zip(chunk.works, data, strict=True)]
+        records = [_record(page, content) for page, content in zip(chunk.pages, data, strict=True)]
         members = [(record.output, content) for record, content in zip(records, data, strict=True)]
         manifest = self._outcomes.published(records, chunk)
         if chunk.of > 1:
@@ -131,21 +131,21 @@ class ChapterPublisher:
         return self._ledger.publish(sealed, made, replace=self._task.replace)
 
 
-def _record(work: Work, data: bytes) -> PageRecord:
-    return work.published or PageRecord(
-        name=work.member.original,
-        output=work.coloured_name if work.action == "coloured" else work.kept_name,
-        index=work.member.index,
-        action=work.action,
+def _record(page: PageTask, data: bytes) -> PageRecord:
+    return page.published or PageRecord(
+        name=page.member.original,
+        output=page.coloured_name if page.action == "coloured" else page.kept_name,
+        index=page.member.index,
+        action=page.action,
         sha256=hashlib.sha256(data).hexdigest(),
-        code=work.code,
-        message=work.message,
+        code=page.code,
+        message=page.message,
         size=len(data),
-        width=work.width,
-        height=work.height,
-        colors=work.colors,
-        hints=digest_of(work.spots) if work.action == "coloured" else "",
-        preview=work.preview,
+        width=page.width,
+        height=page.height,
+        colors=page.colors,
+        hints=digest_of(page.spots) if page.action == "coloured" else "",
+        preview=page.preview,
     )
 
 

@@ -51,12 +51,12 @@ class PublishedPages:
 
     def take(self, chunk: Chunk) -> None:
         """Read the pages that stay. One that is not what its record says is no longer among them."""
-        works = [work for work in chunk.works if work.published is not None and work.data is None]
-        records = [work.published for work in works if work.published is not None]
-        for work, data in zip(works, self._read(records), strict=True):
-            work.data = data
+        pages = [page for page in chunk.pages if page.published is not None and page.data is None]
+        records = [page.published for page in pages if page.published is not None]
+        for page, data in zip(pages, self._read(records), strict=True):
+            page.data = data
             if data is None:
-                work.published = None
+                page.published = None
 
     def _read(self, records: Sequence[PageRecord]) -> Iterator[bytes | None]:
         with ExitStack() as stack:

@@ -19,7 +19,7 @@ _PIXELS = 3  # raised whenever the same weights and settings would give other pi
 
 
 @dataclass(frozen=True)
-class Recipe:
+class JobSettings:
     """A colouring job's choices. settings: those that change what is published; the others only how fast.
 
     num_actors: 0 for as many as the cluster suits.
@@ -39,7 +39,7 @@ class Recipe:
     config: dict[str, Any]
 
     @classmethod
-    def of(cls, config: ColorizeConfig) -> "Recipe":
+    def of(cls, config: ColorizeConfig) -> "JobSettings":
         """Raises BadUsageError where the model folder holds no model, or one that predicts no luminance where that is
         asked for, or the reference no page in colour."""
         card, policy = read_card(config.model), config.policy
@@ -65,17 +65,17 @@ class Recipe:
             config=as_settings(config),
         )
 
-    @property
-    def settings(self) -> dict[str, Any]:
+    def recorded(self) -> dict[str, Any]:
+        """The choices that change what is published, as job.json tells them."""
         kept: dict[str, Any] = {"keep_format": True} if self.policy.keep_format else {}
         if self.examples is not None:
             kept["reference"] = self.examples.digest()
-        return {**self.pages.settings(), "pixels": _PIXELS, **kept}
+        return {**self.pages.recorded(), "pixels": _PIXELS, **kept}
 
     @property
     def fingerprint(self) -> str:
         """Hex; equal for equal weights and settings."""
-        named = [self.card["weights_sha256"], self.card["variant"], self.card["config"], self.settings]
+        named = [self.card["weights_sha256"], self.card["variant"], self.card["config"], self.recorded()]
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -86,7 +86,7 @@ class Recipe:
     def as_job(self) -> dict[str, Any]:
         """What job.json says beside the fingerprint."""
         palette = {} if self.pages.palette is None else {"palette": self.pages.palette.to_dict()}
-        named = {"weights_sha256": self.card["weights_sha256"], "settings": self.settings, "config": self.config}
+        named = {"weights_sha256": self.card["weights_sha256"], "settings": self.recorded(), "config": self.config}
         return {**named, **palette}
 
 

@@ -21,7 +21,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.previews import Previews
 from jobs.parts.colorize.publish import ChapterPublisher
 from jobs.parts.colorize.reuse import PublishedPages
-from jobs.parts.colorize.tasks import ChapterTask, Chunk, Work, cut
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask, cut
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -60,11 +60,11 @@ class Stages:
         names = output_names([member.name for member in directory.members], self.settings.image_format)
         aside = ChunkFiles(task, self.ledger).there() if len(cuts) > 1 else set()
         for number, part in enumerate(cuts):
-            works = [
-                Work(member, *names[member.place], spots=task.spots_of(member), published=stay.get(member.place))
+            pages = [
+                PageTask(member, *names[member.place], spots=task.spots_of(member), published=stay.get(member.place))
                 for member in part
             ]
-            chunk = Chunk(task, number, len(cuts), works, ready=number in aside)
+            chunk = Chunk(task, number, len(cuts), pages, ready=number in aside)
             if number == 0:
                 chunk.warnings, chunk.damage = [*directory.warnings, *_unknown(task, directory)], directory.damage
             if directory.sequential and not chunk.ready:
@@ -77,9 +77,9 @@ class Stages:
         if not chunk.ready:
             self._fetch_all(chunk)
         if not chunk.ready and chunk.outcome is None:
-            for work in chunk.works:
-                if work.member.index is not None and work.action != "flagged" and work.published is None:
-                    self._look(work, chunk.task)
+            for page in chunk.pages:
+                if page.member.index is not None and page.action != "flagged" and page.published is None:
+                    self._look(page, chunk.task)
         chunk.seconds += time.monotonic() - begun
         return chunk
 
@@ -93,14 +93,14 @@ class Stages:
             outcomes = ChapterOutcomes(task, self.ledger)
             try:
                 previews = Previews.of(chunk, self.ledger)
-                pictures = [self._encode(work, task, previews) for work in chunk.works]
+                pictures = [self._encode(page, task, previews) for page in chunk.pages]
                 chunk.seconds += time.monotonic() - begun
                 ChapterPublisher(task, self.ledger).publish(chunk, pictures)
             except MangahueError as error:
                 chunk.outcome = outcomes.ended_by(error)
             except OSError as error:  # no room on this node for an archive on its way
                 chunk.outcome = outcomes.failed(error)
-        chunk.works = []
+        chunk.pages = []
         return chunk
 
     def assemble(self, task: ChapterTask, of: int) -> Manifest:
@@ -109,44 +109,44 @@ class Stages:
 
     def _fetch_all(self, chunk: Chunk) -> None:
         PublishedPages(chunk.task, self.ledger).take(chunk)
-        for work in chunk.works:
-            if work.data is not None or chunk.outcome is not None:
+        for page in chunk.pages:
+            if page.data is not None or chunk.outcome is not None:
                 continue
             try:
-                _fetch(work, chunk.task)
+                _fetch(page, chunk.task)
             except MangahueError as error:
                 chunk.outcome = ChapterOutcomes(chunk.task, self.ledger).ended_by(error)
 
-    def _look(self, work: Work, task: ChapterTask) -> None:
+    def _look(self, page: PageTask, task: ChapterTask) -> None:
         limits = task.policy.limits
         try:
-            call = (page_steps.see, work.data, self.image_size, self.settings.strategy, limits.pixels)
+            call = (page_steps.see, page.data, self.image_size, self.settings.strategy, limits.pixels)
             seen = sandbox().call(*call, seconds=limits.seconds)
         except (PageUnreadableError, SandboxError) as error:
-            work.flag(error.code, error.message)
+            page.flag(error.code, error.message)
             return
-        work.width, work.height, work.message = seen.width, seen.height, seen.why
+        page.width, page.height, page.message = seen.width, seen.height, seen.why
         if seen.grays is not None:
-            work.grays, work.places, work.shape, work.action = seen.grays, seen.places, seen.shape, "coloured"
+            page.grays, page.places, page.shape, page.action = seen.grays, seen.places, seen.shape, "coloured"
 
-    def _encode(self, work: Work, task: ChapterTask, previews: Previews) -> bytes:
+    def _encode(self, page: PageTask, task: ChapterTask, previews: Previews) -> bytes:
         """What goes into the output."""
-        assert work.data is not None
-        if work.action != "coloured":
-            return work.data
+        assert page.data is not None
+        if page.action != "coloured":
+            return page.data
         limits = task.policy.limits
-        with_page = (work.data, work.chroma, work.safer, work.spots)
+        with_page = (page.data, page.chroma, page.safer, page.spots)
         call = (page_steps.color_over, *with_page, self.settings, limits.pixels, previews.of_next())
         try:
             colored = sandbox().call(*call, seconds=limits.seconds)
         except (PageUnreadableError, SandboxError) as error:
-            work.flag(error.code, error.message)
-            return work.data
-        work.colors = colored.colors
+            page.flag(error.code, error.message)
+            return page.data
+        page.colors = colored.colors
         if faults := colored.faults:
-            work.code, work.message = Code(faults[0].code.upper()), "; ".join(fault.message for fault in faults)
+            page.code, page.message = Code(faults[0].code.upper()), "; ".join(fault.message for fault in faults)
         if colored.preview is not None:
-            work.preview = previews.put(colored.preview, told=bool(faults))
+            page.preview = previews.put(colored.preview, told=bool(faults))
         return colored.data
 
 
@@ -164,18 +164,18 @@ def color_chapter(task: ChapterTask, stages: Stages, predict: Callable[[Chunk], 
     return stages.assemble(task, of)
 
 
-def _fetch(work: Work, task: ChapterTask) -> None:
+def _fetch(page: PageTask, task: ChapterTask) -> None:
     """Raises MangahueError where it is the chapter that can't be read, or storage."""
     try:
-        fetched = sandbox().call(reader.fetch, task.ref, task.policy, work.member, seconds=_slow(task))
+        fetched = sandbox().call(reader.fetch, task.ref, task.policy, page.member, seconds=_slow(task))
     except SandboxError as error:
-        work.data = b""
-        work.flag(error.code, f"{error.message}; nothing of it could be read")
+        page.data = b""
+        page.flag(error.code, f"{error.message}; nothing of it could be read")
         return
-    work.data = fetched.data
+    page.data = fetched.data
     telemetry.count_bytes("read", len(fetched.data))
     if fetched.error is not None:
-        work.flag(fetched.error.code, fetched.error.message)
+        page.flag(fetched.error.code, fetched.error.message)
 
 
 def _unknown(task: ChapterTask, directory: Directory) -> list[str]:

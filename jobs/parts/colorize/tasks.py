@@ -42,7 +42,7 @@ class ChapterTask:
 
 
 @dataclass
-class Work:
+class PageTask:
     """A member on its way. data: its bytes as they came, None until they are fetched. width, height: pixels, 0 where
     that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (see page_steps.Seen);
     spots: colours that were told for it; chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a
@@ -88,7 +88,7 @@ class Chunk:
     task: ChapterTask
     number: int = 0
     of: int = 1
-    works: list[Work] = field(default_factory=list)
+    pages: list[PageTask] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     damage: str = ""
     outcome: Manifest | None = None

@@ -113,7 +113,7 @@ def test_a_source_that_changes_meanwhile_is_not_published(tmp_path: Path, varian
 
     def change_the_source(chunk: Chunk) -> Chunk:
         (tmp_path / "in/ep.cbz").write_bytes(zipped({"1.png": gray_page(9)}))
-        chunk.works[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
+        chunk.pages[0].chroma = np.zeros((SIZE, SIZE, 2), np.float16)
         return chunk
 
     outcome = color_chapter(task, stages, change_the_source)
@@ -259,8 +259,8 @@ def test_a_pdf_may_stay_a_pdf(tmp_path: Path, image_format: ImageFormat) -> None
     task = replace(task, output="ep.pdf")
 
     def one_colour(chunk: Chunk) -> Chunk:
-        for work in chunk.works:
-            work.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
+        for page in chunk.pages:
+            page.chroma = np.full((SIZE, SIZE, 2), 30, np.float16)
         return chunk
 
     manifest = color_chapter(task, stages_of(tmp_path, PageSettings(image_format)), one_colour)

@@ -24,8 +24,8 @@ from jobs.colorize import cli
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.settings import Recipe
-from jobs.parts.colorize.tasks import Work
+from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.tasks import PageTask
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.inference import predict_chroma, predict_colors
 from tests.archives import zipped
@@ -46,16 +46,16 @@ def variant() -> models.Variant:
 
 def through_the_stages(
     home: Path, variant: models.Variant, settings: PageSettings
-) -> tuple[Work, Manifest, np.ndarray]:
+) -> tuple[PageTask, Manifest, np.ndarray]:
     """The page as it was painted; what became of its chapter; the page as it was published."""
     task = task_of(str(home), {"ep.cbz": zipped({"1.png": saved(INK)})})
     stages = stages_of(home, settings)
     (chunk,) = stages.open(task)
     chunk = Predictor(variant, 4, luminance=settings.postprocess.luminance != "keep")(stages.prepare(chunk))
-    work = replace(chunk.works[0])
+    page = replace(chunk.pages[0])
     outcome = stages.finish(chunk).outcome
     assert outcome is not None
-    return work, outcome, decode(members_of((home / "out/ep.cbz").read_bytes())["1.png"])
+    return page, outcome, decode(members_of((home / "out/ep.cbz").read_bytes())["1.png"])
 
 
 def lightness(page: np.ndarray) -> np.ndarray:
@@ -74,15 +74,15 @@ def test_a_page_gets_the_luminance_that_was_asked_for(
     settings = PageSettings(
         "png", strategy, postprocess=PostprocessSettings(bubbles="colour", thresholds=OPEN, luminance=way)
     )
-    work, outcome, page = through_the_stages(tmp_path, variant, settings)
+    task, outcome, page = through_the_stages(tmp_path, variant, settings)
     assert [page.code for page in outcome.pages] == [""]
-    assert work.chroma is not None
-    assert work.chroma.dtype == np.float16
-    assert work.chroma.shape[2] == (2 if way == "keep" else 3)
+    assert task.chroma is not None
+    assert task.chroma.dtype == np.float16
+    assert task.chroma.shape[2] == (2 if way == "keep" else 3)
     if way == "keep":
         wanted = own()
     else:
-        wanted = lightness_of_level()[relight(INK, work.chroma[..., 2].astype(np.float32), way)]
+        wanted = lightness_of_level()[relight(INK, task.chroma[..., 2].astype(np.float32), way)]
         assert np.abs(wanted - own()).mean() > 3  # an untrained network has an opinion
     np.testing.assert_allclose(lightness(page), wanted, atol=0.6)  # the rounding of 8 bits
 
@@ -120,7 +120,7 @@ def test_a_reference_changes_the_chroma_alone(tmp_path: Path, variant: models.Va
     for known in (None, reference):
         (chunk,) = stages.open(task)
         predict = Predictor(variant, 4, reference=known, luminance=True)
-        painted.append(predict(stages.prepare(chunk)).works[0].chroma)
+        painted.append(predict(stages.prepare(chunk)).pages[0].chroma)
     plain, followed = painted
     assert plain is not None
     assert followed is not None
@@ -157,23 +157,23 @@ def test_a_luminance_that_the_gate_passes_is_not_told(variant: models.Variant) -
 # -- the option
 
 
-def recipe(model: Path, **options: str) -> Recipe:
-    return Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", **options))  # type: ignore[arg-type]
+def job_settings(model: Path, **options: str) -> JobSettings:
+    return JobSettings.of(ColorizeConfig(model=str(model), source="/in", out="/out", **options))  # type: ignore[arg-type]
 
 
 def test_it_is_part_of_the_fingerprint_only_where_it_changes_something(tmp_path: Path) -> None:
     publish_untrained(tmp_path / "rgb", image_size=SIZE, base_channels=4, target="rgb")
-    plain = recipe(tmp_path / "rgb")
-    assert "luminance" not in plain.settings
-    assert recipe(tmp_path / "rgb", luminance="keep").fingerprint == plain.fingerprint
-    others = {recipe(tmp_path / "rgb", luminance=way).fingerprint for way in WAYS[1:]}
+    plain = job_settings(tmp_path / "rgb")
+    assert "luminance" not in plain.recorded()
+    assert job_settings(tmp_path / "rgb", luminance="keep").fingerprint == plain.fingerprint
+    others = {job_settings(tmp_path / "rgb", luminance=way).fingerprint for way in WAYS[1:]}
     assert len({plain.fingerprint, *others}) == 3
 
 
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_a_model_that_predicts_no_luminance_is_bad_usage(model: Path, way: str) -> None:
     with pytest.raises(BadUsageError, match=f"--luminance {way}: .* target is ab; give a model .* --target rgb"):
-        recipe(model, luminance=way)
+        job_settings(model, luminance=way)
 
 
 @pytest.mark.parametrize("options", [["--luminance", "blend"], ["--luminance", "half"]])

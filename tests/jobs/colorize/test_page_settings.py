@@ -15,7 +15,7 @@ from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.settings import JobSettings
 from tests.archives import zipped
 from tests.imaging.lettered import lettered_ink, rainbow
 from tests.jobs.colorize.chapters import members_of, saved, stages_of, task_of
@@ -42,12 +42,12 @@ def test_every_strategy_goes_through_the_stages(
     stages = stages_of(tmp_path, PageSettings("png", strategy))
     (chunk,) = stages.open(task)
     chunk = stages.prepare(chunk)
-    grays = chunk.works[0].grays
+    grays = chunk.pages[0].grays
     assert grays is not None
     assert (len(grays) > 1) == (strategy in ("tiles", "panels", "squares"))
     chunk = Predictor(variant, 4)(chunk)
-    assert chunk.works[0].chroma is not None
-    assert chunk.works[0].chroma.dtype == np.float16
+    assert chunk.pages[0].chroma is not None
+    assert chunk.pages[0].chroma.dtype == np.float16
     outcome = stages.finish(chunk).outcome
     assert outcome is not None
     assert outcome.status == "done"
@@ -58,13 +58,13 @@ def test_every_strategy_goes_through_the_stages(
 
 def test_a_style_comes_from_options_and_changes_the_fingerprint(model: Path) -> None:
 
-    def recipe(**options: str) -> Recipe:
-        return Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", **options))
+    def job_settings(**options: str) -> JobSettings:
+        return JobSettings.of(ColorizeConfig(model=str(model), source="/in", out="/out", **options))
 
-    plain = recipe()
+    plain = job_settings()
     assert plain.pages == PageSettings()
     for name, value in (("strategy", "tiles"), ("lines", "off"), ("bubbles", "colour"), ("format", "png")):
-        assert recipe(**{name: value}).fingerprint != plain.fingerprint
+        assert job_settings(**{name: value}).fingerprint != plain.fingerprint
     assert page_steps.see(saved(np.zeros((40, 30), np.uint8)), SIZE, "page", 10**6).shape == (40, 30)
 
 
@@ -79,7 +79,7 @@ def test_a_page_that_comes_out_gray_is_published_and_told(
     (chunk,) = stages.open(task)
     chunk = Predictor(variant, 4)(stages.prepare(chunk))
     gray, colorful = (np.zeros((SIZE, SIZE, 2), np.float16), rainbow())
-    chunk.works[0].chroma, chunk.works[1].chroma = gray, colorful
+    chunk.pages[0].chroma, chunk.pages[1].chroma = gray, colorful
     outcome = stages.finish(chunk).outcome
     assert outcome is not None
     assert outcome.status == "done"
@@ -98,7 +98,7 @@ def test_what_the_whole_page_said_is_kept_as_the_safer_prediction(
     for strategy in ("page", "tiles"):
         stages = stages_of(tmp_path, PageSettings("png", strategy))
         (chunk,) = stages.open(task)
-        (work,) = Predictor(variant, 8)(stages.prepare(chunk)).works
-        safer[strategy], chroma[strategy] = work.safer, work.chroma
+        (page,) = Predictor(variant, 8)(stages.prepare(chunk)).pages
+        safer[strategy], chroma[strategy] = page.safer, page.chroma
     assert safer["page"] is None
     np.testing.assert_allclose(safer["tiles"], chroma["page"], atol=0.05)

@@ -17,7 +17,7 @@ from imaging.postprocess import PostprocessSettings
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
-from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
@@ -70,10 +70,10 @@ def color(
         if chunk.number == skip:
             continue
         stages.prepare(chunk)
-        for work in chunk.works:
-            if work.grays is not None:
-                work.chroma, work.grays = chroma_of(*pages[work.member.name]), None
-                painted.add(work.member.name)
+        for page in chunk.pages:
+            if page.grays is not None:
+                page.chroma, page.grays = chroma_of(*pages[page.member.name]), None
+                painted.add(page.member.name)
         outcome = stages.finish(chunk).outcome
         if outcome is None and chunk.number == chunk.of - 1 and skip < 0:
             outcome = stages.assemble(task, chunk.of)
@@ -260,9 +260,9 @@ def test_an_edited_palette_is_the_same_job(tmp_path: Path, model: Path) -> None:
     def planned(palette: Palette) -> tuple[Any, Ledger]:
         given.write_text(json.dumps(palette.to_dict()))
         config = ColorizeConfig(model=str(model), source=f"{tmp_path}/in", out=str(out), palette=str(given))
-        recipe = Recipe.of(config)
-        ledger = Ledger(str(out), recipe.fingerprint, recipe.pages.palette)
-        return plan(config.source, ledger, recipe, replace=False), ledger
+        job_settings = JobSettings.of(config)
+        ledger = Ledger(str(out), job_settings.fingerprint, job_settings.pages.palette)
+        return plan(config.source, ledger, job_settings, replace=False), ledger
 
     storage = open_storage(f"{tmp_path}/in")
     for name in ("ep1.cbz", "ep2.cbz"):

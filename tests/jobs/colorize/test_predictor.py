@@ -13,7 +13,7 @@ from imaging.views import plan_views
 from jobs.parts.colorize import predictor
 from jobs.parts.colorize.crash_guard import AttemptBook
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.tasks import ChapterTask, Chunk, Work
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
 
 SIZE = 32
 
@@ -24,19 +24,19 @@ def variant() -> models.Variant:
     return models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
 
 
-def chunk_of(pages: int, *, passing: tuple[int, ...] = ()) -> Chunk:
+def chunk_of(count: int, *, passing: tuple[int, ...] = ()) -> Chunk:
     """passing: places of pages that are not to be coloured."""
     ref = ChapterRef("/in", "ep.cbz", "ep.cbz", "archive", 1, "v1")
     rng = np.random.default_rng(0)
-    works = []
-    for place in range(pages):
-        work = Work(Member(f"{place}.png", 10, place, place, f"{place}.png"), f"{place}.png", f"{place}.jpg", b"x")
+    pages = []
+    for place in range(count):
+        page = PageTask(Member(f"{place}.png", 10, place, place, f"{place}.png"), f"{place}.png", f"{place}.jpg", b"x")
         if place not in passing:
-            page = rng.integers(0, 256, (SIZE, SIZE), np.uint8)
-            (view,) = plan_views(page, "page", SIZE)
-            work.grays, work.places, work.shape, work.action = view.gray[None], (view.place,), page.shape, "coloured"
-        works.append(work)
-    return Chunk(ChapterTask(ref, "ep.cbz", replace=False), works=works)
+            levels = rng.integers(0, 256, (SIZE, SIZE), np.uint8)
+            (view,) = plan_views(levels, "page", SIZE)
+            page.grays, page.places, page.shape, page.action = view.gray[None], (view.place,), levels.shape, "coloured"
+        pages.append(page)
+    return Chunk(ChapterTask(ref, "ep.cbz", replace=False), pages=pages)
 
 
 def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
@@ -69,8 +69,8 @@ def test_a_batch_too_large_for_memory_is_halved(
     sizes = tracing(monkeypatch, 2, error)
     halved = Predictor(variant, 6)(chunk_of(6))
     assert sizes == [6, 3, 1, 2, 3, 1, 2]
-    assert [work.action for work in halved.works] == ["coloured"] * 6
-    for one, other in zip(whole.works, halved.works, strict=True):
+    assert [page.action for page in halved.pages] == ["coloured"] * 6
+    for one, other in zip(whole.pages, halved.pages, strict=True):
         assert one.chroma is not None
         assert other.chroma is not None
         np.testing.assert_allclose(one.chroma, other.chroma, atol=0.1)
@@ -79,10 +79,10 @@ def test_a_batch_too_large_for_memory_is_halved(
 def test_a_page_too_large_for_memory_is_flagged(variant: models.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     tracing(monkeypatch, 0, MemoryError())
     chunk = Predictor(variant, 4)(chunk_of(3, passing=(1,)))
-    assert [(work.action, work.code) for work in chunk.works] == [
+    assert [(page.action, page.code) for page in chunk.pages] == [
         ("flagged", "MEMORY"), ("kept", ""), ("flagged", "MEMORY")
     ]  # fmt: skip
-    assert all(work.grays is None for work in chunk.works)
+    assert all(page.grays is None for page in chunk.pages)
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(
@@ -101,7 +101,7 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
     """The third of five pages ends whoever paints it."""
     book = AttemptBook()
     real = predictor.predict_chroma
-    grays = chunk_of(5).works[2].grays
+    grays = chunk_of(5).pages[2].grays
     assert grays is not None
     (poison,) = grays
     seen: list[int] = []
@@ -122,7 +122,7 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
             deaths += 1
             assert deaths < 10, "painters die for ever"
     assert deaths == 3
-    assert [work.code for work in chunk.works] == ["", "", "CRASHED", "", ""]
+    assert [page.code for page in chunk.pages] == ["", "", "CRASHED", "", ""]
     assert Counter(seen) == {5: 1, 1: 3 + 3 + 4}
     assert book.begin("ep.cbz:0") == 0  # what has ended is forgotten
 
@@ -133,4 +133,4 @@ def test_a_painter_that_died_of_something_else_costs_no_page(
     book = AttemptBook()
     book.begin("ep.cbz:0")
     chunk = Predictor(variant, 8, attempts=book)(chunk_of(3))
-    assert [work.action for work in chunk.works] == ["coloured"] * 3
+    assert [page.action for page in chunk.pages] == ["coloured"] * 3

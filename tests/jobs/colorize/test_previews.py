@@ -26,7 +26,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
-from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages, color_chapter
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
@@ -156,39 +156,41 @@ def test_a_page_of_any_shape_has_one(shape: tuple[int, int]) -> None:
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, model: Path) -> Recipe:
-    return Recipe.of(ColorizeConfig(model=str(model), source=str(tmp_path / "in"), out=str(tmp_path / "out")))
+def job_settings(tmp_path: Path, model: Path) -> JobSettings:
+    return JobSettings.of(ColorizeConfig(model=str(model), source=str(tmp_path / "in"), out=str(tmp_path / "out")))
 
 
-def test_samples_are_spread_over_the_chapters_of_a_job(tmp_path: Path, recipe: Recipe) -> None:
+def test_samples_are_spread_over_the_chapters_of_a_job(tmp_path: Path, job_settings: JobSettings) -> None:
     for number in range(SAMPLED_CHAPTERS * 2 + 50):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / f"in/{number:04}.cbz").write_bytes(b"")
-    state = plan(recipe.config["source"], Ledger(recipe.out, recipe.fingerprint), recipe, replace=False)
+    state = plan(
+        job_settings.config["source"], Ledger(job_settings.out, job_settings.fingerprint), job_settings, replace=False
+    )
     chosen = [task.ref.rel for task in state.tasks if task.sample]
     assert chosen == [f"{number:04}.cbz" for number in range(0, 250, 3)]
 
 
 def test_neither_the_end_of_a_job_nor_verify_stumbles_over_previews(
-    tmp_path: Path, recipe: Recipe, variant: models.Variant
+    tmp_path: Path, job_settings: JobSettings, variant: models.Variant
 ) -> None:
     task_of(str(tmp_path), {"a/ep.cbz": zipped({"1.png": gray_page(1), "2.png": gray_page(2), "3.png": color_page()})})
-    ledger = Ledger(recipe.out, recipe.fingerprint)
-    state = plan(recipe.config["source"], ledger, recipe, replace=False)
+    ledger = Ledger(job_settings.out, job_settings.fingerprint)
+    state = plan(job_settings.config["source"], ledger, job_settings, replace=False)
     state.record(chapter(state.tasks[0], ledger, variant, FAILS))
-    assert conclude(state, ledger, recipe) is Exit.DONE
-    html = open_storage(recipe.out).read(f"{HOME}/report.html").decode()
+    assert conclude(state, ledger, job_settings) is Exit.DONE
+    html = open_storage(job_settings.out).read(f"{HOME}/report.html").decode()
     for number in range(2):
         assert f'src="previews/a/ep.cbz/0-{number}.jpg"' in html
         assert (tmp_path / f"out/{HOME}/previews/a/ep.cbz/0-{number}.jpg").exists()
     assert "hardly any colour" in html
     (line,) = json.loads(ledger.storage.read(f"{HOME}/report.json"))["lines"]
     assert [line[name] for name in ("pages", "coloured", "kept", "doubted")] == [3, 2, 1, 2]
-    published = open_published(recipe.out)
+    published = open_published(job_settings.out)
     assert [manifest.status for manifest in published.manifests.values()] == ["done"]
     assert list(_strays(published)) == []
-    assert [ref.rel for ref in find_chapters(recipe.out)] == ["a/ep.cbz"]
-    again = plan(recipe.config["source"], ledger, recipe, replace=False)
+    assert [ref.rel for ref in find_chapters(job_settings.out)] == ["a/ep.cbz"]
+    again = plan(job_settings.config["source"], ledger, job_settings, replace=False)
     assert again.tasks == []
     assert shown(again.results["a/ep.cbz"]).keys() == {"1.png", "2.png"}  # a later report shows them too
 

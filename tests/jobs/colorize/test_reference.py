@@ -20,7 +20,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.reference import read_examples
-from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.source.policy import Policy
@@ -62,13 +62,13 @@ def test_pages_in_colour_are_taken_and_others_are_not(tmp_path: Path, colored: d
 def test_a_reference_without_colour_is_refused(tmp_path: Path, model: Path) -> None:
     uri = write(tmp_path, {"0.png": saved(draw_page(SERIES, 1, 3).ink)})
     with pytest.raises(BadUsageError, match=r"--reference .* no page in colour"):
-        Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", reference=uri))
+        JobSettings.of(ColorizeConfig(model=str(model), source="/in", out="/out", reference=uri))
 
 
 def test_another_reference_makes_another_job(tmp_path: Path, model: Path, colored: dict[str, bytes]) -> None:
     one, two = write(tmp_path / "one", colored), write(tmp_path / "two", {"1.png": colored["1.png"]})
     made = [
-        Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", reference=uri)).fingerprint
+        JobSettings.of(ColorizeConfig(model=str(model), source="/in", out="/out", reference=uri)).fingerprint
         for uri in ("", one, two, one)
     ]
     assert len(set(made)) == 3
@@ -83,9 +83,9 @@ def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Vari
     errors = []
     for reference in (None, examples.reference(variant)):
         (chunk,) = stages.open(task)
-        (work,) = Predictor(variant, 4, reference=reference)(stages.prepare(chunk)).works
-        assert work.chroma is not None
-        errors.append(float(np.square(work.chroma.astype(float) - examples.chromas[0]).mean()))
+        (page,) = Predictor(variant, 4, reference=reference)(stages.prepare(chunk)).pages
+        assert page.chroma is not None
+        errors.append(float(np.square(page.chroma.astype(float) - examples.chromas[0]).mean()))
     assert errors[1] < 0.9 * errors[0]
 
 
@@ -97,21 +97,21 @@ def test_the_palette_is_kept_with_the_output_and_may_be_edited(
 ) -> None:
     reference, source = write(tmp_path / "reference", colored), write(tmp_path / "in", {"1.png": saved(INK)})
 
-    def recipe(out: str, **options: str) -> Recipe:
-        return Recipe.of(ColorizeConfig(model=str(model), source=source, out=str(tmp_path / out), **options))
+    def job_settings(out: str, **options: str) -> JobSettings:
+        return JobSettings.of(ColorizeConfig(model=str(model), source=source, out=str(tmp_path / out), **options))
 
-    auto = recipe("out", reference=reference, palette="auto")
+    auto = job_settings("out", reference=reference, palette="auto")
     plan(source, Ledger(auto.out, auto.fingerprint), auto, replace=False)
     kept = tmp_path / "out/_mangahue/palette.json"
     assert auto.pages.palette is not None
-    assert recipe("other", palette=str(kept)).pages.palette == auto.pages.palette
+    assert job_settings("other", palette=str(kept)).pages.palette == auto.pages.palette
 
     edited = json.loads(kept.read_text())
     seen = next(c for c in edited["colors"] if 30 < c["centre"][0] < 80 and np.hypot(*c["ab"]) > 10)
     seen["ab"] = [-value for value in seen["ab"]]
     (tmp_path / "mine.json").write_text(json.dumps(edited))
-    mine = recipe("other", palette=str(tmp_path / "mine.json"))
-    assert mine.fingerprint == recipe("other", palette=str(kept)).fingerprint != recipe("other").fingerprint
+    mine = job_settings("other", palette=str(tmp_path / "mine.json"))
+    assert mine.fingerprint == job_settings("other", palette=str(kept)).fingerprint != job_settings("other").fingerprint
     page = draw_page(SERIES, 1, 1)
     chroma = cv2.resize(np.ascontiguousarray(to_lab(page.color)[..., 1:]), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     plain = finish_page(page.ink, chroma, auto.pages.postprocess).page
@@ -124,7 +124,7 @@ def test_auto_is_what_was_made_of_it_by_hand(tmp_path: Path, model: Path, colore
 
     def palette(**options: Any) -> Palette | None:
         given = {"model": str(model), "source": "/in", "out": str(out), "reference": reference, "palette": "auto"}
-        return Recipe.of(ColorizeConfig(**given, **options)).pages.palette
+        return JobSettings.of(ColorizeConfig(**given, **options)).pages.palette
 
     built = palette()
     assert built is not None
@@ -147,7 +147,7 @@ def test_other_centres_make_another_job_and_other_names_do_not(tmp_path: Path, m
     def fingerprint(*colors: dict[str, Any]) -> str:
         (tmp_path / "palette.json").write_text(json.dumps({"colors": colors}))
         given = {"model": str(model), "source": "/in", "out": "/out", "palette": str(tmp_path / "palette.json")}
-        return Recipe.of(ColorizeConfig(**given)).fingerprint
+        return JobSettings.of(ColorizeConfig(**given)).fingerprint
 
     same = [fingerprint(color), fingerprint(color | {"ab": [9, 9]}), fingerprint(color | {"name": "coat", "weight": 0})]
     assert len(set(same)) == 1
@@ -166,4 +166,4 @@ def test_a_palette_that_is_none_is_told(tmp_path: Path, model: Path, palette: st
     elif palette != "auto":
         palette = str(tmp_path / palette)
     with pytest.raises(BadUsageError, match=told):
-        Recipe.of(ColorizeConfig(model=str(model), source="/in", out="/out", palette=palette))
+        JobSettings.of(ColorizeConfig(model=str(model), source="/in", out="/out", palette=palette))

@@ -17,7 +17,7 @@ from jobs.parts.colorize.conclude import conclude
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.settings import Recipe
+from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages, color_chapter
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
@@ -96,20 +96,20 @@ def library(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     sandbox().close()  # whoever comes next has another environment
 
 
-def chapter(task: ChapterTask, ledger: Ledger, recipe: Recipe, variant: Variant) -> Manifest:
+def chapter(task: ChapterTask, ledger: Ledger, job_settings: JobSettings, variant: Variant) -> Manifest:
     """All stages of a chapter, without Ray."""
-    return color_chapter(task, Stages(ledger, recipe.pages, recipe.image_size), Predictor(variant, 8))
+    return color_chapter(task, Stages(ledger, job_settings.pages, job_settings.image_size), Predictor(variant, 8))
 
 
 def colorize() -> tuple[Exit, int]:
     """What jobs/colorize.py does, without Ray. Returns its exit code and how many chapters it coloured."""
-    recipe = Recipe.of(ColorizeConfig(model=MODEL, source=SOURCE, out=OUT))
-    ledger = Ledger(OUT, recipe.fingerprint)
-    state = plan(SOURCE, ledger, recipe, replace=False)
-    variant = load_model(recipe.model)
+    job_settings = JobSettings.of(ColorizeConfig(model=MODEL, source=SOURCE, out=OUT))
+    ledger = Ledger(OUT, job_settings.fingerprint)
+    state = plan(SOURCE, ledger, job_settings, replace=False)
+    variant = load_model(job_settings.model)
     for task in state.tasks:
-        state.record(chapter(task, ledger, recipe, variant))
-    return conclude(state, ledger, recipe), len(state.computed)
+        state.record(chapter(task, ledger, job_settings, variant))
+    return conclude(state, ledger, job_settings), len(state.computed)
 
 
 @pytest.mark.usefixtures("library")

@@ -198,11 +198,11 @@ def test_png_keeps_lightness_under_the_most_vivid_chroma(tmp_path: Path, variant
     predict = Predictor(variant, 4)
 
     def vivid(chunk: Chunk) -> Chunk:
-        predicted = predict(chunk).works[0].chroma
+        predicted = predict(chunk).pages[0].chroma
         assert predicted is not None
         assert predicted.shape == (SIZE, SIZE, 2)
         rng = np.random.default_rng(0)
-        chunk.works[0].chroma = rng.uniform(-100, 100, (SIZE, SIZE, 2)).astype(np.float16)
+        chunk.pages[0].chroma = rng.uniform(-100, 100, (SIZE, SIZE, 2)).astype(np.float16)
         return chunk
 
     color_chapter(task, stages_of(tmp_path, PageSettings("png")), vivid)
@@ -221,8 +221,8 @@ def test_result_depends_on_no_batch(tmp_path: Path, variant: models.Variant) -> 
         stages = stages_of(tmp_path)
         (chunk,) = stages.open(task)
         Predictor(variant, batch_size)(stages.prepare(chunk))
-        assert all(work.grays is None for work in chunk.works)  # what was used is dropped
-        chroma.append(np.stack([work.chroma for work in chunk.works if work.chroma is not None]).astype(float))
+        assert all(page.grays is None for page in chunk.pages)  # what was used is dropped
+        chroma.append(np.stack([page.chroma for page in chunk.pages if page.chroma is not None]).astype(float))
     assert chroma[0].shape == (5, SIZE, SIZE, 2)
     assert np.abs(chroma[0] - chroma[1]).max() < 0.1
 
@@ -230,7 +230,7 @@ def test_result_depends_on_no_batch(tmp_path: Path, variant: models.Variant) -> 
 def test_finished_rows_carry_no_pictures(tmp_path: Path, variant: models.Variant) -> None:
     task = task_of(str(tmp_path), {"ep.cbz": zipped({f"{i}.png": gray_page(i) for i in range(8)})})
     (chunk,) = run(task, stages_of(tmp_path), variant)
-    assert chunk.works == []
+    assert chunk.pages == []
     assert len(to_row(chunk)["chunk"]) < 4000
 
 
@@ -286,12 +286,12 @@ def pieces(out: str) -> list[str]:
 def test_long_chapter_goes_by_chunks(home: str, variant: models.Variant) -> None:
     task, stages = task_of(home, {"v/ep.cbz": zipped(LONG)}), stages_of(home)
     opened = list(stages.open(task))
-    assert [len(chunk.works) for chunk in opened] == [32, 32, 6]
+    assert [len(chunk.pages) for chunk in opened] == [32, 32, 6]
     assert [(chunk.number, chunk.of) for chunk in opened] == [(0, 3), (1, 3), (2, 3)]
     for chunk in reversed(run(task, stages, variant)):
         assert chunk.outcome is None
         assert chunk.ready
-        assert chunk.works == []
+        assert chunk.pages == []
     assert open_storage(f"{home}/out").stat("v/ep.cbz") is None  # nothing is seen before all of it is
     assert stages.ledger.manifests() == {}
 
@@ -309,7 +309,7 @@ def test_chunks_are_cut_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tasks, "CHUNK_BYTES", 1000)
     task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": bytes(600), "2.png": bytes(400), "3.png": bytes(5000)})})
     opened = stages_of(tmp_path).open(task)
-    assert [[work.member.name for work in chunk.works] for chunk in opened] == [["1.png", "2.png"], ["3.png"]]
+    assert [[page.member.name for page in chunk.pages] for chunk in opened] == [["1.png", "2.png"], ["3.png"]]
 
 
 def test_chunks_of_an_earlier_run_are_not_computed_again(
