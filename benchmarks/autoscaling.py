@@ -5,7 +5,7 @@
 Ray's own fake node provider starts nodes as processes of this machine, with GPUs that are none, for Ray's autoscaler.
 A library is coloured by `--device cuda`: the job asks for GPUs that are not there yet, and nodes come. Nodes, work and
 chapters over time are sampled, written as JSON and drawn as an SVG plot. Port 6379 must be free. On a machine with real
-GPUs the painters use them; elsewhere they find none and paint on the CPU, on nodes that claim to have one.
+GPUs the predictors use them; elsewhere they find none and predict on the CPU, on nodes that claim to have one.
 """
 
 import contextlib
@@ -120,7 +120,7 @@ def _raylets(scratch: Path) -> list[psutil.Process]:
     return [p for p in found if "raylet/raylet" in (c := " ".join(p.info["cmdline"] or [])) and str(scratch) in c]
 
 
-def _painters(scratch: Path) -> int:
+def _predictors(scratch: Path) -> int:
     ours = {process.pid for process in _raylets(scratch)}
     found = psutil.process_iter(["cmdline", "ppid"])
     return sum(p.info["ppid"] in ours and "MapWorker" in " ".join(p.info["cmdline"] or []) for p in found)
@@ -142,7 +142,7 @@ def watch(
         while not ended or time.monotonic() < ended + SETTLE:
             raylets = _raylets(scratch)
             done = len(list((scratch / "coloured/_mangahue/chapters").rglob("*.json")))
-            now = {"seconds": time.monotonic() - begun, "nodes": len(raylets), "painters": _painters(scratch)}
+            now = {"seconds": time.monotonic() - begun, "nodes": len(raylets), "predictors": _predictors(scratch)}
             samples.append({**now, "chapters": done})
             if not killed and 5 < done < len(names) // 2:
                 max(raylets, key=lambda process: process.create_time()).kill()
@@ -190,9 +190,9 @@ def main(out: Path, chapters: int, kill_a_node: bool) -> None:
         samples, code = watch(environment, Path(folder), out, chapters, kill_a_node)
     (out / "samples.json").write_text(json.dumps(samples))
     whole = (0.0, samples[-1]["seconds"])
-    curves = {name: [(s["seconds"], s[name]) for s in samples] for name in ("nodes", "painters", "chapters")}
+    curves = {name: [(s["seconds"], s[name]) for s in samples] for name in ("nodes", "predictors", "chapters")}
     (out / "plot.svg").write_text(plot([draw_curve(name, points, whole) for name, points in curves.items()]))
-    most = {name: max(sample[name] for sample in samples) for name in ("nodes", "painters", "chapters")}
+    most = {name: max(sample[name] for sample in samples) for name in ("nodes", "predictors", "chapters")}
     click.echo(f"exit {code}; most at once: {most}; at the end: {samples[-1]}; {out / 'plot.svg'}")
 
 

@@ -103,8 +103,8 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 joined = watch("join", lambda g=gray, c=chroma: join_chroma(g, c))  # type: ignore[misc]
                 watch("gate", lambda g=gray, j=joined, w=words: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
-                work.action, work.chroma = "kept", None  # what is left of `finish` is to pack, check and put
-            watch("publish", lambda s=chunk: stages.finish(s))  # type: ignore[misc]
+                work.action, work.chroma = "kept", None  # what is left of `postprocess` is to pack, check and put
+            watch("publish", lambda s=chunk: stages.postprocess(s))  # type: ignore[misc]
     return {
         "pages": pages,
         "wall_ms_per_page": {stage: 1000 * value / pages for stage, value in watch.wall.items()},

@@ -21,7 +21,7 @@ from imaging.color import F32, U8, gray_of_equal_lightness, lightness_of_level, 
 from imaging.descreen import for_network
 from imaging.hints import Spot, draw_spots, keep_to
 from imaging.metrics import ciede2000
-from imaging.postprocess import PostprocessSettings, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.views import plan_views
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
@@ -80,7 +80,7 @@ def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
             told = draw_spots(spots[:count], view.place, shown.shape, gray.shape, variant.image_size)
             said = predict_chroma(variant, view.gray[None], told[None])[0]
             for way, chroma in (("network alone", said), ("as published", keep_to(said, told))):
-                page = finish_page(gray, chroma, PostprocessSettings(), spots=spots[:count]).page
+                page = postprocess_page(gray, chroma, PostprocessSettings(), spots=spots[:count]).page
                 page_lab = to_lab(page)
                 distances[way, count] += [away(spot, gray, page_lab) for spot in spots[:count]]
                 errors[way, count].append(ciede2000(page, truth))

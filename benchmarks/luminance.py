@@ -20,7 +20,7 @@ from imaging.color import gray_of_equal_lightness, to_lab
 from imaging.descreen import network_view
 from imaging.gate import Thresholds, judge
 from imaging.metrics import ciede2000
-from imaging.postprocess import PostprocessSettings, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.screentone import to_screentone
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_colors
@@ -49,8 +49,8 @@ def main(uris: tuple[str, ...], color: str, chapters: str, pictures: Path | None
                 colors = predict_colors(variant, network_view(ink, variant.image_size)[None])[0]
                 shown = [truth]
                 for way in _WAYS:
-                    bare = finish_page(ink, colors, PostprocessSettings(luminance=way, thresholds=_OPEN)).page
-                    published = finish_page(ink, colors, PostprocessSettings(luminance=way))
+                    bare = postprocess_page(ink, colors, PostprocessSettings(luminance=way, thresholds=_OPEN)).page
+                    published = postprocess_page(ink, colors, PostprocessSettings(luminance=way))
                     found = judge(ink, bare).measures
                     off = np.abs(to_lab(bare)[..., 0] - to_lab(truth)[..., 0]).mean()
                     passed = not {"ink"} & {fault.code.value for fault in published.faults}

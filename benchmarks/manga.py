@@ -18,7 +18,7 @@ from datasets.page import gray_of
 from imaging.color import U8
 from imaging.colorfulness import colorfulness
 from imaging.descreen import for_network
-from imaging.postprocess import PostprocessSettings, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.views import plan_views
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
@@ -50,7 +50,7 @@ def main(bw: str, uris: tuple[str, ...], picture: Path | None, every: int) -> No
         for uri, variant in variants.items():
             (view,) = plan_views(seen, "page", variant.image_size)
             chroma = predict_chroma(variant, view.gray[None])[0]
-            done = finish_page(gray, chroma, PostprocessSettings())
+            done = postprocess_page(gray, chroma, PostprocessSettings())
             figures[uri].append((colorfulness(done.page), moire(chroma, gray), float(not done.faults)))
             row.append(shown(done.page))
         if number % every == 0:

@@ -24,7 +24,7 @@ from imaging.color import U8, gray_of_equal_lightness, to_lab
 from imaging.colorfulness import colorfulness
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000
-from imaging.postprocess import PostprocessSettings, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
 
@@ -81,7 +81,7 @@ def main(model: str, color: str, art: str, chapters: str, pictures: Path | None)
         shown = []
         for way, settings in SETTINGS.items():
             begun = time.process_time()
-            made = finish_page(gray, chroma, settings)
+            made = postprocess_page(gray, chroma, settings)
             took = time.process_time() - begun
             rows[way].add(made.page, page, words, [fault.code.value for fault in made.faults], took)
             shown.append(made.page)

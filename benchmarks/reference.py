@@ -133,9 +133,9 @@ def by_looking(variant: models.Variant) -> Way:
 
     def way(reference: Page, page: Page) -> F32:
         follow(variant, reference.gray[None], reference.chroma[None])
-        painted: F32 = predict_chroma(variant, page.gray[None])[0]
+        predicted: F32 = predict_chroma(variant, page.gray[None])[0]
         follow(variant, reference.gray[None][:0], reference.chroma[None][:0])
-        return painted
+        return predicted
 
     return way
 

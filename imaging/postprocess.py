@@ -39,7 +39,7 @@ class PostprocessSettings:
 
 
 @dataclass(frozen=True)
-class Finished:
+class Postprocessed:
     """A page (H, W, 3) as it is to be published. faults: what the gate still has against it; empty if it passes.
     colors: of the palette, those that it hangs on."""
 
@@ -48,9 +48,9 @@ class Finished:
     colors: dict[int, Use] = field(default_factory=dict)
 
 
-def finish_page(
+def postprocess_page(
     gray: U8, chroma: F32, settings: PostprocessSettings, safer: F32 | None = None, spots: Sequence[Spot] = ()
-) -> Finished:
+) -> Postprocessed:
     """Lay a predicted chroma map under the page's own ink, and ask the gate.
 
     gray: (H, W). chroma: (h, w, 2) ab; (h, w, 3) with L last where the luminance is not the page's own. safer: what the
@@ -71,9 +71,9 @@ def finish_page(
     return replace(kept, faults=(told, *kept.faults), colors=made.colors | kept.colors)
 
 
-def _best(gray: U8, predictions: Sequence[F32], words: Mask, settings: PostprocessSettings) -> Finished:
+def _best(gray: U8, predictions: Sequence[F32], words: Mask, settings: PostprocessSettings) -> Postprocessed:
     """The first of the predictions that the gate passes; the last where it passes none."""
-    tried: Finished | None = None
+    tried: Postprocessed | None = None
     used: dict[int, Use] = {}
     for prediction in predictions:
         chroma, light = np.ascontiguousarray(prediction[..., :2]), gray
@@ -96,7 +96,7 @@ def _best(gray: U8, predictions: Sequence[F32], words: Mask, settings: Postproce
     return replace(tried, colors=used)
 
 
-def _judged(gray: U8, light: U8, chroma: F32, words: Mask, settings: PostprocessSettings) -> Finished:
+def _judged(gray: U8, light: U8, chroma: F32, words: Mask, settings: PostprocessSettings) -> Postprocessed:
     page = join_chroma(light, chroma)
     neutral_words = words if settings.bubbles == "neutral" else None
-    return Finished(page, judge(gray, page, neutral_words, settings.thresholds).faults)
+    return Postprocessed(page, judge(gray, page, neutral_words, settings.thresholds).faults)

@@ -45,11 +45,11 @@ class Faults:
         return sorted(file.name for file in self.folder.glob("*@*"))
 
     def reset(self) -> None:
-        for file in [*self.folder.glob("*@*"), *self.folder.glob("painter-*"), self.folder / "log"]:
+        for file in [*self.folder.glob("*@*"), *self.folder.glob("predictor-*"), self.folder / "log"]:
             file.unlink(missing_ok=True)
 
     def counted(self, what: str) -> Counter[str]:
-        """How often it happened to each chapter. "paint": it went to the network, "publish": it was to
+        """How often it happened to each chapter. "predict": it went to the network, "publish": it was to
         be put, "put": its archive was written."""
         log = self.folder / "log"
         lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []

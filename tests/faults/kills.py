@@ -53,14 +53,14 @@ def write_pages(folder: Path, seed: int, chapters: int = CHAPTERS) -> list[str]:
     return names
 
 
-def ray_workers(cluster: RayCluster, painters: bool) -> Iterator[psutil.Process]:
+def ray_workers(cluster: RayCluster, predictors: bool) -> Iterator[psutil.Process]:
     """Processes that work on chunks now, or those that hold the network."""
     for process in psutil.process_iter(["cmdline", "environ"]):
         title = " ".join(process.info["cmdline"] or [])
         token = (process.info["environ"] or {}).get("RAY_AUTH_TOKEN")
         if not title.startswith("ray::") or token != cluster.environment["RAY_AUTH_TOKEN"]:
             continue
-        if ("MapWorker" in title) == painters and not any(other in title for other in ("IDLE", "AttemptBook")):
+        if ("MapWorker" in title) == predictors and not any(other in title for other in ("IDLE", "AttemptBook")):
             yield process
 
 
@@ -109,7 +109,7 @@ class Campaign:
     def one_run(self, cluster: RayCluster, faults: Faults, command: tuple[str, ...]) -> int | None:
         """The job's exit code; None if the head went."""
         self.count.runs += 1
-        before = sum(faults.counted("paint").values())
+        before = sum(faults.counted("predict").values())
         driver = cluster.start("colorize", *command)
         deadline = time.monotonic() + LONGEST
         early = self.rng.random() < 0.2  # before anything is computed, some of the times
@@ -117,7 +117,7 @@ class Campaign:
         while driver.poll() is None:
             assert time.monotonic() < deadline, "a job that never ends"
             time.sleep(0.02)
-            begun = early or sum(faults.counted("paint").values()) > before
+            begun = early or sum(faults.counted("predict").values()) > before
             if not begun or self.count.kills >= self.times:
                 continue
             pause -= 0.02
@@ -139,8 +139,8 @@ class Campaign:
 
     def kill(self, cluster: RayCluster, driver: object) -> bool:
         kinds: dict[str, Callable[[], bool]] = {
-            "worker": lambda: kill_one(list(ray_workers(cluster, painters=False)), self.rng),
-            "painter": lambda: kill_one(list(ray_workers(cluster, painters=True)), self.rng),
+            "worker": lambda: kill_one(list(ray_workers(cluster, predictors=False)), self.rng),
+            "predictor": lambda: kill_one(list(ray_workers(cluster, predictors=True)), self.rng),
             "node": lambda: self.kill_node(cluster),
             "driver": lambda: kill_one([psutil.Process(driver.pid)], self.rng),  # type: ignore[attr-defined]
             "head": lambda: cluster.kill_head() is None,
@@ -158,14 +158,14 @@ class Campaign:
         self.count.chapters += len(names)
         self.count.lost += len(set(names) - there)
         self.count.duplicated += sum(times - 1 for times in faults.counted("put").values())
-        self.count.computed += sum(faults.counted("paint").values())
+        self.count.computed += sum(faults.counted("predict").values())
         check_whole(storage, names, PAGES)
         assert unfinished(storage) == []
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--times", default=20, help="Kills of each kind.")
-@click.option("--only", multiple=True, type=click.Choice(["worker", "painter", "node", "driver", "head"]))
+@click.option("--only", multiple=True, type=click.Choice(["worker", "predictor", "node", "driver", "head"]))
 @click.option("--seed", default=0, help="Of the moments.")
 def main(times: int, only: tuple[str, ...], seed: int) -> None:
     """Kill, run again, count."""
@@ -173,7 +173,7 @@ def main(times: int, only: tuple[str, ...], seed: int) -> None:
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="mangahue-kills-") as scratch, SeaweedFS() as server:
         os.environ.update(server.environment())  # we look into the bucket too
-        for kind in only or ("worker", "painter", "node", "driver", "head"):
+        for kind in only or ("worker", "predictor", "node", "driver", "head"):
             count = Campaign(kind, times, seed, Path(scratch), server).run()
             again = count.computed - count.chapters
             row = (kind, count.kills, count.runs, count.chapters, count.lost, count.duplicated, again)

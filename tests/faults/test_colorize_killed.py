@@ -21,7 +21,7 @@ def ended(driver: "subprocess.Popen[str]") -> str:
     return told
 
 
-@pytest.mark.parametrize("victim", ["self", pytest.param("painter", marks=pytest.mark.long)])
+@pytest.mark.parametrize("victim", ["self", pytest.param("predictor", marks=pytest.mark.long)])
 def test_a_worker_dies_at_each_point(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, victim: str
 ) -> None:

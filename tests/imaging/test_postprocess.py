@@ -9,7 +9,7 @@ from imaging.color import join_chroma
 from imaging.gate import Thresholds
 from imaging.hints import Spot
 from imaging.palette import Color, Palette
-from imaging.postprocess import PostprocessSettings, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 from tests.imaging.lettered import lettered_ink, rainbow
 
 
@@ -25,10 +25,10 @@ def colored(page: np.ndarray) -> np.ndarray:
 def test_words_stay_neutral_unless_they_may_be_coloured(lettered: np.ndarray) -> None:
     words = find_words(lettered) & (lettered > 40) & (lettered < 250)  # where chroma can be seen
     violet = np.full((8, 8, 2), (30, -30), np.float32)
-    neutral = finish_page(lettered, violet, PostprocessSettings(bubbles="neutral")).page
+    neutral = postprocess_page(lettered, violet, PostprocessSettings(bubbles="neutral")).page
     assert not colored(neutral)[words].any()
     assert colored(neutral)[~find_words(lettered) & (lettered > 40) & (lettered < 250)].mean() > 0.8
-    assert colored(finish_page(lettered, violet, PostprocessSettings(bubbles="colour")).page)[words].mean() > 0.9
+    assert colored(postprocess_page(lettered, violet, PostprocessSettings(bubbles="colour")).page)[words].mean() > 0.9
 
 
 def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarray) -> None:
@@ -40,7 +40,7 @@ def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarr
     y, x = np.argwhere(pieces == chosen)[0]
     violet = np.full((8, 8, 2), (30, -30), np.float32)
 
-    page = finish_page(lettered, violet, PostprocessSettings(), spots=[Spot(x + 0.5, y + 0.5, 1, (30, -30))]).page
+    page = postprocess_page(lettered, violet, PostprocessSettings(), spots=[Spot(x + 0.5, y + 0.5, 1, (30, -30))]).page
 
     assert colored(page)[visible & (pieces == chosen)].mean() > 0.9
     rest = visible & (pieces > 0) & (pieces != chosen)
@@ -50,19 +50,19 @@ def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarr
 
 def test_lines_off_is_plain_stretching(lettered: np.ndarray) -> None:
     chroma = np.random.default_rng(0).uniform(-40, 40, (24, 16, 2)).astype(np.float32)
-    plain = finish_page(lettered, chroma, PostprocessSettings(lines="off", bubbles="colour")).page
+    plain = postprocess_page(lettered, chroma, PostprocessSettings(lines="off", bubbles="colour")).page
     np.testing.assert_array_equal(plain, join_chroma(lettered, chroma))
-    kept = finish_page(lettered, chroma, PostprocessSettings(lines="sides", bubbles="colour")).page
+    kept = postprocess_page(lettered, chroma, PostprocessSettings(lines="sides", bubbles="colour")).page
     assert np.abs(kept.astype(int) - plain).max() > 10
 
 
 def test_a_page_that_the_gate_refuses_is_tried_with_the_safer_prediction(lettered: np.ndarray) -> None:
     gray, good = np.zeros((8, 8, 2), np.float32), rainbow().astype(np.float32)
-    assert finish_page(lettered, gray, PostprocessSettings()).faults
-    saved_by = finish_page(lettered, gray, PostprocessSettings(), safer=good)
+    assert postprocess_page(lettered, gray, PostprocessSettings()).faults
+    saved_by = postprocess_page(lettered, gray, PostprocessSettings(), safer=good)
     assert not saved_by.faults
-    np.testing.assert_array_equal(saved_by.page, finish_page(lettered, good, PostprocessSettings()).page)
-    first = finish_page(lettered, good, PostprocessSettings(), safer=gray)
+    np.testing.assert_array_equal(saved_by.page, postprocess_page(lettered, good, PostprocessSettings()).page)
+    first = postprocess_page(lettered, good, PostprocessSettings(), safer=gray)
     np.testing.assert_array_equal(first.page, saved_by.page)  # one that passes is not tried again
 
 
@@ -73,17 +73,17 @@ def test_a_page_hangs_on_the_colours_of_every_prediction_that_was_tried(lettered
     )  # one colour alone is refused
     gray = np.full((64, 64), 145, np.uint8)
     first, safer = (np.full((16, 16, 2), color.ab, np.float32) for color in (red, blue))
-    tried = finish_page(gray, first, settings, safer=safer)
+    tried = postprocess_page(gray, first, settings, safer=safer)
     assert tried.faults
     assert set(tried.colors) == {0, 1}
-    assert set(finish_page(gray, first, settings).colors) == {0}
-    assert finish_page(lettered, rainbow().astype(np.float32), PostprocessSettings()).colors == {}
+    assert set(postprocess_page(gray, first, settings).colors) == {0}
+    assert postprocess_page(lettered, rainbow().astype(np.float32), PostprocessSettings()).colors == {}
 
 
 def test_too_much_colour_is_taken_back(lettered: np.ndarray) -> None:
     wild = 3 * rainbow().astype(np.float32)
     settings = PostprocessSettings(thresholds=Thresholds(wild=60.0))
-    tamed = finish_page(lettered, wild, settings)
+    tamed = postprocess_page(lettered, wild, settings)
     assert not {"wild", "gamut"} & {fault.code.value for fault in tamed.faults}
-    as_it_was = finish_page(lettered, wild, PostprocessSettings()).page
+    as_it_was = postprocess_page(lettered, wild, PostprocessSettings()).page
     assert np.ptp(tamed.page.astype(int), axis=2).mean() < np.ptp(as_it_was.astype(int), axis=2).mean()

@@ -1,8 +1,8 @@
-"""What painting was begun and never ended: the memory of painters that die.
+"""What prediction was begun and never ended: the memory of predictors that die.
 
-A painter may be killed for the memory it takes, hang in a driver, or just vanish; Ray starts another and gives it
-the same chunk, for ever. So each painter tells what it begins and ends to an actor that outlives it, and the next one
-goes more carefully: pages one by one, and a page that two painters died at alone is left as it is.
+A predictor may be killed for the memory it takes, hang in a driver, or just vanish; Ray starts another and gives it
+the same chunk, for ever. So each predictor tells what it begins and ends to an actor that outlives it, and the next one
+goes more carefully: pages one by one, and a page that two predictors died at alone is left as it is.
 """
 
 import faulthandler
@@ -15,7 +15,7 @@ import ray
 
 
 class Attempts(Protocol):
-    """Counts by key what was begun. Painting without Ray needs no other than `NoAttempts`."""
+    """Counts by key what was begun. Predicting without Ray needs no other than `NoAttempts`."""
 
     def begin(self, key: str) -> int:
         """Note it, and return how often it was begun before without an end."""
@@ -49,10 +49,10 @@ class AttemptBook:
 
 
 class RemoteAttempts:
-    """The book as a painter sees it. Picklable."""
+    """The book as a predictor sees it. Picklable."""
 
     def __init__(self) -> None:
-        # On the node of a painter it may die too: another starts, with an empty book.
+        # On the node of a predictor it may die too: another starts, with an empty book.
         book = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(AttemptBook)
         self._book: Any = book.remote()
 

@@ -19,7 +19,7 @@ from imaging.descreen import for_network, network_pair
 from imaging.gate import Fault
 from imaging.hints import Spot
 from imaging.placing import Place
-from imaging.postprocess import finish_page
+from imaging.postprocess import postprocess_page
 from imaging.views import Strategy, plan_views
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.previews import Preview, When, draw_preview
@@ -91,14 +91,15 @@ def color_over(
     pixels: int,
     preview: When = "never",
 ) -> Colored:
-    """The page at full size under its chroma (h, w, 2). safer, spots: as `finish_page` takes them. preview: when one is
-    made.
+    """The page at full size under its chroma (h, w, 2).
 
+    safer, spots: as `postprocess_page` takes them.
+    preview: when one is made.
     Raises PageUnreadableError.
     """
     gray = gray_of(decode(data, pixels=pixels))
     other = None if safer is None else safer.astype(np.float32)
-    laid = finish_page(gray, chroma.astype(np.float32), settings.postprocess, other, spots)
+    laid = postprocess_page(gray, chroma.astype(np.float32), settings.postprocess, other, spots)
     shown = draw_preview(gray, laid.page) if preview == "always" or (preview == "told" and laid.faults) else None
     return Colored(encode(laid.page, settings.image_format), laid.faults, tell(laid.colors), shown)
 

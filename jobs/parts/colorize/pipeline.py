@@ -1,9 +1,9 @@
 """The colouring pipeline on Ray Data: chapters in, one manifest each out.
 
-    open (CPU, light) -> prepare (CPU) -> paint (GPU or CPU actors that hold the network) -> finish (CPU)
+    open (CPU, light) -> prepare (CPU) -> predict (GPU or CPU actors that hold the network) -> postprocess (CPU)
 
 A row is a chunk: at most 32 neighbouring members of one chapter, or 32 MB. A chapter of one chunk, as most are, is
-published by `finish` itself; of a longer one each chunk is put aside, and when the last is there a task assembles
+published by `postprocess` itself; of a longer one each chunk is put aside, and when the last is there a task assembles
 the archive from them, one in memory at a time. So a volume of any length is worked on by many workers, in bounded
 memory, and a killed job keeps the chunks it has finished.
 """
@@ -34,7 +34,7 @@ from jobs.parts.runtime.signals import Stopped, stoppable
 
 log = logging.getLogger("mangahue")
 _MOST_BLOCKS = 1000  # of chapters to open: each costs the driver memory and time
-_PAINTER_STARTS = 5  # painters in a row that may die before they have loaded the network
+_PREDICTOR_STARTS = 5  # predictors in a row that may die before they have loaded the network
 
 
 def color(state: JobState, settings: JobSettings, cluster: Cluster) -> None:
@@ -114,7 +114,7 @@ def _pipeline(
 ) -> "ray.data.Dataset":
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1  # every chunk is a block of its own, and goes on as soon as it is made
-    context.max_consecutive_actor_init_deaths = _PAINTER_STARTS
+    context.max_consecutive_actor_init_deaths = _PREDICTOR_STARTS
     on_gpu = cluster.on_gpu(settings.device)
     actors = settings.num_actors or cluster.actors(on_gpu, settings.gpus_per_actor)
     most = None if on_gpu and not settings.num_actors else actors  # GPUs may join: then as many as there are
@@ -132,7 +132,7 @@ def _pipeline(
             num_cpus=share * 0.9,
             num_gpus=settings.gpus_per_actor if on_gpu else 0,
         )
-        .map(finish_row, fn_kwargs={"stages": stages}, num_cpus=share)
+        .map(postprocess_row, fn_kwargs={"stages": stages}, num_cpus=share)
     )
 
 
@@ -155,6 +155,6 @@ def prepare_row(row: Row, *, stages: Stages) -> Row:
         return to_row(stages.prepare(from_row(row)))
 
 
-def finish_row(row: Row, *, stages: Stages) -> Row:
+def postprocess_row(row: Row, *, stages: Stages) -> Row:
     with telemetry.timed("finish"):
-        return to_row(stages.finish(from_row(row)))
+        return to_row(stages.postprocess(from_row(row)))

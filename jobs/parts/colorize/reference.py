@@ -1,4 +1,4 @@
-"""Coloured pages as a reference: read once by the driver, and made into a `Reference` by each painter's own network.
+"""Coloured pages as a reference: read once by the driver, and made into a `Reference` by each predictor's own network.
 
 S: side of the square the network sees, pixels.
 """
@@ -28,7 +28,7 @@ from jobs.parts.source import reader
 from jobs.parts.source.policy import Policy
 
 log = logging.getLogger("mangahue")
-_MOST_PAGES = 16  # more teach no more, and each painter looks at them all
+_MOST_PAGES = 16  # more teach no more, and each predictor looks at them all
 
 
 @dataclass(frozen=True)

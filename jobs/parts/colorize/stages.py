@@ -83,7 +83,7 @@ class Stages:
         chunk.seconds += time.monotonic() - begun
         return chunk
 
-    def finish(self, chunk: Chunk) -> Chunk:
+    def postprocess(self, chunk: Chunk) -> Chunk:
         """Join, encode, and publish the chapter, or put the chunk aside if the chapter is longer.
 
         The returned chunk carries no pictures: only what came of it.
@@ -157,7 +157,7 @@ def color_chapter(task: ChapterTask, stages: Stages, predict: Callable[[Chunk], 
     """
     of = 0
     for chunk in stages.open(task):
-        chunk = stages.finish(predict(stages.prepare(chunk)))
+        chunk = stages.postprocess(predict(stages.prepare(chunk)))
         if chunk.outcome is not None:
             return chunk.outcome
         of = chunk.of

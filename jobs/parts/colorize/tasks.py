@@ -45,7 +45,7 @@ class ChapterTask:
 class PageTask:
     """A member on its way. data: its bytes as they came, None until they are fetched. width, height: pixels, 0 where
     that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (see page_steps.Seen);
-    spots: colours that were told for it; chroma: (h, w, 2) ab once it is painted; safer: (S, S, 2), of the page as a
+    spots: colours that were told for it; chroma: (h, w, 2) ab once it is predicted; safer: (S, S, 2), of the page as a
     whole where it was shown in parts too; both with L as a third channel where the page is to have the network's
     luminance.
 

@@ -15,7 +15,7 @@ from datasets.storage import open_storage
 from imaging.color import U8, join_chroma
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
-from imaging.postprocess import PostprocessSettings, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate
 from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.cost import gauged
@@ -35,7 +35,7 @@ def measure_pages(
     actors = actor_count(config.num_actors) or cluster.actors(on_gpu)
     share = cluster.cpu_share()
     rows = shards.rows("holdout", num_cpus=share).flat_map(
-        Colorist,
+        ModelActor,
         fn_constructor_kwargs={
             "models": [(candidate.name, candidate.uri) for candidate in candidates],
             "actors": actors,
@@ -54,7 +54,7 @@ def measure_pages(
     return sorted(pages, key=lambda page: (page["series"], page["chapter"], page["index"]))
 
 
-class Colorist:
+class ModelActor:
     """An actor that adds to each row with colour what each network predicts for its ink, and what that took."""
 
     def __init__(self, *, models: Sequence[tuple[str, str]], actors: int) -> None:
@@ -67,18 +67,18 @@ class Colorist:
         if page.color is None:
             return []
         gray = page.decode_gray()
-        painted, costs = {}, {}
+        predicted, costs = {}, {}
         for name, variant in self._variants.items():
             small = network_view(gray, variant.image_size)
             with gauged() as gauge:
-                painted[name] = predict_chroma(variant, small[None])[0].astype(np.float16)
+                predicted[name] = predict_chroma(variant, small[None])[0].astype(np.float16)
             weights = sum(tensor.nbytes for tensor in variant.generator().state_dict().values())
             costs[name] = {
                 "parameters": count_parameters(variant.generator()) / 1e6,
                 "seconds": gauge.seconds,
                 "memory": (weights + gauge.memory) / 1e6,
             }
-        return [{**row, "painted": pickle.dumps(painted), "costs": json.dumps(costs)}]
+        return [{**row, "predicted": pickle.dumps(predicted), "costs": json.dumps(costs)}]
 
 
 def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
     plain: U8 = np.repeat(ink[..., None], 3, axis=2)
     flat = np.tile(np.array(mean_chroma, np.float32), (2, 2, 1))
     coloured = {
-        name: finish_page(ink, chroma.astype(np.float32), PostprocessSettings()).page
-        for name, chroma in pickle.loads(row["painted"]).items()
+        name: postprocess_page(ink, chroma.astype(np.float32), PostprocessSettings()).page
+        for name, chroma in pickle.loads(row["predicted"]).items()
     }
     methods = {**coloured, GRAY: plain, MEAN: join_chroma(ink, flat)}
     figures = {name: _measure(picture, truth, ink) for name, picture in methods.items()}

@@ -8,8 +8,8 @@ import our parts. MANGAHUE_FAULTS names a folder:
   log                         a line for each thing worth counting: what, which chapter, pid
   driver.pid, head.pid        whom to kill
 
-Points: "before put", "after put" (the archive is there, its manifest is not), "after manifest", "paint". Actions: kill
-"self", the "raylet" this process belongs to, the "driver", the "head", a "painter"; or "hang", "exit", "memory".
+Points: "before put", "after put" (the archive is there, its manifest is not), "after manifest", "predict".
+Actions: kill "self", the "raylet" this process belongs to, the "driver", the "head", a "predictor"; or "hang", "exit", "memory".
 """
 
 import importlib.abc
@@ -48,8 +48,8 @@ def act(action):
         os.kill(int((FOLDER / "driver.pid").read_text()), signal.SIGKILL)
     elif action == "head":
         os.killpg(int((FOLDER / "head.pid").read_text()), signal.SIGKILL)
-    elif action == "painter":
-        for file in FOLDER.glob("painter-*"):
+    elif action == "predictor":
+        for file in FOLDER.glob("predictor-*"):
             file.unlink()
             try:
                 os.kill(int(file.name.split("-")[1]), signal.SIGKILL)
@@ -105,12 +105,12 @@ def patch_predictor(module):
     predict_chroma, predict = module.predict_chroma, module.Predictor.__call__
 
     def watched(variant, grays, *hints):
-        (FOLDER / f"painter-{os.getpid()}").touch()
-        reach("paint")
+        (FOLDER / f"predictor-{os.getpid()}").touch()
+        reach("predict")
         return predict_chroma(variant, grays, *hints)
 
     def noted(self, chunk):
-        note("paint", chunk.task.ref.rel)
+        note("predict", chunk.task.ref.rel)
         return predict(self, chunk)
 
     module.predict_chroma, module.Predictor.__call__ = watched, noted

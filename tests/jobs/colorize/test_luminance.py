@@ -17,7 +17,7 @@ from datasets.synthetic import Series, draw_page
 from imaging.color import lightness_of_level, to_lab
 from imaging.gate import Thresholds
 from imaging.luminance import Luminance, relight
-from imaging.postprocess import PostprocessSettings, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.reference import Example, build_reference
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import cli
@@ -47,13 +47,13 @@ def variant() -> models.Variant:
 def through_the_stages(
     home: Path, variant: models.Variant, settings: PageSettings
 ) -> tuple[PageTask, Manifest, np.ndarray]:
-    """The page as it was painted; what became of its chapter; the page as it was published."""
+    """The page as it was predicted; what became of its chapter; the page as it was published."""
     task = task_of(str(home), {"ep.cbz": zipped({"1.png": saved(INK)})})
     stages = stages_of(home, settings)
     (chunk,) = stages.open(task)
     chunk = Predictor(variant, 4, luminance=settings.postprocess.luminance != "keep")(stages.prepare(chunk))
     page = replace(chunk.pages[0])
-    outcome = stages.finish(chunk).outcome
+    outcome = stages.postprocess(chunk).outcome
     assert outcome is not None
     return page, outcome, decode(members_of((home / "out/ep.cbz").read_bytes())["1.png"])
 
@@ -90,7 +90,7 @@ def test_a_page_gets_the_luminance_that_was_asked_for(
 def test_blend_lies_between_the_other_two() -> None:
     colors = np.full((SIZE, SIZE, 3), (10, 20, 40), np.float32)
     settings = PostprocessSettings(bubbles="colour", thresholds=OPEN)
-    made = {way: lightness(finish_page(INK, colors, replace(settings, luminance=way)).page) for way in WAYS}
+    made = {way: lightness(postprocess_page(INK, colors, replace(settings, luminance=way)).page) for way in WAYS}
     tone = {
         way: cv2.resize(page, (12, 16), interpolation=cv2.INTER_AREA) for way, page in made.items()
     }  # not its lines
@@ -116,12 +116,12 @@ def test_a_reference_changes_the_chroma_alone(tmp_path: Path, variant: models.Va
     reference = build_reference([Example(gray, chroma, predict_chroma(variant, gray[None])[0])])
     task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(INK)})})
     stages = stages_of(tmp_path, settings)
-    painted = []
+    predicted = []
     for known in (None, reference):
         (chunk,) = stages.open(task)
         predict = Predictor(variant, 4, reference=known, luminance=True)
-        painted.append(predict(stages.prepare(chunk)).pages[0].chroma)
-    plain, followed = painted
+        predicted.append(predict(stages.prepare(chunk)).pages[0].chroma)
+    plain, followed = predicted
     assert plain is not None
     assert followed is not None
     np.testing.assert_array_equal(plain[..., 2], followed[..., 2])
@@ -149,7 +149,7 @@ def test_a_luminance_that_the_gate_passes_is_not_told(variant: models.Variant) -
     settings = PostprocessSettings(
         thresholds=replace(OPEN, ssim=Thresholds.ssim, lines=Thresholds.lines), luminance="blend"
     )
-    made = finish_page(gray, colors, settings)
+    made = postprocess_page(gray, colors, settings)
     assert made.faults == ()
     assert np.abs(lightness(made.page)[15] - lightness_of_level()[180]).min() > 1
 

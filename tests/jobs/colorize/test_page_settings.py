@@ -9,7 +9,7 @@ import torch
 import models
 from datasets.page import decode
 from imaging.gate import Thresholds
-from imaging.postprocess import PostprocessSettings, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.views import STRATEGIES, Strategy
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.config import ColorizeConfig
@@ -48,7 +48,7 @@ def test_every_strategy_goes_through_the_stages(
     chunk = Predictor(variant, 4)(chunk)
     assert chunk.pages[0].chroma is not None
     assert chunk.pages[0].chroma.dtype == np.float16
-    outcome = stages.finish(chunk).outcome
+    outcome = stages.postprocess(chunk).outcome
     assert outcome is not None
     assert outcome.status == "done"
     page = decode(members_of((tmp_path / "out/ep.cbz").read_bytes())["1.png"])
@@ -80,13 +80,15 @@ def test_a_page_that_comes_out_gray_is_published_and_told(
     chunk = Predictor(variant, 4)(stages.prepare(chunk))
     gray, colorful = (np.zeros((SIZE, SIZE, 2), np.float16), rainbow())
     chunk.pages[0].chroma, chunk.pages[1].chroma = gray, colorful
-    outcome = stages.finish(chunk).outcome
+    outcome = stages.postprocess(chunk).outcome
     assert outcome is not None
     assert outcome.status == "done"
     assert [(page.action, page.code) for page in outcome.pages] == [("coloured", "DULL"), ("coloured", "")]
     assert "hardly any colour" in outcome.pages[0].message
     assert [page.code for page in outcome.brief().pages] == ["DULL"]
-    relaxed = finish_page(lettered, gray.astype(np.float32), PostprocessSettings(thresholds=Thresholds(dull=0, drab=0)))
+    relaxed = postprocess_page(
+        lettered, gray.astype(np.float32), PostprocessSettings(thresholds=Thresholds(dull=0, drab=0))
+    )
     assert "dull" not in {fault.code for fault in relaxed.faults}
 
 

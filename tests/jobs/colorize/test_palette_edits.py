@@ -65,7 +65,7 @@ def color(
 ) -> tuple[Manifest | None, set[str]]:
     """All stages of a chapter, and the names of the pages that went to the network. skip: a chunk that is left."""
     settings = PageSettings("png", postprocess=PostprocessSettings(thresholds=LENIENT, palette=palette))
-    stages, painted, outcome = Stages(ledger, settings, SIZE), set(), None
+    stages, predicted, outcome = Stages(ledger, settings, SIZE), set(), None
     for chunk in stages.open(task):
         if chunk.number == skip:
             continue
@@ -73,11 +73,11 @@ def color(
         for page in chunk.pages:
             if page.grays is not None:
                 page.chroma, page.grays = chroma_of(*pages[page.member.name]), None
-                painted.add(page.member.name)
-        outcome = stages.finish(chunk).outcome
+                predicted.add(page.member.name)
+        outcome = stages.postprocess(chunk).outcome
         if outcome is None and chunk.number == chunk.of - 1 and skip < 0:
             outcome = stages.assemble(task, chunk.of)
-    return outcome, painted
+    return outcome, predicted
 
 
 def published(out: str, output: str) -> dict[str, bytes]:
@@ -99,25 +99,25 @@ FILES = {
 def test_pages_that_use_an_edited_colour_are_done_again_and_no_other(home: str, kind: str) -> None:
     files = {"ep.cbz": zipped(FILES)} if kind == "archive" else {f"ep/{name}": data for name, data in FILES.items()}
     task, out = task_of(home, files), f"{home}/out"
-    first, painted = color(task, ledger_of(out, PALETTE), PALETTE)
+    first, predicted = color(task, ledger_of(out, PALETTE), PALETTE)
     assert first is not None
     assert (first.status, first.taken) == ("partial", 0)
-    assert painted == set(PAGES)
+    assert predicted == set(PAGES)
     before = published(out, task.output)
 
     ledger = ledger_of(out, EDITED)
     assert not ledger.covers(ledger.manifests()[task.ref.rel], task.ref, task.policy.digest())
-    second, painted = color(replace(task, replace=True), ledger, EDITED)
+    second, predicted = color(replace(task, replace=True), ledger, EDITED)
     assert second is not None
-    assert painted == USE_BLUE
+    assert predicted == USE_BLUE
     assert (second.status, second.taken) == ("partial", 4)
     after = published(out, task.output)
     assert list(after) == list(before)
     assert {name for name in before if before[name] != after[name]} - {"ComicInfo.xml"} == USE_BLUE
     assert ledger.covers(ledger.manifests()[task.ref.rel], task.ref, task.policy.digest())
 
-    whole, painted = color(task, ledger_of(f"{home}/anew", EDITED), EDITED)  # as if all had been done with it
-    assert painted == set(PAGES)
+    whole, predicted = color(task, ledger_of(f"{home}/anew", EDITED), EDITED)  # as if all had been done with it
+    assert predicted == set(PAGES)
     assert published(f"{home}/anew", task.output) == after
     assert whole is not None
     assert second.pages == whole.pages
@@ -160,9 +160,9 @@ def test_what_is_not_as_it_was_published_is_coloured_again(tmp_path: Path, harm:
         archive.unlink()
     else:
         (tmp_path / f"out/{HOME}/chapters/ep.cbz.json").write_text("{}")
-    manifest, painted = color(replace(task, replace=True), ledger_of(out, EDITED), EDITED)
+    manifest, predicted = color(replace(task, replace=True), ledger_of(out, EDITED), EDITED)
     assert manifest is not None
-    assert painted == (USE_BLUE | {"1.png"} if harm == "page" else set(PAGES))
+    assert predicted == (USE_BLUE | {"1.png"} if harm == "page" else set(PAGES))
     after = members_of(archive.read_bytes())
     assert {name for name in before if before[name] != after[name]} - {"ComicInfo.xml"} == USE_BLUE
 
@@ -193,8 +193,8 @@ def test_a_run_that_is_killed_while_it_replaces(home: str, point: str, monkeypat
     known |= {manifest.rel: manifest for manifest in ledger.recover(known)}
     done = ledger.covers(known["ep.cbz"], task.ref, task.policy.digest())
     assert done == (point == "before manifest")  # it was published: nothing is computed again
-    _, painted = color(replace(task, replace=True), ledger, EDITED)
-    assert painted == (set() if done else USE_BLUE)
+    _, predicted = color(replace(task, replace=True), ledger, EDITED)
+    assert predicted == (set() if done else USE_BLUE)
     assert ledger.manifest("ep.cbz") is not None
     assert ledger.sha256("ep.cbz") == ledger.manifests()["ep.cbz"].sha256
 
@@ -227,9 +227,9 @@ def test_a_run_with_the_palette_of_before_gets_nothing_more_in(tmp_path: Path) -
     ledger_of(out, PALETTE)  # what was on its way when the palette was edited
     color(task, old, PALETTE)
     ledger_of(out, EDITED)
-    manifest, painted = color(task, new, EDITED)  # was planned before that came: no replace
+    manifest, predicted = color(task, new, EDITED)  # was planned before that came: no replace
     assert manifest is not None
-    assert (manifest.status, painted) == ("partial", set(PAGES))
+    assert (manifest.status, predicted) == ("partial", set(PAGES))
     assert new.covers(new.manifests()["ep.cbz"], task.ref, task.policy.digest())
     assert new.sha256("ep.cbz") == manifest.sha256
 
@@ -244,9 +244,9 @@ def test_a_long_chapter(tmp_path: Path) -> None:
 
     other = PALETTE.edited("blue", (0.0, 0.0))
     color(again, ledger_of(out, other), other, pages, skip=1)  # killed with one chunk put aside, then edited once more
-    manifest, painted = color(again, ledger_of(out, EDITED), EDITED, pages)
+    manifest, predicted = color(again, ledger_of(out, EDITED), EDITED, pages)
     assert manifest is not None
-    assert painted == blue
+    assert predicted == blue
     assert manifest.taken == len(pages) - len(blue)
     after = members_of((tmp_path / "out/ep.cbz").read_bytes())
     assert {name for name in before if before[name] != after[name]} == blue
@@ -299,8 +299,8 @@ def test_a_damaged_chapter_with_a_page_to_look_at_is_done_again(tmp_path: Path) 
     pages = [replace(page, code="DULL") if page.colors else page for page in manifest.pages]
     ledger.commit(replace(replace(manifest, pages=pages).brief(), status="damaged"))  # as verify.py marks it
     assert not ledger.covers(ledger.manifests()["ep.cbz"], task.ref, task.policy.digest())
-    _, painted = color(replace(task, replace=True), ledger, PALETTE)
-    assert painted == set(PAGES)
+    _, predicted = color(replace(task, replace=True), ledger, PALETTE)
+    assert predicted == set(PAGES)
 
 
 def test_a_taken_over_folder_is_told_of(tmp_path: Path) -> None:

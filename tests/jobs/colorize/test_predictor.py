@@ -1,4 +1,4 @@
-"""How painting goes on where memory does not suffice, or where painters before this one died."""
+"""How prediction goes on where memory does not suffice, or where predictors before this one died."""
 
 from collections import Counter
 
@@ -94,11 +94,13 @@ def test_other_errors_are_not_taken_for_want_of_memory(
 
 
 class Died(BaseException):
-    """The painter's process is gone."""
+    """The predictor's process is gone."""
 
 
-def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The third of five pages ends whoever paints it."""
+def test_predictors_that_die_make_the_next_ones_careful(
+    variant: models.Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third of five pages ends whoever predicts it."""
     book = AttemptBook()
     real = predictor.predict_chroma
     grays = chunk_of(5).pages[2].grays
@@ -120,14 +122,14 @@ def test_painters_that_die_make_the_next_ones_careful(variant: models.Variant, m
             break
         except Died:
             deaths += 1
-            assert deaths < 10, "painters die for ever"
+            assert deaths < 10, "predictors die for ever"
     assert deaths == 3
     assert [page.code for page in chunk.pages] == ["", "", "CRASHED", "", ""]
     assert Counter(seen) == {5: 1, 1: 3 + 3 + 4}
     assert book.begin("ep.cbz:0") == 0  # what has ended is forgotten
 
 
-def test_a_painter_that_died_of_something_else_costs_no_page(
+def test_a_predictor_that_died_of_something_else_costs_no_page(
     variant: models.Variant,
 ) -> None:
     book = AttemptBook()

@@ -14,7 +14,7 @@ from datasets.errors import BadUsageError
 from datasets.synthetic import Series, draw_page
 from imaging.color import to_lab
 from imaging.palette import Palette
-from imaging.postprocess import finish_page
+from imaging.postprocess import postprocess_page
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
@@ -114,8 +114,10 @@ def test_the_palette_is_kept_with_the_output_and_may_be_edited(
     assert mine.fingerprint == job_settings("other", palette=str(kept)).fingerprint != job_settings("other").fingerprint
     page = draw_page(SERIES, 1, 1)
     chroma = cv2.resize(np.ascontiguousarray(to_lab(page.color)[..., 1:]), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    plain = finish_page(page.ink, chroma, auto.pages.postprocess).page
-    changed = np.abs(finish_page(page.ink, chroma, mine.pages.postprocess).page.astype(int) - plain).max(axis=2) > 20
+    plain = postprocess_page(page.ink, chroma, auto.pages.postprocess).page
+    changed = (
+        np.abs(postprocess_page(page.ink, chroma, mine.pages.postprocess).page.astype(int) - plain).max(axis=2) > 20
+    )
     assert 0.01 < changed.mean() < 0.9  # where that colour is, and not everywhere
 
 

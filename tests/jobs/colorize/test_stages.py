@@ -59,7 +59,7 @@ def run(task: ChapterTask, stages: Stages, variant: models.Variant, skip: Sequen
     """All stages for each chunk but those in `skip`, which die before they finish."""
     predict = Predictor(variant, 4)
     predicted = [predict(stages.prepare(opened)) for opened in stages.open(task)]
-    return [stages.finish(chunk) for chunk in predicted if chunk.number not in skip]
+    return [stages.postprocess(chunk) for chunk in predicted if chunk.number not in skip]
 
 
 def actions(manifest: Manifest) -> dict[str, str]:
@@ -240,7 +240,7 @@ def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> No
     (row,) = pipeline.open_row(to_row(task), stages=stages)
     row = pipeline.prepare_row(row, stages=stages)
     row = to_row(Predictor(variant, 4)(from_row(row)))
-    chunk = from_row(pipeline.finish_row(row, stages=stages))
+    chunk = from_row(pipeline.postprocess_row(row, stages=stages))
     assert stages.ledger.manifests() == {"ep.cbz": chunk.outcome.brief()}
 
 

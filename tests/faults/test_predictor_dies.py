@@ -1,4 +1,4 @@
-"""Painters that hang, leave, or have not enough memory: no job waits for ever, and no page is lost."""
+"""Predictors that hang, leave, or have not enough memory: no job waits for ever, and no page is lost."""
 
 import json
 import zipfile
@@ -18,11 +18,11 @@ LONG = pytest.mark.long
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["hang", "exit", "memory"])
-def test_a_painter_that_fails_once_costs_nothing(
+def test_a_predictor_that_fails_once_costs_nothing(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, how: str
 ) -> None:
     names = write_library(tmp_path / "in", 2, PAGES)
-    faults.plan("paint", how)
+    faults.plan("predict", how)
     out = open_storage(str(tmp_path / "out"))
     made = deadly.job("colorize", *colorize(tiny_model, tmp_path / "in", out.uri, "--page-seconds", "1"))
     assert made.returncode == 0, made.stdout
@@ -31,12 +31,12 @@ def test_a_painter_that_fails_once_costs_nothing(
 
 
 @pytest.mark.parametrize("how", ["exit", pytest.param("memory", marks=LONG)])
-def test_a_page_that_always_ends_its_painter_is_flagged(
+def test_a_page_that_always_ends_its_predictor_is_flagged(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, how: str
 ) -> None:
     (name,) = write_library(tmp_path / "in", 1, PAGES)
     # Batch, then the first page alone, as often as it is tried: with "memory" the batch is halved twice before.
-    faults.plan("paint", how, 3)
+    faults.plan("predict", how, 3)
     out = open_storage(str(tmp_path / "out"))
     made = deadly.job("colorize", *colorize(tiny_model, tmp_path / "in", out.uri))
     assert made.returncode == 3, made.stdout
