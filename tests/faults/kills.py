@@ -60,7 +60,7 @@ def ray_workers(cluster: RayCluster, predictors: bool) -> Iterator[psutil.Proces
         token = (process.info["environ"] or {}).get("RAY_AUTH_TOKEN")
         if not title.startswith("ray::") or token != cluster.environment["RAY_AUTH_TOKEN"]:
             continue
-        if ("MapWorker" in title) == predictors and not any(other in title for other in ("IDLE", "AttemptBook")):
+        if ("MapWorker" in title) == predictors and not any(other in title for other in ("IDLE", "CrashGuard")):
             yield process
 
 

@@ -9,38 +9,19 @@ import faulthandler
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 
 
-class Attempts(Protocol):
-    """Counts by key what was begun. Predicting without Ray needs no other than `NoAttempts`."""
-
-    def begin(self, key: str) -> int:
-        """Note it, and return how often it was begun before without an end."""
-        ...
-
-    def end(self, key: str) -> None: ...
-
-
-class NoAttempts:
-    """Nobody dies."""
-
-    def begin(self, key: str) -> int:
-        return 0
-
-    def end(self, key: str) -> None:
-        pass
-
-
-class AttemptBook:
-    """The actor: one for a job, on the driver's side."""
+class CrashGuard:
+    """Counts by key what was begun. On Ray one actor for a job holds it, as `RemoteCrashGuard`."""
 
     def __init__(self) -> None:
         self._begun: Counter[str] = Counter()
 
     def begin(self, key: str) -> int:
+        """Note it, and return how often it was begun before without an end."""
         self._begun[key] += 1
         return self._begun[key] - 1
 
@@ -48,19 +29,19 @@ class AttemptBook:
         self._begun.pop(key, None)
 
 
-class RemoteAttempts:
-    """The book as a predictor sees it. Picklable."""
+class RemoteCrashGuard:
+    """The counts of a job, as a predictor on Ray sees them. Picklable."""
 
     def __init__(self) -> None:
-        # On the node of a predictor it may die too: another starts, with an empty book.
-        book = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(AttemptBook)
-        self._book: Any = book.remote()
+        # On the node of a predictor it may die too: another starts, with no counts.
+        actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(CrashGuard)
+        self._actor: Any = actor.remote()
 
     def begin(self, key: str) -> int:
-        return int(ray.get(self._book.begin.remote(key)))
+        return int(ray.get(self._actor.begin.remote(key)))
 
     def end(self, key: str) -> None:
-        ray.get(self._book.end.remote(key))
+        ray.get(self._actor.end.remote(key))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import ray.exceptions
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 
 from datasets.errors import Code, CodedError
-from jobs.parts.colorize.crash_guard import RemoteAttempts
+from jobs.parts.colorize.crash_guard import RemoteCrashGuard
 from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.predictor import PredictorActor
@@ -127,7 +127,7 @@ def _pipeline(
         .map(prepare_row, fn_kwargs={"stages": stages}, num_cpus=share)
         .map(
             PredictorActor,
-            fn_constructor_kwargs={"settings": settings, "actors": actors, "attempts": RemoteAttempts()},
+            fn_constructor_kwargs={"settings": settings, "actors": actors, "guard": RemoteCrashGuard()},
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=2),
             num_cpus=share * 0.9,
             num_gpus=settings.gpus_per_actor if on_gpu else 0,

@@ -13,7 +13,7 @@ from imaging.color import F32, U8
 from imaging.hints import draw_spots, keep_to
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
-from jobs.parts.colorize.crash_guard import Attempts, NoAttempts, deadline
+from jobs.parts.colorize.crash_guard import CrashGuard, RemoteCrashGuard, deadline
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import Chunk, PageTask, Row, from_row, to_row
 from jobs.parts.model.folder import load_model
@@ -21,7 +21,7 @@ from jobs.parts.model.inference import predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.cluster import threads_each
 
-_MOST_ATTEMPTS = 2  # of a page alone
+_MOST_CRASHES = 2  # of a page alone
 
 
 class Predictor:
@@ -35,12 +35,12 @@ class Predictor:
         variant: models.Variant,
         batch_size: int,
         *,
-        attempts: Attempts | None = None,
+        guard: CrashGuard | RemoteCrashGuard | None = None,
         reference: Reference | None = None,
         luminance: bool = False,
     ) -> None:
         self._variant, self._batch_size = variant, batch_size
-        self._attempts = attempts or NoAttempts()
+        self._guard = guard or CrashGuard()
         self._reference = reference
         self._predict = predict_colors if luminance else predict_chroma
 
@@ -54,17 +54,17 @@ class Predictor:
         name = f"{chunk.task.ref.rel}:{chunk.number}"
         waiting = [page for page in chunk.pages if page.grays is not None]
         seconds = SLOW * chunk.task.policy.limits.seconds
-        if self._attempts.begin(name) == 0:
+        if self._guard.begin(name) == 0:
             self._predict_pages(waiting, self._batch_size, seconds)
         else:
             telemetry.count_retry("paint")
             for place, page in enumerate(waiting):
-                if self._attempts.begin(f"{name}:{place}") >= _MOST_ATTEMPTS:
-                    page.flag(Code.CRASHED, f"predicting it ended its worker {_MOST_ATTEMPTS + 1} times")
+                if self._guard.begin(f"{name}:{place}") >= _MOST_CRASHES:
+                    page.flag(Code.CRASHED, f"predicting it ended its worker {_MOST_CRASHES + 1} times")
                     continue
                 self._predict_pages([page], 1, seconds)
-                self._attempts.end(f"{name}:{place}")
-        self._attempts.end(name)
+                self._guard.end(f"{name}:{place}")
+        self._guard.end(name)
         chunk.seconds += time.monotonic() - begun
         return chunk
 
@@ -115,13 +115,13 @@ class PredictorActor:
     actors: how many of them share the cluster's CPUs.
     """
 
-    def __init__(self, *, settings: JobSettings, actors: int, attempts: Attempts) -> None:
+    def __init__(self, *, settings: JobSettings, actors: int, guard: RemoteCrashGuard) -> None:
         variant = load_model(settings.model, settings.card)
         to_device(variant, threads_each(actors))
         self._predictor = Predictor(
             variant,
             settings.batch_size,
-            attempts=attempts,
+            guard=guard,
             reference=None if settings.examples is None else settings.examples.reference(variant),
             luminance=settings.pages.postprocess.luminance != "keep",
         )

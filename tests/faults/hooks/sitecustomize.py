@@ -9,7 +9,8 @@ import our parts. MANGAHUE_FAULTS names a folder:
   driver.pid, head.pid        whom to kill
 
 Points: "before put", "after put" (the archive is there, its manifest is not), "after manifest", "predict".
-Actions: kill "self", the "raylet" this process belongs to, the "driver", the "head", a "predictor"; or "hang", "exit", "memory".
+Actions: kill "self", the "raylet" this process belongs to, the "driver", the "head", a "predictor"; or "hang", "exit",
+"memory".
 """
 
 import importlib.abc

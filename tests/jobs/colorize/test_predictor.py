@@ -11,7 +11,7 @@ from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from imaging.views import plan_views
 from jobs.parts.colorize import predictor
-from jobs.parts.colorize.crash_guard import AttemptBook
+from jobs.parts.colorize.crash_guard import CrashGuard
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
 
@@ -101,7 +101,7 @@ def test_predictors_that_die_make_the_next_ones_careful(
     variant: models.Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The third of five pages ends whoever predicts it."""
-    book = AttemptBook()
+    book = CrashGuard()
     real = predictor.predict_chroma
     grays = chunk_of(5).pages[2].grays
     assert grays is not None
@@ -118,7 +118,7 @@ def test_predictors_that_die_make_the_next_ones_careful(
     deaths = 0
     while True:
         try:
-            chunk = Predictor(variant, 8, attempts=book)(chunk_of(5))
+            chunk = Predictor(variant, 8, guard=book)(chunk_of(5))
             break
         except Died:
             deaths += 1
@@ -132,7 +132,7 @@ def test_predictors_that_die_make_the_next_ones_careful(
 def test_a_predictor_that_died_of_something_else_costs_no_page(
     variant: models.Variant,
 ) -> None:
-    book = AttemptBook()
+    book = CrashGuard()
     book.begin("ep.cbz:0")
-    chunk = Predictor(variant, 8, attempts=book)(chunk_of(3))
+    chunk = Predictor(variant, 8, guard=book)(chunk_of(3))
     assert [page.action for page in chunk.pages] == ["coloured"] * 3
