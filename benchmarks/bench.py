@@ -31,7 +31,7 @@ from imaging.bubbles import find_words, neutral
 from imaging.color import is_color_page, join_chroma
 from imaging.descreen import for_network
 from imaging.gate import judge
-from imaging.lines import settle_chroma
+from imaging.lines import refine_chroma
 from imaging.views import plan_views
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
@@ -97,7 +97,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
                 chroma = work.chroma.astype(np.float32)
                 gray = watch("join", lambda p=page: gray_of(p))  # type: ignore[misc]
-                chroma = watch("lines", lambda g=gray, c=chroma: settle_chroma(g, c))  # type: ignore[misc]
+                chroma = watch("lines", lambda g=gray, c=chroma: refine_chroma(g, c))  # type: ignore[misc]
                 words = watch("words", lambda g=gray: find_words(g))  # type: ignore[misc]
                 chroma = watch("words", lambda w=words, c=chroma: neutral(c, w, overwrite=True))  # type: ignore[misc]
                 joined = watch("join", lambda g=gray, c=chroma: join_chroma(g, c))  # type: ignore[misc]

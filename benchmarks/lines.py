@@ -21,7 +21,7 @@ import torch
 from benchmarks.bleed import Strokes, bleed, find_strokes, near_strokes
 from benchmarks.pages import pages
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
-from imaging.lines import settle_chroma, upsample_chroma
+from imaging.lines import refine_chroma, upsample_chroma
 from imaging.metrics import ciede2000_map, colorfulness
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
@@ -29,8 +29,8 @@ from jobs.parts.model.inference import predict_chroma
 STEPS: dict[str, Callable[[U8, F32], F32]] = {
     "bilinear": lambda gray, chroma: cv2.resize(chroma, gray.shape[::-1], interpolation=cv2.INTER_LINEAR),
     "guided": upsample_chroma,
-    "guided, sides": lambda gray, chroma: settle_chroma(gray, chroma),
-    "guided, sides, areas": lambda gray, chroma: settle_chroma(gray, chroma, areas=0.5),
+    "guided, sides": lambda gray, chroma: refine_chroma(gray, chroma),
+    "guided, sides, areas": lambda gray, chroma: refine_chroma(gray, chroma, areas=0.5),
 }
 _FIGURES = ("CIEDE2000", "near lines", "bleed", "false step", "colourfulness", "ms")
 _CROP = 300  # pixels

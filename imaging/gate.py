@@ -158,8 +158,8 @@ def judge(gray: U8, colored: U8, words: Mask | None = None, thresholds: Threshol
     return Verdict(_faults(measures, thresholds or Thresholds()), measures)
 
 
-def tame(gray: U8, chroma: F32, words: Mask | None = None, thresholds: Thresholds | None = None) -> F32:
-    """The safer form of a page's chroma where it is WILD or leaves the GAMUT; other chroma as it is.
+def reduce_chroma(gray: U8, chroma: F32, words: Mask | None = None, thresholds: Thresholds | None = None) -> F32:
+    """The whole_page_chroma form of a page's chroma where it is WILD or leaves the GAMUT; other chroma as it is.
 
     gray: (H, W) levels. chroma: (h, w, 2) ab, as `join_chroma` takes it. words: (H, W). Returns (h, w, 2): all of it
     scaled down by one factor, the largest at which the page stays well within these two limits.

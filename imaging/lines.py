@@ -40,7 +40,7 @@ _FEW = 10.0  # pixels: an area with no more to be seen is hardly believed
 _STIFF = 500.0  # pixels cubed: an area whose second moment is smaller has hardly a slope
 
 
-def settle_chroma(gray: U8, chroma: F32, *, sides: float = 1.0, areas: float = 0.0) -> F32:
+def refine_chroma(gray: U8, chroma: F32, *, sides: float = 1.0, areas: float = 0.0) -> F32:
     """A predicted chroma map at the size of the page, its colours kept to their own side of the ink.
 
     gray: (H, W) uint8 levels of the page. chroma: (h, w, 2) float32 ab. sides, areas: strength in [0, 1] of the steps

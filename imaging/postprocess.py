@@ -9,9 +9,9 @@ import numpy as np
 
 from imaging.bubbles import find_words, neutral
 from imaging.color import F32, U8, join_chroma
-from imaging.gate import Code, Fault, Thresholds, judge, tame
+from imaging.gate import Code, Fault, Thresholds, judge, reduce_chroma
 from imaging.hints import Spot, without_told
-from imaging.lines import settle_chroma
+from imaging.lines import refine_chroma
 from imaging.luminance import Luminance, relight
 from imaging.palette import Palette, Use, lock_and_tell
 from imaging.pieces import Mask
@@ -49,19 +49,25 @@ class Postprocessed:
 
 
 def postprocess_page(
-    gray: U8, chroma: F32, settings: PostprocessSettings, safer: F32 | None = None, spots: Sequence[Spot] = ()
+    gray: U8,
+    chroma: F32,
+    settings: PostprocessSettings,
+    whole_page_chroma: F32 | None = None,
+    spots: Sequence[Spot] = (),
 ) -> Postprocessed:
     """Lay a predicted chroma map under the page's own ink, and ask the gate.
 
-    gray: (H, W). chroma: (h, w, 2) ab; (h, w, 3) with L last where the luminance is not the page's own. safer: what the
-    network said of the page as a whole, (S, S, 2 or 3), where the strategy has shown it more than that. A page that the
-    gate refuses is tried again: with `safer`, then with its chroma scaled down where there is too much of it. The first
-    that passes is taken; else the last that was tried. Where the network's luminance is what spoils the ink, the page
-    keeps its own, and the fault stays with it. spots: hints for the page: words and paper that one lies on are coloured
-    too.
+    gray: (H, W).
+    chroma: (h, w, 2) ab; (h, w, 3) with L last where the luminance is not the page's own.
+    whole_page_chroma: what the network said of the page as a whole, (S, S, 2 or 3), where it was shown more than that.
+    spots: hints for the page; text and paper that one lies on are coloured too.
+
+    A page that the gate refuses is tried again: with `whole_page_chroma`, then with less chroma where there is too much
+    of it. The first that passes is taken, else the last that was tried. Where the network's luminance spoils the ink,
+    the page keeps its own, and the fault stays with it.
     """
     words = without_told(find_words(gray), spots)
-    predictions = [prediction for prediction in (chroma, safer) if prediction is not None]
+    predictions = [prediction for prediction in (chroma, whole_page_chroma) if prediction is not None]
     made = _best(gray, predictions, words, settings)
     spoilt = [fault for fault in made.faults if fault.code is Code.INK]
     if settings.luminance == "keep" or not spoilt:
@@ -84,12 +90,12 @@ def _best(gray: U8, predictions: Sequence[F32], words: Mask, settings: Postproce
             small = cv2.resize(gray, chroma.shape[1::-1], interpolation=cv2.INTER_AREA)
             chroma, used_here = lock_and_tell(small, chroma, settings.palette)
             used |= used_here  # one that was refused counts too: with another colour it might have passed
-        laid = settle_chroma(gray, chroma) if settings.lines == "sides" else chroma
+        laid = refine_chroma(gray, chroma) if settings.lines == "sides" else chroma
         if settings.bubbles == "neutral":
             laid = neutral(laid, words, overwrite=settings.lines == "sides")
         tried = _judged(gray, light, laid, words, settings)
         if tried.faults and {Code.WILD, Code.GAMUT} & {fault.code for fault in tried.faults}:
-            tried = _judged(gray, light, tame(light, laid, words, settings.thresholds), words, settings)
+            tried = _judged(gray, light, reduce_chroma(light, laid, words, settings.thresholds), words, settings)
         if not tried.faults:
             break
     assert tried is not None

@@ -261,9 +261,9 @@ def test_a_page_without_colour_is_not_a_colour_page(name: str) -> None:
 def shaded_figure() -> np.ndarray:
     """A white page with a figure on a hundredth of it, its skin and its coat shaded."""
     page = gray_page(drawing(1000, 800))
-    shade = np.linspace(0.5, 1, 90)[:, None, None]
-    page[800:890, 600:640] = (np.array((250, 200, 170)) * shade).astype(np.uint8)
-    page[800:890, 640:680] = (np.array((60, 90, 220)) * shade).astype(np.uint8)
+    shading = np.linspace(0.5, 1, 90)[:, None, None]
+    page[800:890, 600:640] = (np.array((250, 200, 170)) * shading).astype(np.uint8)
+    page[800:890, 640:680] = (np.array((60, 90, 220)) * shading).astype(np.uint8)
     return page
 
 

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from datasets.synthetic import DrawnPage, Series, draw_page
 from imaging.color import join_chroma, to_lab
-from imaging.gate import Code, Thresholds, Verdict, judge, tame
+from imaging.gate import Code, Thresholds, Verdict, judge, reduce_chroma
 from tests.imaging.test_gate_measures import codes, flat, gray_page, wheel
 
 SERIES = Series(seed=3, width=400, height=600)
@@ -164,11 +164,11 @@ def test_wild_chroma_is_tamed_by_one_factor_and_keeps_what_it_may(factor: float)
     page = drawn(3, 4)
     wild = factor * chroma_of(page)
 
-    tamed = tame(page.ink, wild, page.bubbles)
+    reduced = reduce_chroma(page.ink, wild, page.bubbles)
 
     assert not judge(page.ink, join_chroma(page.ink, wild), page.bubbles).passed
-    assert judge(page.ink, join_chroma(page.ink, tamed), page.bubbles).passed
-    scale = tamed[wild != 0] / wild[wild != 0]
+    assert judge(page.ink, join_chroma(page.ink, reduced), page.bubbles).passed
+    scale = reduced[wild != 0] / wild[wild != 0]
     assert scale.max() == pytest.approx(scale.min(), rel=1e-4)
     assert 0.8 / factor < scale.mean() < 2 / factor
 
@@ -178,26 +178,26 @@ def test_chroma_that_is_clipped_only_is_tamed_too() -> None:
     clipped = 3 * chroma_of(page)
 
     assert codes(judge(page.ink, join_chroma(page.ink, clipped), None, limits)) == {Code.GAMUT}
-    assert judge(page.ink, join_chroma(page.ink, tame(page.ink, clipped, None, limits)), None, limits).passed
+    assert judge(page.ink, join_chroma(page.ink, reduce_chroma(page.ink, clipped, None, limits)), None, limits).passed
 
 
 def test_chroma_within_bounds_stays_as_it_is() -> None:
     page = drawn(3, 4)
     chroma = chroma_of(page)
 
-    assert tame(page.ink, chroma) is chroma
-    assert tame(page.ink, 0 * chroma).max() == 0
+    assert reduce_chroma(page.ink, chroma) is chroma
+    assert reduce_chroma(page.ink, 0 * chroma).max() == 0
 
 
 def test_chroma_is_tamed_at_any_size_and_by_the_limits_given() -> None:
     page = drawn(3, 4)
     small = cv2.resize(chroma_of(page), (64, 64), interpolation=cv2.INTER_AREA)
 
-    tamed = tame(page.ink, small, None, Thresholds(wild=30))
+    reduced = reduce_chroma(page.ink, small, None, Thresholds(wild=30))
 
-    assert tamed.shape == small.shape
-    assert tamed.dtype == np.float32
-    assert 20 < judge(page.ink, join_chroma(page.ink, tamed)).measures.colorfulness <= 30
+    assert reduced.shape == small.shape
+    assert reduced.dtype == np.float32
+    assert 20 < judge(page.ink, join_chroma(page.ink, reduced)).measures.colorfulness <= 30
 
 
 # Odd pages.
@@ -222,12 +222,12 @@ def test_any_page_is_judged_and_tamed(height: int, width: int, ink: str, paint: 
     )
 
     verdict = judge(gray, page, words)
-    tamed = tame(gray, rng.normal(0, 200, (*shape, 2)).astype(np.float32), words)
+    reduced = reduce_chroma(gray, rng.normal(0, 200, (*shape, 2)).astype(np.float32), words)
 
     found = verdict.measures
     assert all(math.isfinite(value) for value in vars(found).values())
     assert all(-1e-6 <= getattr(found, name) <= 1 + 1e-6 for name in ("lines", "clipped", "room", "reach", "one_hue"))
-    assert np.isfinite(tamed).all()
+    assert np.isfinite(reduced).all()
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=30)))

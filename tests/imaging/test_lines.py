@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from imaging.lines import draw_together, find_areas, find_lines, settle_chroma, upsample_chroma
+from imaging.lines import draw_together, find_areas, find_lines, refine_chroma, upsample_chroma
 
 SIZE = (700, 500)
 CELLS = (128, 128)
@@ -51,7 +51,7 @@ def test_colours_stay_on_their_side_of_a_line() -> None:
     chroma = seen(truth)
     beside = np.s_[50:-50, [244, 245, 246, 253, 254, 255]]
 
-    before, after = off(bilinear(chroma), truth)[beside], off(settle_chroma(gray, chroma), truth)[beside]
+    before, after = off(bilinear(chroma), truth)[beside], off(refine_chroma(gray, chroma), truth)[beside]
 
     assert before.mean() > 4
     assert after.mean() < 0.25 * before.mean()
@@ -63,7 +63,7 @@ def test_colours_stay_within_a_closed_line() -> None:
     border = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((13, 13), np.uint8)) > 0
     beside = border & (gray > 200)
 
-    before, after = off(bilinear(chroma), truth)[beside], off(settle_chroma(gray, chroma), truth)[beside]
+    before, after = off(bilinear(chroma), truth)[beside], off(refine_chroma(gray, chroma), truth)[beside]
 
     assert after.mean() < 0.5 * before.mean()
 
@@ -73,7 +73,7 @@ def test_a_gap_of_a_few_pixels_lets_less_through_than_before() -> None:
     chroma = seen(truth)
     opening = np.s_[347:353, [244, 245, 246, 253, 254, 255]]
 
-    before, after = off(bilinear(chroma), truth)[opening], off(settle_chroma(gray, chroma), truth)[opening]
+    before, after = off(bilinear(chroma), truth)[opening], off(refine_chroma(gray, chroma), truth)[opening]
 
     assert after.mean() < 0.5 * before.mean()
 
@@ -113,7 +113,7 @@ def test_thin_ink_leaves_no_trace_in_the_chroma_of_one_that_does_not_change_ther
     x = np.linspace(-40, 40, SIZE[1], dtype=np.float32)
     chroma = seen(np.dstack([np.tile(x, (SIZE[0], 1)), np.tile(-x, (SIZE[0], 1))]))
 
-    np.testing.assert_allclose(settle_chroma(gray, chroma), bilinear(chroma), atol=1.5)
+    np.testing.assert_allclose(refine_chroma(gray, chroma), bilinear(chroma), atol=1.5)
 
 
 def test_thin_ink_beside_an_edge_is_not_taken_for_the_edge_s_darker_side() -> None:
@@ -130,7 +130,7 @@ def test_a_wide_opening_is_meant() -> None:
     gray, truth = two_sides(gap=60)
     chroma = seen(truth)
 
-    np.testing.assert_allclose(settle_chroma(gray, chroma)[345:355], bilinear(chroma)[345:355], atol=1.5)
+    np.testing.assert_allclose(refine_chroma(gray, chroma)[345:355], bilinear(chroma)[345:355], atol=1.5)
 
 
 # What is soft stays soft.
@@ -141,7 +141,7 @@ def test_a_wide_opening_is_meant() -> None:
 def test_a_blank_page_gets_its_chroma_as_it_is(level: int, areas: float) -> None:
     chroma = np.random.default_rng(0).uniform(-60, 60, (*CELLS, 2)).astype(np.float32)
 
-    settled = settle_chroma(np.full(SIZE, level, np.uint8), chroma, areas=areas)
+    settled = refine_chroma(np.full(SIZE, level, np.uint8), chroma, areas=areas)
 
     np.testing.assert_allclose(settled, bilinear(chroma), atol=1e-3)
 
@@ -154,7 +154,7 @@ def test_a_gradient_within_a_line_keeps_its_ends(areas: float) -> None:
     well_in = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
     chroma = seen(truth)
 
-    settled = settle_chroma(gray, chroma, areas=areas)
+    settled = refine_chroma(gray, chroma, areas=areas)
 
     assert off(settled, truth)[well_in].max() < max(4, off(bilinear(chroma), truth)[well_in].max())
     np.testing.assert_allclose(off(settled, truth)[well_in].mean(), 0, atol=0.6)
@@ -166,7 +166,7 @@ def test_an_area_of_two_colours_keeps_both() -> None:
     truth[lower] = RED
     far = (slice(400, 430), slice(240, 260)), (slice(270, 300), slice(240, 260))
 
-    settled = settle_chroma(gray, seen(truth), areas=1.0)
+    settled = refine_chroma(gray, seen(truth), areas=1.0)
 
     for place in far:
         assert off(settled, truth)[place].max() < 4
@@ -178,7 +178,7 @@ def test_blotches_in_an_enclosed_area_are_drawn_together() -> None:
     chroma = seen(truth) + cv2.GaussianBlur(noise, (0, 0), 1.5)
     well_in = cv2.erode(inside.astype(np.uint8), np.ones((41, 41), np.uint8)).astype(bool)
 
-    left, drawn = (settle_chroma(gray, chroma, areas=areas) for areas in (0.0, 1.0))
+    left, drawn = (refine_chroma(gray, chroma, areas=areas) for areas in (0.0, 1.0))
 
     assert off(drawn, truth)[well_in].mean() < 0.6 * off(left, truth)[well_in].mean()
     assert off(drawn, left)[20:60, 20:60].max() < 0.01  # nothing encloses the ground of the page
@@ -192,7 +192,7 @@ def test_an_area_of_many_grays_is_left_alone() -> None:
     )
     well_in = cv2.erode(inside.astype(np.uint8), np.ones((41, 41), np.uint8)).astype(bool)
 
-    left, drawn = (settle_chroma(gray, blotchy, areas=areas) for areas in (0.0, 1.0))
+    left, drawn = (refine_chroma(gray, blotchy, areas=areas) for areas in (0.0, 1.0))
 
     assert off(drawn, left)[well_in].mean() < 0.1
 
@@ -225,7 +225,7 @@ def test_any_page_gets_chroma_of_its_size_within_what_was_predicted(
     chroma = np.random.default_rng(seed).uniform(-110, 110, (*cells, 2)).astype(np.float32)
     given_gray, given_chroma = gray.copy(), chroma.copy()
 
-    settled = settle_chroma(gray, chroma, sides=sides, areas=areas)
+    settled = refine_chroma(gray, chroma, sides=sides, areas=areas)
 
     assert settled.shape == (*gray.shape, 2)
     assert settled.dtype == np.float32
@@ -242,13 +242,13 @@ def test_a_large_page_of_noise_stays_within_what_was_predicted() -> None:
     gray = cv2.resize(rng.integers(0, 256, (300, 200), dtype=np.uint8), (800, 1200), interpolation=cv2.INTER_NEAREST)
     chroma = rng.choice([-60.0, 60.0], (128, 128, 2)).astype(np.float32)
 
-    assert np.abs(settle_chroma(gray, chroma)).max() <= 60
+    assert np.abs(refine_chroma(gray, chroma)).max() <= 60
 
 
 def test_chroma_of_the_page_s_own_size_is_not_handed_back_itself() -> None:
     chroma = np.zeros((20, 30, 2), np.float32)
 
-    assert not np.shares_memory(settle_chroma(np.full((20, 30), 255, np.uint8), chroma, sides=0), chroma)
+    assert not np.shares_memory(refine_chroma(np.full((20, 30), 255, np.uint8), chroma, sides=0), chroma)
 
 
 @pytest.mark.parametrize("shape", [(1401, 993), (333, 2001), (2400, 801)])
@@ -263,4 +263,4 @@ def test_pages_of_other_sizes_keep_their_sides_too(shape: tuple[int, int]) -> No
 
     stretched = cv2.resize(chroma, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
-    assert off(settle_chroma(gray, chroma), truth)[beside].mean() < 0.5 * off(stretched, truth)[beside].mean()
+    assert off(refine_chroma(gray, chroma), truth)[beside].mean() < 0.5 * off(stretched, truth)[beside].mean()

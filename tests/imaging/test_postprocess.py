@@ -59,10 +59,10 @@ def test_lines_off_is_plain_stretching(lettered: np.ndarray) -> None:
 def test_a_page_that_the_gate_refuses_is_tried_with_the_safer_prediction(lettered: np.ndarray) -> None:
     gray, good = np.zeros((8, 8, 2), np.float32), rainbow().astype(np.float32)
     assert postprocess_page(lettered, gray, PostprocessSettings()).faults
-    saved_by = postprocess_page(lettered, gray, PostprocessSettings(), safer=good)
+    saved_by = postprocess_page(lettered, gray, PostprocessSettings(), whole_page_chroma=good)
     assert not saved_by.faults
     np.testing.assert_array_equal(saved_by.page, postprocess_page(lettered, good, PostprocessSettings()).page)
-    first = postprocess_page(lettered, good, PostprocessSettings(), safer=gray)
+    first = postprocess_page(lettered, good, PostprocessSettings(), whole_page_chroma=gray)
     np.testing.assert_array_equal(first.page, saved_by.page)  # one that passes is not tried again
 
 
@@ -72,8 +72,8 @@ def test_a_page_hangs_on_the_colours_of_every_prediction_that_was_tried(lettered
         palette=Palette((red, blue)), thresholds=Thresholds(one_hue=0.5)
     )  # one colour alone is refused
     gray = np.full((64, 64), 145, np.uint8)
-    first, safer = (np.full((16, 16, 2), color.ab, np.float32) for color in (red, blue))
-    tried = postprocess_page(gray, first, settings, safer=safer)
+    first, whole_page_chroma = (np.full((16, 16, 2), color.ab, np.float32) for color in (red, blue))
+    tried = postprocess_page(gray, first, settings, whole_page_chroma=whole_page_chroma)
     assert tried.faults
     assert set(tried.colors) == {0, 1}
     assert set(postprocess_page(gray, first, settings).colors) == {0}
@@ -83,7 +83,7 @@ def test_a_page_hangs_on_the_colours_of_every_prediction_that_was_tried(lettered
 def test_too_much_colour_is_taken_back(lettered: np.ndarray) -> None:
     wild = 3 * rainbow().astype(np.float32)
     settings = PostprocessSettings(thresholds=Thresholds(wild=60.0))
-    tamed = postprocess_page(lettered, wild, settings)
-    assert not {"wild", "gamut"} & {fault.code.value for fault in tamed.faults}
+    reduced = postprocess_page(lettered, wild, settings)
+    assert not {"wild", "gamut"} & {fault.code.value for fault in reduced.faults}
     as_it_was = postprocess_page(lettered, wild, PostprocessSettings()).page
-    assert np.ptp(tamed.page.astype(int), axis=2).mean() < np.ptp(as_it_was.astype(int), axis=2).mean()
+    assert np.ptp(reduced.page.astype(int), axis=2).mean() < np.ptp(as_it_was.astype(int), axis=2).mean()

@@ -120,7 +120,7 @@ def _write(state: JobState, ledger: Ledger, settings: JobSettings, counts: dict[
             "finished": finished,
         },
         chapters=lines,
-        drifts=drift_charts([state.results[ref.rel].shades for ref in state.inputs], settings.pages.palette),
+        drifts=drift_charts([state.results[ref.rel].palette_usage for ref in state.inputs], settings.pages.palette),
         previews=_previews(results),
         settings=settings.config,
     )
@@ -148,7 +148,7 @@ def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
         source=manifest.source,
         output=f"{ledger.storage.uri}/{manifest.output}" if published else "",
         status=manifest.status,
-        pages=coloured + kept + flagged,  # a brief manifest has no others
+        pages=coloured + kept + flagged,  # a summary has no others
         coloured=coloured,
         kept=kept,
         flagged=flagged,

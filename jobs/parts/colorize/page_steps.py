@@ -46,7 +46,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Colored:
-    """A coloured page, encoded. faults: what the gate has against it. colors: of the palette (shades.py)."""
+    """A coloured page, encoded. faults: what the gate has against it. colors: of the palette (palette_usage.py)."""
 
     data: bytes
     faults: tuple[Fault, ...]
@@ -85,7 +85,7 @@ def learn_from(data: bytes, image_size: int, pixels: int) -> tuple[U8, F32] | No
 def color_over(
     data: bytes,
     chroma: np.ndarray,
-    safer: np.ndarray | None,
+    whole_page_chroma: np.ndarray | None,
     spots: Sequence[Spot],
     settings: PageSettings,
     pixels: int,
@@ -93,12 +93,12 @@ def color_over(
 ) -> Colored:
     """The page at full size under its chroma (h, w, 2).
 
-    safer, spots: as `postprocess_page` takes them.
+    whole_page_chroma, spots: as `postprocess_page` takes them.
     preview: when one is made.
     Raises PageUnreadableError.
     """
     gray = gray_of(decode(data, pixels=pixels))
-    other = None if safer is None else safer.astype(np.float32)
+    other = None if whole_page_chroma is None else whole_page_chroma.astype(np.float32)
     laid = postprocess_page(gray, chroma.astype(np.float32), settings.postprocess, other, spots)
     shown = draw_preview(gray, laid.page) if preview == "always" or (preview == "told" and laid.faults) else None
     return Colored(encode(laid.page, settings.image_format), laid.faults, tell(laid.colors), shown)

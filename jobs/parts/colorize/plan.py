@@ -37,7 +37,7 @@ class JobState:
 
     def record(self, manifest: Manifest) -> None:
         """Take up the outcome of a chapter."""
-        self.results[manifest.rel] = manifest.brief()
+        self.results[manifest.rel] = manifest.summary()
         if manifest.status != "failed":
             self.computed.add(manifest.rel)
 

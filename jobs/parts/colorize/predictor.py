@@ -140,7 +140,7 @@ def _put_together(page: PageTask, predicted: Sequence[F32 | None]) -> None:
     chroma = assemble(page.places, np.stack(whole), page.shape)
     page.chroma, page.grays = chroma.astype(np.float16), None  # to a sixteenth of a unit at the most vivid
     if len(whole) > 1 and (at := whole_page(page.places, page.shape)) is not None:
-        page.safer = whole[at].astype(np.float16)
+        page.whole_page_chroma = whole[at].astype(np.float16)
 
 
 def _drawn_hints(pages: Sequence[PageTask], size: int) -> list[F32] | None:

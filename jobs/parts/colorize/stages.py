@@ -135,7 +135,7 @@ class Stages:
         if page.action != "coloured":
             return page.data
         limits = task.policy.limits
-        with_page = (page.data, page.chroma, page.safer, page.spots)
+        with_page = (page.data, page.chroma, page.whole_page_chroma, page.spots)
         call = (page_steps.color_over, *with_page, self.settings, limits.pixels, previews.of_next())
         try:
             colored = sandbox().call(*call, seconds=limits.seconds)

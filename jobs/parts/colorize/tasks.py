@@ -43,14 +43,18 @@ class ChapterTask:
 
 @dataclass
 class PageTask:
-    """A member on its way. data: its bytes as they came, None until they are fetched. width, height: pixels, 0 where
-    that is not known. Of a page to colour, grays, places, shape: what the network is shown of it (see page_steps.Seen);
-    spots: colours that were told for it; chroma: (h, w, 2) ab once it is predicted; safer: (S, S, 2), of the page as a
-    whole where it was shown in parts too; both with L as a third channel where the page is to have the network's
-    luminance.
+    """A member of a chapter on its way, most often a page.
 
-    action, code, message, colors, preview: as in ledger.PageRecord. kept_name, coloured_name: one is its name in the
-    output. published: its record, if it stays as it was published; `data` is then of the output.
+    kept_name, coloured_name: one is its name in the output.
+    data: its bytes as they came, None until they are fetched; of a page that stays, those of the output.
+    grays, places, shape: what the network is shown of a page to colour (see page_steps.Seen).
+    spots: hints for the page.
+    chroma: (h, w, 2) ab once it is predicted.
+    whole_page_chroma: (S, S, 2), what the network said of the page as a whole where it was shown in parts too. Both
+        have L as a third channel where the page is to have the network's luminance.
+    width, height: pixels, 0 where not known.
+    action, code, message, colors, preview: as in ledger.PageRecord.
+    published: its record if it stays as it was published.
     """
 
     member: Member
@@ -62,7 +66,7 @@ class PageTask:
     shape: tuple[int, int] = (0, 0)
     spots: tuple[Spot, ...] = ()
     chroma: np.ndarray | None = None
-    safer: np.ndarray | None = None
+    whole_page_chroma: np.ndarray | None = None
     width: int = 0
     height: int = 0
     action: str = "kept"
@@ -75,7 +79,7 @@ class PageTask:
     def flag(self, code: str, message: str) -> None:
         """Leave it as it is, and say why."""
         self.action, self.code, self.message = "flagged", code, message
-        self.grays = self.chroma = self.safer = None
+        self.grays = self.chroma = self.whole_page_chroma = None
 
 
 @dataclass

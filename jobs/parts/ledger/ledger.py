@@ -91,7 +91,7 @@ class Ledger:
         return {"fingerprint": self.fingerprint}
 
     def manifests(self, rels: Iterable[str] = ()) -> dict[str, Manifest]:
-        """Every manifest in the folder, brief, by chapter. What is no manifest any more comes as a damaged one.
+        """The summary of every manifest in the folder, by chapter. What is no manifest any more comes as a damaged one.
 
         rels: chapters that may have one; the name of a damaged one's chapter is found among them.
         """
@@ -103,7 +103,7 @@ class Ledger:
 
     def _brief(self, key: str, places: Mapping[str, str]) -> Manifest:
         try:
-            return Manifest.from_json(self.storage.read(key)).brief()
+            return Manifest.from_json(self.storage.read(key)).summary()
         except DamagedManifestError as error:
             rel = places.get(key) or key.removeprefix(f"{HOME}/chapters/").removesuffix(".json")
             return Manifest(rel, "", "", "", "damaged", code=Code.MANIFEST, message=f"{key}: {error}", counts=Counter())
@@ -137,7 +137,7 @@ class Ledger:
         """
         if manifest is None or not self.made(manifest, ref):
             return False
-        if manifest.hints != hints or not is_current(manifest.shades, self.palette):
+        if manifest.hints != hints or not is_current(manifest.palette_usage, self.palette):
             return False
         return manifest.status != "quarantined" or manifest.policy == policy
 
@@ -169,7 +169,7 @@ class Ledger:
                 holds = self._adopt(manifest)
             finally:
                 self.storage.delete(staged)
-            current = holds.hints == manifest.hints and is_current(holds.shades, self.palette)
+            current = holds.hints == manifest.hints and is_current(holds.palette_usage, self.palette)
             return holds if current else self.publish(manifest, archive, replace=True)
         self.commit(manifest)
         if replace and not self._lies_there(manifest):  # another run that replaces it came in between
@@ -187,7 +187,7 @@ class Ledger:
             manifest = self._published(keys)
             if manifest is not None and not _same(known.get(rel), manifest):
                 self.commit(manifest)
-                yield manifest.brief()
+                yield manifest.summary()
 
     def sweep(self, finished: Iterable[Manifest]) -> None:
         """Take away what these chapters left in staged/ and pieces/, and what killed writers left of their uploads.
@@ -280,7 +280,8 @@ def _same(one: Manifest | None, other: Manifest) -> bool:
     if one is None or one.status == "damaged":
         return False
     return all(
-        getattr(one, name) == getattr(other, name) for name in ("sha256", "fingerprint", "version", "hints", "shades")
+        getattr(one, name) == getattr(other, name)
+        for name in ("sha256", "fingerprint", "version", "hints", "palette_usage")
     )
 
 

@@ -21,7 +21,7 @@ class PageRecord:
 
     name: in the source. output: its name in the output. size: bytes in the output; width, height: pixels, 0 where not
     known. code, message: why it is flagged; a message alone: why it is kept. colors: of the palette that it uses, as
-    shades.py tells them. hints: digest of those that were given for it. preview: where the report finds a small
+    palette_usage.py tells them. hints: digest of those that were given for it. preview: where the report finds a small
     picture of it, below `_mangahue/`, without the suffix.
     """
 
@@ -53,7 +53,7 @@ class Manifest:
     is published. sha256, size: of the archive; empty for a folder. policy: under which a quarantined chapter was
     refused. code, message: what is wrong with the chapter as a whole. palette: ab of each of its colours. hints: digest
     of the chapter's. taken: pages that stay as they were published before palette or hints were edited. counts, colors:
-    of a brief manifest, pages by action, and what they tell of the palette's colours, packed.
+    of a summary, pages by action, and what they tell of the palette's colours, packed.
     """
 
     rel: str
@@ -99,14 +99,14 @@ class Manifest:
         """Pages (not other members) with this action."""
         return (self.counts if self.counts is not None else self._counted())[action]
 
-    def brief(self) -> "Manifest":
+    def summary(self) -> "Manifest":
         """The same without the pages that nothing is to be said of: what a driver keeps of each chapter."""
         told = [replace(page, colors={}) for page in self.pages if page.code or page.preview]
         counts = self.counts if self.counts is not None else self._counted()
-        return replace(self, pages=told, palette=[], counts=counts, colors=self.shades)
+        return replace(self, pages=told, palette=[], counts=counts, colors=self.palette_usage)
 
     @property
-    def shades(self) -> bytes:
+    def palette_usage(self) -> bytes:
         """The palette's colours in it, packed."""
         if self.colors is not None:
             return self.colors

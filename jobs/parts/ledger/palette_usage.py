@@ -19,7 +19,7 @@ _WIDTH = 13  # numbers of a row
 
 
 @dataclass(frozen=True)
-class Shade:
+class ColorUsage:
     """A palette colour in a chapter. ab: what the palette had for it. share: of a page, summed over the pages.
     before, after: the lock, a look to a page."""
 
@@ -61,10 +61,10 @@ def pack(pages: Iterable[Told], palette: Sequence[Sequence[float]]) -> bytes:
     return np.stack(columns, axis=1).astype(np.float32).tobytes()
 
 
-def unpack(packed: bytes) -> list[Shade]:
+def unpack(packed: bytes) -> list[ColorUsage]:
     """The inverse of `pack`."""
     return [
-        Shade(int(row[0]), (row[1], row[2]), row[3], _looks(row[4], row[5:9]), _looks(row[4], row[9:13]))
+        ColorUsage(int(row[0]), (row[1], row[2]), row[3], _looks(row[4], row[5:9]), _looks(row[4], row[9:13]))
         for row in _rows(packed).tolist()
     ]
 

@@ -32,7 +32,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Published:
-    """An output folder: its log, its manifests (brief), and what the last report says was published: rel -> output."""
+    """An output folder.
+
+    manifests: summaries, by chapter.
+    reported: what the last report says was published, rel -> output.
+    """
 
     ledger: Ledger
     manifests: dict[str, Manifest]

@@ -85,7 +85,7 @@ def test_a_page_that_comes_out_gray_is_published_and_told(
     assert outcome.status == "done"
     assert [(page.action, page.code) for page in outcome.pages] == [("coloured", "DULL"), ("coloured", "")]
     assert "hardly any colour" in outcome.pages[0].message
-    assert [page.code for page in outcome.brief().pages] == ["DULL"]
+    assert [page.code for page in outcome.summary().pages] == ["DULL"]
     relaxed = postprocess_page(
         lettered, gray.astype(np.float32), PostprocessSettings(thresholds=Thresholds(dull=0, drab=0))
     )
@@ -96,11 +96,11 @@ def test_what_the_whole_page_said_is_kept_as_the_safer_prediction(
     tmp_path: Path, variant: models.Variant, lettered: np.ndarray
 ) -> None:
     task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(lettered)})})
-    safer, chroma = {}, {}
+    whole_page_chroma, chroma = {}, {}
     for strategy in ("page", "tiles"):
         stages = stages_of(tmp_path, PageSettings("png", strategy))
         (chunk,) = stages.open(task)
         (page,) = Predictor(variant, 8)(stages.prepare(chunk)).pages
-        safer[strategy], chroma[strategy] = page.safer, page.chroma
-    assert safer["page"] is None
-    np.testing.assert_allclose(safer["tiles"], chroma["page"], atol=0.05)
+        whole_page_chroma[strategy], chroma[strategy] = page.whole_page_chroma, page.chroma
+    assert whole_page_chroma["page"] is None
+    np.testing.assert_allclose(whole_page_chroma["tiles"], chroma["page"], atol=0.05)

@@ -297,7 +297,7 @@ def test_a_damaged_chapter_with_a_page_to_look_at_is_done_again(tmp_path: Path) 
     manifest, _ = color(task, ledger, PALETTE)
     assert manifest is not None
     pages = [replace(page, code="DULL") if page.colors else page for page in manifest.pages]
-    ledger.commit(replace(replace(manifest, pages=pages).brief(), status="damaged"))  # as verify.py marks it
+    ledger.commit(replace(replace(manifest, pages=pages).summary(), status="damaged"))  # as verify.py marks it
     assert not ledger.covers(ledger.manifests()["ep.cbz"], task.ref, task.policy.digest())
     _, predicted = color(replace(task, replace=True), ledger, PALETTE)
     assert predicted == set(PAGES)

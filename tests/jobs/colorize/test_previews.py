@@ -73,7 +73,7 @@ def test_of_a_chapter_that_passes_the_first_coloured_page_is_a_sample(
     manifest = chapter(task, Ledger(out, FINGERPRINT), variant, PASSES)
     assert shown(manifest) == ({"1.png": "previews/v/ep.cbz/0-0"} if sample else {})
     assert set(previews(out)) == (suffixes("previews/v/ep.cbz/0-0") if sample else set())
-    assert shown(manifest.brief()) == shown(manifest)  # the driver knows
+    assert shown(manifest.summary()) == shown(manifest)  # the driver knows
 
 
 def test_of_pages_that_the_gate_refuses_a_few_of_each_chunk_are_shown(tmp_path: Path, variant: models.Variant) -> None:

@@ -96,7 +96,7 @@ def test_archive_in_archive_out(home: str, variant: models.Variant) -> None:
     assert {page.output: page.sha256 for page in manifest.pages} == {
         name: hashlib.sha256(data).hexdigest() for name, data in got.items()
     }
-    assert Ledger(f"{home}/out", FINGERPRINT).manifests() == {manifest.rel: manifest.brief()}
+    assert Ledger(f"{home}/out", FINGERPRINT).manifests() == {manifest.rel: manifest.summary()}
 
 
 def test_unreadable_page_is_kept_and_flagged(home: str, variant: models.Variant) -> None:
@@ -135,7 +135,7 @@ def test_folder_chapter(home: str, variant: models.Variant) -> None:
     assert out.read("v/ep1/notes.txt") == b"kept"
     assert decode(out.read("v/ep1/1.jpg")).shape == (56, 40, 3)
     assert (manifest.status, manifest.rel) == ("done", "v/ep1")
-    assert Ledger(f"{home}/out", FINGERPRINT).manifests() == {"v/ep1": manifest.brief()}
+    assert Ledger(f"{home}/out", FINGERPRINT).manifests() == {"v/ep1": manifest.summary()}
 
 
 def test_folder_chapter_leaves_foreign_files_alone(home: str, variant: models.Variant) -> None:
@@ -241,7 +241,7 @@ def test_rows_are_the_same_stages(tmp_path: Path, variant: models.Variant) -> No
     row = pipeline.prepare_row(row, stages=stages)
     row = to_row(Predictor(variant, 4)(from_row(row)))
     chunk = from_row(pipeline.postprocess_row(row, stages=stages))
-    assert stages.ledger.manifests() == {"ep.cbz": chunk.outcome.brief()}
+    assert stages.ledger.manifests() == {"ep.cbz": chunk.outcome.summary()}
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_long_chapter_goes_by_chunks(home: str, variant: models.Variant) -> None
     assert list(got) == LONG_OUT == [page.output for page in manifest.pages]
     assert got["p1.jpg"] == LONG["p1.jpg"]
     assert got["ComicInfo.xml"] == mark_colored(COMIC_INFO)[0]
-    assert stages.ledger.manifests() == {"v/ep.cbz": manifest.brief()}
+    assert stages.ledger.manifests() == {"v/ep.cbz": manifest.summary()}
     assert pieces(f"{home}/out") == []
 
 
@@ -358,7 +358,7 @@ def test_long_folder(tmp_path: Path, variant: models.Variant) -> None:
     assert len(run(task, stages, variant)) == 3
     manifest = stages.assemble(task, 3)
     assert sorted(path.name for path in (tmp_path / "out/ep").iterdir()) == sorted(LONG_OUT)
-    assert stages.ledger.manifests() == {"ep": manifest.brief()}
+    assert stages.ledger.manifests() == {"ep": manifest.summary()}
     assert pieces(str(tmp_path / "out")) == []
 
 

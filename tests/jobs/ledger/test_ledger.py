@@ -104,7 +104,7 @@ def test_publish(out: str) -> None:
     data = archive("one")
     mine = manifest_of(data)
     assert ledger.publish(mine, data, replace=False) == mine
-    assert ledger.manifests() == {REL: mine.brief()}
+    assert ledger.manifests() == {REL: mine.summary()}
     assert keys(out) == [f"{CHAPTERS}{REL}.json", REL]
     assert open_storage(out).read(REL) == data
     if out.startswith("s3"):
@@ -142,7 +142,7 @@ def test_first_writer_wins(out: str) -> None:
         there = open_storage(out).read(rel)
         assert there in (one, two)
         assert held_by_one == held_by_two == manifest_of(there, rel=rel)
-        assert Ledger(out, FINGERPRINT).manifests()[rel] == held_by_one.brief()
+        assert Ledger(out, FINGERPRINT).manifests()[rel] == held_by_one.summary()
     assert keys(out, STAGED) == []
 
 
@@ -162,7 +162,7 @@ def test_loser_commits_for_a_winner_that_died(out: str, monkeypatch: pytest.Monk
         dead.publish(manifest_of(first), first, replace=False)
     got = Ledger(out, FINGERPRINT).publish(manifest_of(second), second, replace=False)
     assert got == manifest_of(first)
-    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(first).brief()}
+    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(first).summary()}
     assert open_storage(out).read(REL) == first
 
 
@@ -174,7 +174,7 @@ def test_retry_after_a_kill_with_the_very_same_bytes(out: str, monkeypatch: pyte
         dead.publish(manifest_of(data), data, replace=False)
     got = Ledger(out, FINGERPRINT).publish(manifest_of(data, seconds=2.0), data, replace=False)
     assert got.sha256 == manifest_of(data).sha256
-    assert Ledger(out, FINGERPRINT).manifests()[REL] == got.brief()
+    assert Ledger(out, FINGERPRINT).manifests()[REL] == got.summary()
 
 
 def test_winner_that_finishes_while_the_loser_looks(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ def test_replace(out: str) -> None:
     Ledger(out, OTHER).publish(manifest_of(old, fingerprint=OTHER), old, replace=False)
     Ledger(out, FINGERPRINT).publish(manifest_of(new), new, replace=True)
     assert open_storage(out).read(REL) == new
-    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(new).brief()}
+    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(new).summary()}
     assert keys(out, STAGED) == []
 
 
@@ -239,7 +239,7 @@ def test_two_runs_that_replace_at_once_leave_a_manifest_that_holds(out: str, mon
     monkeypatch.setattr(first, "commit", commit_after_the_other)
     first.publish(manifest_of(one), one, replace=True)
     assert overtaken
-    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(open_storage(out).read(REL)).brief()}
+    assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(open_storage(out).read(REL)).summary()}
     assert keys(out, STAGED) == []
 
 
@@ -252,8 +252,8 @@ def test_recover_after_a_kill_between_archive_and_manifest(out: str, monkeypatch
     assert dead.manifests() == {}
 
     ledger = Ledger(out, FINGERPRINT)
-    assert list(ledger.recover(ledger.manifests())) == [manifest_of(data).brief()]
-    assert ledger.manifests() == {REL: manifest_of(data).brief()}
+    assert list(ledger.recover(ledger.manifests())) == [manifest_of(data).summary()]
+    assert ledger.manifests() == {REL: manifest_of(data).summary()}
     assert list(ledger.recover(ledger.manifests())) == []
     ledger.sweep([manifest_of(data)])
     assert keys(out) == [f"{CHAPTERS}{REL}.json", REL]
@@ -294,7 +294,7 @@ def test_recover_takes_what_lies_there_of_several_staged(out: str) -> None:
         storage.put(f"{STAGED}{REL}/{manifest_of(data).sha256}.json", manifest_of(data).to_json())
     storage.put(REL, two)
     ledger = Ledger(out, FINGERPRINT)
-    assert list(ledger.recover({})) == [manifest_of(two).brief()]
+    assert list(ledger.recover({})) == [manifest_of(two).summary()]
 
 
 def test_sweep_takes_only_leftovers(out: str) -> None:
@@ -306,7 +306,7 @@ def test_sweep_takes_only_leftovers(out: str) -> None:
     others = [f"{HOME}/pieces/other.cbz/x/000000.zip", f"{STAGED}other.cbz/x.json"]  # another run is at work on it
     for key in leftovers + others:
         ledger.storage.put(key, b"{}")
-    ledger.sweep([manifest_of(data).brief()])
+    ledger.sweep([manifest_of(data).summary()])
     assert keys(out) == sorted([f"{CHAPTERS}{REL}.json", f"{HOME}/job.json", REL, *others])
 
 
@@ -319,7 +319,7 @@ def test_sweep_ends_what_killed_writers_left_of_finished_chapters(s3: str) -> No
     prefix = f"{s3.removeprefix('s3://pages/')}/out"
     for rel in (REL, "other.cbz"):
         storage.client.create_multipart_upload(Bucket="pages", Key=f"{prefix}/{rel}")
-    ledger.sweep([manifest_of(data).brief()])
+    ledger.sweep([manifest_of(data).summary()])
     left = storage.client.list_multipart_uploads(Bucket="pages", Prefix=prefix).get("Uploads", [])
     assert [upload["Key"] for upload in left] == [f"{prefix}/other.cbz"]
 
@@ -383,5 +383,5 @@ def test_a_name_as_long_as_file_systems_take_has_room_for_its_manifest(out: str)
     first, second = (manifest_of(data, rel=f"v/{'x' * 250}{n}.cbz") for n in (1, 2))
     for manifest in (first, second):
         ledger.commit(manifest)
-    assert ledger.manifests() == {first.rel: first.brief(), second.rel: second.brief()}
+    assert ledger.manifests() == {first.rel: first.summary(), second.rel: second.summary()}
     assert ledger.manifest(second.rel) == second

@@ -8,7 +8,7 @@ import numpy as np
 from imaging.color import join_chroma, lightness_of_level
 from imaging.drift import Drift, together
 from imaging.palette import Color, Palette
-from jobs.parts.ledger.palette_usage import Shade, unpack
+from jobs.parts.ledger.palette_usage import ColorUsage, unpack
 from jobs.parts.report.charts import Chart, Point, draw_curve, span_of
 
 MOST_CHARTS = 12
@@ -36,14 +36,14 @@ def drift_charts(chapters: Sequence[bytes], palette: Palette | None) -> list[Dri
         return []
     used: dict[int, float] = {}
     for packed in chapters:
-        for shade in unpack(packed):
-            used[shade.number] = used.get(shade.number, 0.0) + shade.share
+        for usage in unpack(packed):
+            used[usage.number] = used.get(usage.number, 0.0) + usage.share
     chosen = sorted(used, key=lambda number: (palette.colors[number].is_gray, -used[number]))[:MOST_CHARTS]
-    found: dict[int, list[tuple[int, Shade]]] = {number: [] for number in chosen}
+    found: dict[int, list[tuple[int, ColorUsage]]] = {number: [] for number in chosen}
     for place, packed in enumerate(chapters, 1):
-        for shade in unpack(packed):
-            if shade.number in found:
-                found[shade.number].append((place, shade))
+        for usage in unpack(packed):
+            if usage.number in found:
+                found[usage.number].append((place, usage))
     lines = {number: _distances(seen) for number, seen in found.items()}
     points = [point for pair in lines.values() for line in pair for point in line]
     x_range, y_range = span_of(points), (0.0, max((y for _, y in points), default=0.0))
@@ -51,18 +51,18 @@ def drift_charts(chapters: Sequence[bytes], palette: Palette | None) -> list[Dri
     for number, pair in lines.items():
         color = palette.colors[number]
         drawn = [draw_curve(color.name, line, x_range, y_range=y_range, x_name=_X, most=MOST_POINTS) for line in pair]
-        shades = [shade for _, shade in found[number]]
-        drifts = together(s.before for s in shades).drift(), together(s.after for s in shades).drift()
+        usages = [usage for _, usage in found[number]]
+        drifts = together(s.before for s in usages).drift(), together(s.after for s in usages).drift()
         charts.append(DriftChart(color.name, _css(color), color.is_gray, drawn[0], drawn[1], drifts))
     return charts
 
 
-def _distances(seen: Sequence[tuple[int, Shade]]) -> tuple[list[Point], list[Point]]:
-    def off(shade: Shade, mean: Point) -> float:
-        return float(np.hypot(mean[0] - shade.ab[0], mean[1] - shade.ab[1]))
+def _distances(seen: Sequence[tuple[int, ColorUsage]]) -> tuple[list[Point], list[Point]]:
+    def off(usage: ColorUsage, mean: Point) -> float:
+        return float(np.hypot(mean[0] - usage.ab[0], mean[1] - usage.ab[1]))
 
-    before = [(float(place), off(shade, shade.before.mean)) for place, shade in seen]
-    return before, [(float(place), off(shade, shade.after.mean)) for place, shade in seen]
+    before = [(float(place), off(usage, usage.before.mean)) for place, usage in seen]
+    return before, [(float(place), off(usage, usage.after.mean)) for place, usage in seen]
 
 
 def _css(color: Color) -> str:
