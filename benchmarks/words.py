@@ -26,7 +26,7 @@ from PIL import Image
 from benchmarks.pages import pages
 from imaging.bubbles import find_words
 from imaging.color import U8, gray_of_equal_lightness, to_lab
-from imaging.pieces import Mask
+from imaging.components import Mask
 
 _DIFFERENT = 24  # levels; the editions' JPEGs differ by less
 _PAPER = 225  # gray level

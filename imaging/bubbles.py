@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from imaging.color import F32, U8
+from imaging.components import I32, I64, Components, Mask
 from imaging.lettering import GRID, Block, Letters, find_blocks, find_letters, look, page_scale, standing_room
-from imaging.pieces import I32, I64, Mask, Pieces
 
 _LOOKED_AT = 1500.0  # a page of a larger scale is looked at in this one: its letters are large enough there
 _SURE, _LIKELY = 1.0, 0.0  # likeness of words on open paper, and of words in a closed bubble
@@ -78,7 +78,7 @@ def _find(gray: U8) -> Mask:
     if not blocks:
         return np.zeros(gray.shape, dtype=bool)
     room = standing_room(page, letters)
-    regions = Pieces.of(room, connectivity=4)
+    regions = Components.of(room, connectivity=4)
     homes = _homes(letters, blocks, regions.labels)
     words = np.bincount(homes, weights=[block.area for block in blocks], minlength=len(regions.area))
     closed = (words > 0) & (regions.area <= _ROOMY * words)

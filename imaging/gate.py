@@ -14,7 +14,7 @@ import numpy as np
 
 from imaging.color import F32, U8, join_chroma
 from imaging.colorfulness import colorfulness
-from imaging.pieces import Mask
+from imaging.components import Mask
 
 _ACROSS = 500  # pixels of the shorter side that a large page is looked at
 _LINE_SIZE = 5  # pixels, looked at: a line is darker than what is around it within this square
@@ -31,7 +31,7 @@ _SAMPLE = 256  # pixels of a side that are enough to judge colour by
 _TAME_STEPS = 8  # halvings
 
 
-class Code(StrEnum):
+class GateCode(StrEnum):
     """What is wrong: the ink is not the source's; words have colour; colours clipped; hardly any colour; all of it in
     one hue, and that weak; more than comics have."""
 
@@ -100,7 +100,7 @@ class Measures:
 class Fault:
     """value is on the wrong side of limit, both in the unit of the measure; message: for people."""
 
-    code: Code
+    code: GateCode
     value: float
     limit: float
     message: str
@@ -282,21 +282,23 @@ def _one_hue(lab: U8) -> float:
 def _faults(found: Measures, limits: Thresholds) -> tuple[Fault, ...]:
     faults = []
 
-    def ask(bad: bool, code: Code, value: float, limit: float, message: str) -> None:
+    def ask(bad: bool, code: GateCode, value: float, limit: float, message: str) -> None:
         if bad:
             faults.append(Fault(code, value, limit, message))
 
     ssim, lines, tint, clipped = found.ssim, found.lines, found.tint, found.clipped
-    ask(ssim < limits.ssim, Code.INK, ssim, limits.ssim, f"the ink is like the source's to {ssim:.3f} only")
-    ask(lines < limits.lines, Code.INK, lines, limits.lines, f"{lines:.0%} of the source's lines are kept")
-    ask(tint > limits.tint, Code.TINT, tint, limits.tint, f"words have colour: chroma {tint:.1f}")
-    ask(clipped > limits.clipped, Code.GAMUT, clipped, limits.clipped, f"colours are clipped on {clipped:.1%} of it")
+    ask(ssim < limits.ssim, GateCode.INK, ssim, limits.ssim, f"the ink is like the source's to {ssim:.3f} only")
+    ask(lines < limits.lines, GateCode.INK, lines, limits.lines, f"{lines:.0%} of the source's lines are kept")
+    ask(tint > limits.tint, GateCode.TINT, tint, limits.tint, f"words have colour: chroma {tint:.1f}")
+    ask(
+        clipped > limits.clipped, GateCode.GAMUT, clipped, limits.clipped, f"colours are clipped on {clipped:.1%} of it"
+    )
     if found.room >= limits.room:
         much, hue = found.colorfulness, found.one_hue
         dull, drab = limits.dull * found.reach, limits.drab * found.reach
         most = limits.one_hue if much < drab else limits.one_hue_alone
         of = f"colourfulness {much:.1f} on the {found.room:.0%} of it that could hold colour"
-        ask(much < dull, Code.DULL, much, dull, f"hardly any colour: {of}")
-        ask(hue > most, Code.HUE, hue, most, f"{hue:.0%} of the colour is of one hue: {of}")
-        ask(much > limits.wild, Code.WILD, much, limits.wild, f"more colour than comics have: {of}")
+        ask(much < dull, GateCode.DULL, much, dull, f"hardly any colour: {of}")
+        ask(hue > most, GateCode.HUE, hue, most, f"{hue:.0%} of the colour is of one hue: {of}")
+        ask(much > limits.wild, GateCode.WILD, much, limits.wild, f"more colour than comics have: {of}")
     return tuple(faults)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from imaging.color import F32
-from imaging.pieces import Mask
+from imaging.components import Mask
 from imaging.placing import Place
 
 _FADE = 3.0  # sigma of how what is put right on a spot fades around it, pixels of the square
@@ -61,13 +61,13 @@ def keep_to(chroma: F32, told: F32) -> F32:
 
 
 def without_told(mask: Mask, spots: Sequence[Spot]) -> Mask:
-    """A mask (H, W) of the page without those of its pieces, joined along sides or corners, that a spot lies on."""
+    """A mask (H, W) of the page without those of its components, joined along sides or corners, that a spot lies on."""
     if not spots:
         return mask
     height, width = mask.shape
-    _, pieces = cv2.connectedComponents(mask.view(np.uint8))
-    told = {int(pieces[min(int(spot.y), height - 1), min(int(spot.x), width - 1)]) for spot in spots}
-    return mask & ~np.isin(pieces, list(told - {0}))
+    _, components = cv2.connectedComponents(mask.view(np.uint8))
+    told = {int(components[min(int(spot.y), height - 1), min(int(spot.x), width - 1)]) for spot in spots}
+    return mask & ~np.isin(components, list(told - {0}))
 
 
 def _on_square(at: float, radius: float, shrunk: float, low: int, length: int, size: int) -> tuple[float, float]:

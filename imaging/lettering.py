@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.color import U8
-from imaging.pieces import I32, I64, Mask, Pieces
+from imaging.components import I32, I64, Components, Mask
 
 F64 = NDArray[np.float64]
 
@@ -105,15 +105,15 @@ def page_scale(height: int, width: int) -> float:
 def find_letters(page: Page) -> Letters:
     """Components of a letter's size, ink and strokes, with paper around them."""
     # A letter is a hole in the paper: diagonal neighbours are one stroke.
-    pieces = Pieces.of(~page.paper, connectivity=8)
+    components = Components.of(~page.paper, connectivity=8)
     longest, broadest = _LONGEST * page.scale, _BROADEST * page.scale
-    ids, box = pieces.boxes((pieces.area >= 8) & (pieces.area <= longest * broadest))
+    ids, box = components.boxes((components.area >= 8) & (components.area <= longest * broadest))
     sides = box[:, 2:] - box[:, :2]
     long, broad = sides.max(axis=1), sides.min(axis=1)
     fits = (long <= longest) & (broad <= broadest) & (long >= max(4, _LEAST * page.scale))
-    letters = _measure(page, pieces, ids[fits], box[fits])
+    letters = _measure(page, components, ids[fits], box[fits])
     filled = letters.ink / np.maximum(sides[fits].prod(axis=1), 1)
-    good = (letters.ink >= 0.25 * pieces.area[ids[fits]]) & (filled > 0.1) & (filled < 0.95)
+    good = (letters.ink >= 0.25 * components.area[ids[fits]]) & (filled > 0.1) & (filled < 0.95)
     good &= letters.stroke <= 0.45 * np.maximum(letters.size, 8)
     letters = letters.only(good)
     return letters.only(_clearness(letters, _coarse(standing_room(page, letters))) > 0.5)
@@ -152,12 +152,12 @@ def find_blocks(page: Page, letters: Letters) -> list[Block]:
     return blocks
 
 
-def _measure(page: Page, pieces: Pieces, ids: I64, box: I32) -> Letters:
+def _measure(page: Page, components: Components, ids: I64, box: I32) -> Letters:
     """Letters of these components."""
     count = len(ids)
-    chosen = np.zeros(len(pieces.area), bool)
+    chosen = np.zeros(len(components.area), bool)
     chosen[ids] = True
-    pixels, owner = pieces.pixels(chosen)
+    pixels, owner = components.pixels(chosen)
     dark = page.gray.ravel()[pixels] < _INK * page.level
     strokes = np.zeros(page.gray.shape, np.uint8)
     strokes.ravel()[pixels[dark]] = 1

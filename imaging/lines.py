@@ -174,10 +174,10 @@ def find_areas(ink: F32, *, gap: float) -> I32:
     """
     free = (ink < 0.5).astype(np.uint8)
     cores, markers = cv2.connectedComponents((_distance(ink) > gap / 2).view(np.uint8), connectivity=4)
-    pieces, piece = cv2.connectedComponents(free, connectivity=4)
-    narrow = np.bincount(piece.ravel(), weights=markers.ravel(), minlength=pieces) == 0
+    components, component = cv2.connectedComponents(free, connectivity=4)
+    narrow = np.bincount(component.ravel(), weights=markers.ravel(), minlength=components) == 0
     narrow[0] = False  # the ink itself
-    markers = np.where(narrow[piece], piece + cores, markers)
+    markers = np.where(narrow[component], component + cores, markers)
     level = (ink * 255).astype(np.uint8)
     labels = cv2.watershed(cv2.merge([level, level, level]), markers)
     neighbours = cv2.dilate(np.maximum(labels, 0).astype(np.float32), np.ones((3, 3), np.uint8))

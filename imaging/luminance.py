@@ -10,7 +10,7 @@ import numpy as np
 
 from imaging.bubbles import neutral
 from imaging.color import F32, U8, lightness_of_level
-from imaging.pieces import Mask
+from imaging.components import Mask
 
 Luminance = Literal["keep", "blend", "predict"]
 

@@ -247,11 +247,11 @@ def _covered(ink: U8, cell: Points) -> float:
 
 def _along(cell: Points) -> NDArray[np.int64]:
     """(N, 2) pixels along the polygon, about one in two."""
-    pieces = []
+    parts = []
     for corner, after in zip(cell, np.roll(cell, -1, axis=0), strict=True):
         steps = max(2, int(np.hypot(*(after - corner)) / 2))
-        pieces.append(corner + (after - corner) * np.linspace(0, 1, steps, endpoint=False)[:, None])
-    return np.floor(np.concatenate(pieces)).astype(np.int64)
+        parts.append(corner + (after - corner) * np.linspace(0, 1, steps, endpoint=False)[:, None])
+    return np.floor(np.concatenate(parts)).astype(np.int64)
 
 
 def _frames(small: U8) -> Iterator[Points]:

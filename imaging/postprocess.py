@@ -9,12 +9,12 @@ import numpy as np
 
 from imaging.bubbles import find_words, neutral
 from imaging.color import F32, U8, join_chroma
-from imaging.gate import Code, Fault, Thresholds, judge, reduce_chroma
+from imaging.components import Mask
+from imaging.gate import Fault, GateCode, Thresholds, judge, reduce_chroma
 from imaging.hints import Spot, without_told
 from imaging.lines import refine_chroma
 from imaging.luminance import Luminance, relight
 from imaging.palette import Palette, Use, lock_and_tell
-from imaging.pieces import Mask
 
 Lines = Literal["sides", "off"]
 Bubbles = Literal["neutral", "colour"]
@@ -69,7 +69,7 @@ def postprocess_page(
     words = without_told(find_words(gray), spots)
     predictions = [prediction for prediction in (chroma, whole_page_chroma) if prediction is not None]
     made = _best(gray, predictions, words, settings)
-    spoilt = [fault for fault in made.faults if fault.code is Code.INK]
+    spoilt = [fault for fault in made.faults if fault.code is GateCode.INK]
     if settings.luminance == "keep" or not spoilt:
         return made
     told = replace(spoilt[0], message=f"{spoilt[0].message} in the network's luminance; the page has its own")
@@ -94,7 +94,7 @@ def _best(gray: U8, predictions: Sequence[F32], words: Mask, settings: Postproce
         if settings.bubbles == "neutral":
             laid = neutral(laid, words, overwrite=settings.lines == "sides")
         tried = _judged(gray, light, laid, words, settings)
-        if tried.faults and {Code.WILD, Code.GAMUT} & {fault.code for fault in tried.faults}:
+        if tried.faults and {GateCode.WILD, GateCode.GAMUT} & {fault.code for fault in tried.faults}:
             tried = _judged(gray, light, reduce_chroma(light, laid, words, settings.thresholds), words, settings)
         if not tried.faults:
             break

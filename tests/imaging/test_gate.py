@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from datasets.synthetic import DrawnPage, Series, draw_page
 from imaging.color import join_chroma, to_lab
-from imaging.gate import Code, Thresholds, Verdict, judge, reduce_chroma
+from imaging.gate import GateCode, Thresholds, Verdict, judge, reduce_chroma
 from tests.imaging.test_gate_measures import codes, flat, gray_page, wheel
 
 SERIES = Series(seed=3, width=400, height=600)
@@ -62,15 +62,15 @@ def clipped(ink: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     return np.clip((page - 128) * 2.5 + 128, 0, 255).astype(np.uint8)
 
 
-DAMAGED: dict[str, tuple[Damage, set[Code]]] = {
-    "ink blurred": (blurred, {Code.INK}),
-    "ink shifted by 2 pixels": (shifted, {Code.INK}),
-    "colours clipped": (clipped, {Code.INK, Code.GAMUT, Code.WILD}),
-    "saturation x 3": (lambda ink, chroma: join_chroma(ink, 3 * chroma), {Code.GAMUT, Code.WILD}),
-    "chroma x 0.1": (lambda ink, chroma: join_chroma(ink, chroma / 10), {Code.DULL}),
-    "no colour": (lambda ink, chroma: gray_page(ink), {Code.DULL}),
-    "everything sepia": (lambda ink, chroma: join_chroma(ink, flat(ink.shape, *SEPIA)), {Code.HUE}),
-    "everything strongly sepia": (lambda ink, chroma: join_chroma(ink, flat(ink.shape, *(2 * SEPIA))), {Code.HUE}),
+DAMAGED: dict[str, tuple[Damage, set[GateCode]]] = {
+    "ink blurred": (blurred, {GateCode.INK}),
+    "ink shifted by 2 pixels": (shifted, {GateCode.INK}),
+    "colours clipped": (clipped, {GateCode.INK, GateCode.GAMUT, GateCode.WILD}),
+    "saturation x 3": (lambda ink, chroma: join_chroma(ink, 3 * chroma), {GateCode.GAMUT, GateCode.WILD}),
+    "chroma x 0.1": (lambda ink, chroma: join_chroma(ink, chroma / 10), {GateCode.DULL}),
+    "no colour": (lambda ink, chroma: gray_page(ink), {GateCode.DULL}),
+    "everything sepia": (lambda ink, chroma: join_chroma(ink, flat(ink.shape, *SEPIA)), {GateCode.HUE}),
+    "everything strongly sepia": (lambda ink, chroma: join_chroma(ink, flat(ink.shape, *(2 * SEPIA))), {GateCode.HUE}),
 }
 
 
@@ -83,8 +83,8 @@ def test_a_damaged_page_does_not_pass_and_is_told_why(damage: str, chapter: int)
     verdict = judge(page.ink, hurt(page.ink, chroma_of(page)))
 
     assert not verdict.passed
-    assert codes(verdict) >= expected - {Code.WILD}
-    assert codes(verdict) <= expected | ({Code.HUE} if Code.DULL in expected else set())
+    assert codes(verdict) >= expected - {GateCode.WILD}
+    assert codes(verdict) <= expected | ({GateCode.HUE} if GateCode.DULL in expected else set())
     assert all(fault.message and math.isfinite(fault.value) and fault.value != fault.limit for fault in verdict.faults)
 
 
@@ -94,7 +94,7 @@ def test_words_that_are_tinted_do_not_pass_and_only_for_that() -> None:
     ink = np.where(page.bubbles, np.clip(page.ink, 60, 220), page.ink).astype(np.uint8)
     colored = join_chroma(ink, chroma)
 
-    assert codes(judge(ink, colored, page.bubbles)) == {Code.TINT}
+    assert codes(judge(ink, colored, page.bubbles)) == {GateCode.TINT}
     assert judge(ink, colored).passed  # nobody said where words are
 
 
@@ -108,7 +108,7 @@ def test_a_night_needs_less_colour_than_a_day() -> None:
         return judge(ink, join_chroma(ink, wheel(ink.shape, 6)))
 
     assert verdict(night).passed
-    assert codes(verdict(day)) == {Code.DULL}
+    assert codes(verdict(day)) == {GateCode.DULL}
     assert judge(night, gray_page(night)).faults  # a gray night is dull still
     assert verdict(night).measures.colorfulness < Thresholds().dull
 
@@ -119,7 +119,7 @@ def test_a_page_that_is_nearly_all_paper_is_not_dull() -> None:
     assert judge(page, gray_page(page)).passed
 
     page[50:150, 50:150] = 140
-    assert codes(judge(page, gray_page(page))) == {Code.DULL}
+    assert codes(judge(page, gray_page(page))) == {GateCode.DULL}
 
 
 def test_a_small_part_that_could_hold_colour_needs_less_of_it() -> None:
@@ -128,7 +128,7 @@ def test_a_small_part_that_could_hold_colour_needs_less_of_it() -> None:
     ink = np.full((200, 200), 150, np.uint8)
 
     assert judge(paper, join_chroma(paper, np.tile(wheel((200, 20), 6), (1, 10, 1)))).passed
-    assert codes(judge(ink, join_chroma(ink, wheel(ink.shape, 6)))) == {Code.DULL}
+    assert codes(judge(ink, join_chroma(ink, wheel(ink.shape, 6)))) == {GateCode.DULL}
 
 
 def test_a_night_may_be_of_one_hue_where_a_day_may_not() -> None:
@@ -136,13 +136,13 @@ def test_a_night_may_be_of_one_hue_where_a_day_may_not() -> None:
     brown = wheel(night.shape, 20, 50, 40)
 
     assert judge(night, join_chroma(night, brown)).passed
-    assert codes(judge(day, join_chroma(day, brown))) == {Code.HUE}
+    assert codes(judge(day, join_chroma(day, brown))) == {GateCode.HUE}
 
 
 def test_more_colour_than_comics_have_is_wild() -> None:
     ink = np.full((200, 200), 140, np.uint8)
 
-    assert Code.WILD in codes(judge(ink, join_chroma(ink, wheel(ink.shape, 120))))
+    assert GateCode.WILD in codes(judge(ink, join_chroma(ink, wheel(ink.shape, 120))))
     assert judge(ink, join_chroma(ink, wheel(ink.shape, 30))).passed
 
 
@@ -152,7 +152,7 @@ def test_a_sunset_may_have_one_hue_where_a_brown_page_may_not() -> None:
     strong, weak = (join_chroma(ink, np.float32(chroma) * hues) for chroma in (55, 20))
 
     assert judge(ink, strong).passed
-    assert codes(judge(ink, weak)) == {Code.HUE}
+    assert codes(judge(ink, weak)) == {GateCode.HUE}
     assert judge(ink, strong).measures.one_hue > Thresholds().one_hue
 
 
@@ -177,7 +177,7 @@ def test_chroma_that_is_clipped_only_is_tamed_too() -> None:
     page, limits = drawn(3, 4), Thresholds(wild=1000)
     clipped = 3 * chroma_of(page)
 
-    assert codes(judge(page.ink, join_chroma(page.ink, clipped), None, limits)) == {Code.GAMUT}
+    assert codes(judge(page.ink, join_chroma(page.ink, clipped), None, limits)) == {GateCode.GAMUT}
     assert judge(page.ink, join_chroma(page.ink, reduce_chroma(page.ink, clipped, None, limits)), None, limits).passed
 
 
@@ -235,7 +235,7 @@ def test_any_page_is_judged_and_tamed(height: int, width: int, ink: str, paint: 
 def test_a_gray_page_keeps_its_ink_and_has_no_colour(gray: np.ndarray) -> None:
     verdict = judge(gray, gray_page(gray), np.ones(gray.shape, bool))
 
-    assert not codes(verdict) & {Code.INK, Code.TINT, Code.GAMUT, Code.WILD, Code.HUE}
+    assert not codes(verdict) & {GateCode.INK, GateCode.TINT, GateCode.GAMUT, GateCode.WILD, GateCode.HUE}
     assert verdict.measures.colorfulness == 0
 
 
@@ -243,7 +243,7 @@ def test_a_gray_page_keeps_its_ink_and_has_no_colour(gray: np.ndarray) -> None:
 def test_a_page_as_dark_as_black_keeps_its_ink_under_any_chroma(level: int) -> None:
     ink = np.full((100, 100), level, np.uint8)
 
-    assert Code.INK not in codes(judge(ink, join_chroma(ink, wheel(ink.shape, 20))))
+    assert GateCode.INK not in codes(judge(ink, join_chroma(ink, wheel(ink.shape, 20))))
 
 
 @pytest.mark.parametrize("level", [0, 255])
@@ -274,15 +274,15 @@ def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None
 @pytest.mark.parametrize(
     ("limits", "code"),
     [
-        ({"ssim": 1.0}, Code.INK),
-        ({"tint": 0.0}, Code.TINT),
-        ({"clipped": 0.0}, Code.GAMUT),
-        ({"dull": 120.0}, Code.DULL),
-        ({"drab": 120.0, "one_hue": 0.1}, Code.HUE),
-        ({"wild": 40.0}, Code.WILD),
+        ({"ssim": 1.0}, GateCode.INK),
+        ({"tint": 0.0}, GateCode.TINT),
+        ({"clipped": 0.0}, GateCode.GAMUT),
+        ({"dull": 120.0}, GateCode.DULL),
+        ({"drab": 120.0, "one_hue": 0.1}, GateCode.HUE),
+        ({"wild": 40.0}, GateCode.WILD),
     ],
 )
-def test_each_limit_is_the_callers(limits: dict[str, float], code: Code) -> None:
+def test_each_limit_is_the_callers(limits: dict[str, float], code: GateCode) -> None:
     page = drawn(1, 4)
     words = np.zeros_like(page.bubbles)
     words[:200] = True
@@ -297,9 +297,9 @@ def test_faults_come_in_one_order_with_ink_first() -> None:
 
     verdict = judge(page.ink, gray_page(np.roll(page.ink, 9, axis=0)))
 
-    order = [list(Code).index(fault.code) for fault in verdict.faults]
+    order = [list(GateCode).index(fault.code) for fault in verdict.faults]
     assert all(one <= other for one, other in pairwise(order))
-    assert [fault.code for fault in verdict.faults][:3] == [Code.INK, Code.INK, Code.DULL]
+    assert [fault.code for fault in verdict.faults][:3] == [GateCode.INK, GateCode.INK, GateCode.DULL]
 
 
 def test_the_gate_needs_no_torch() -> None:

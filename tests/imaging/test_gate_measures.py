@@ -7,10 +7,10 @@ from skimage.metrics import structural_similarity
 
 from datasets.synthetic import Series, draw_page
 from imaging.color import join_chroma, lightness_of_level
-from imaging.gate import Code, Verdict, judge
+from imaging.gate import GateCode, Verdict, judge
 
 
-def codes(verdict: Verdict) -> set[Code]:
+def codes(verdict: Verdict) -> set[GateCode]:
     return {fault.code for fault in verdict.faults}
 
 
@@ -53,7 +53,7 @@ def test_lines_that_are_gone_are_counted() -> None:
     verdict = judge(ink, gray_page(less))
 
     assert verdict.measures.lines == pytest.approx(5 / 8)
-    assert Code.INK in codes(verdict)
+    assert GateCode.INK in codes(verdict)
     assert judge(ink, gray_page(ink)).measures.lines == 1
 
 

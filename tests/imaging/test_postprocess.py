@@ -32,18 +32,18 @@ def test_words_stay_neutral_unless_they_may_be_coloured(lettered: np.ndarray) ->
 
 
 def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarray) -> None:
-    count, pieces = cv2.connectedComponents(find_words(lettered).view(np.uint8))
+    count, components = cv2.connectedComponents(find_words(lettered).view(np.uint8))
     visible = (lettered > 40) & (lettered < 250)
-    seen = [int((visible & (pieces == piece)).sum()) for piece in range(1, count)]
+    seen = [int((visible & (components == component)).sum()) for component in range(1, count)]
     assert count > 2
     chosen = 1 + int(np.argmax(seen))
-    y, x = np.argwhere(pieces == chosen)[0]
+    y, x = np.argwhere(components == chosen)[0]
     violet = np.full((8, 8, 2), (30, -30), np.float32)
 
     page = postprocess_page(lettered, violet, PostprocessSettings(), spots=[Spot(x + 0.5, y + 0.5, 1, (30, -30))]).page
 
-    assert colored(page)[visible & (pieces == chosen)].mean() > 0.9
-    rest = visible & (pieces > 0) & (pieces != chosen)
+    assert colored(page)[visible & (components == chosen)].mean() > 0.9
+    rest = visible & (components > 0) & (components != chosen)
     assert rest.any()
     assert not colored(page)[rest].any()
 

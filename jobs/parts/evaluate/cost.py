@@ -1,4 +1,4 @@
-"""What a piece of work takes: time, and memory at its peak."""
+"""What a step takes: time, and memory at its peak."""
 
 import time
 from collections.abc import Iterator

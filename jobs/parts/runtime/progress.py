@@ -14,7 +14,7 @@ _LOG_EVERY = 10.0  # seconds
 class Meter:
     """Counts chapters against a known total, and pages as they come.
 
-    Use as a context; `advance` after each finished piece.
+    Use as a context; `advance` after each step.
     """
 
     def __init__(self, verb: str, total: int, unit: str = "chapters") -> None:

@@ -279,7 +279,7 @@ def test_place_that_is_taken_fails(home: str, variant: models.Variant) -> None:
 # -- chapters of several chunks
 
 
-def pieces(out: str) -> list[str]:
+def chunk_files(out: str) -> list[str]:
     return [entry.key for entry in open_storage(out).list(f"{HOME}/pieces/")]
 
 
@@ -302,7 +302,7 @@ def test_long_chapter_goes_by_chunks(home: str, variant: models.Variant) -> None
     assert got["p1.jpg"] == LONG["p1.jpg"]
     assert got["ComicInfo.xml"] == mark_colored(COMIC_INFO)[0]
     assert stages.ledger.manifests() == {"v/ep.cbz": manifest.summary()}
-    assert pieces(f"{home}/out") == []
+    assert chunk_files(f"{home}/out") == []
 
 
 def test_chunks_are_cut_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,16 +359,16 @@ def test_long_folder(tmp_path: Path, variant: models.Variant) -> None:
     manifest = stages.assemble(task, 3)
     assert sorted(path.name for path in (tmp_path / "out/ep").iterdir()) == sorted(LONG_OUT)
     assert stages.ledger.manifests() == {"ep": manifest.summary()}
-    assert pieces(str(tmp_path / "out")) == []
+    assert chunk_files(str(tmp_path / "out")) == []
 
 
 def test_piece_that_is_missing_fails_the_chapter(tmp_path: Path, variant: models.Variant) -> None:
     task, stages = task_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), stages_of(tmp_path)
     run(task, stages, variant, skip=[2])
-    before = pieces(str(tmp_path / "out"))
+    before = chunk_files(str(tmp_path / "out"))
     assert stages.assemble(task, 3).status == "failed"
     assert not (tmp_path / "out/ep.cbz").exists()
-    assert pieces(str(tmp_path / "out")) == before  # for the next run
+    assert chunk_files(str(tmp_path / "out")) == before  # for the next run
 
 
 def test_assembling_twice_is_assembling_once(tmp_path: Path, variant: models.Variant) -> None:

@@ -18,7 +18,7 @@ I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Components:
     """N components.
 
     labels: (H, W) the component of each pixel, from 1; 0 off the mask. start, long: (R,) stretches, in order: index
@@ -32,7 +32,7 @@ class Pieces:
     area: I64
 
     @classmethod
-    def of(cls, mask: Mask, connectivity: int) -> "Pieces":
+    def of(cls, mask: Mask, connectivity: int) -> "Components":
         """connectivity: 4, or 8, where diagonal neighbours touch. mask: (H, W)."""
         count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
         # A column of nothing at either side: no stretch goes over the end of a row.
