@@ -27,11 +27,11 @@ from datasets.archive import find_chapters
 from datasets.chapters import open_chapter
 from datasets.page import decode, encode, gray_of
 from datasets.synthetic import Series, write_series
-from imaging.bubbles import find_words, neutral
 from imaging.color import is_color_page, join_chroma
 from imaging.descreen import for_network
 from imaging.gate import judge
 from imaging.lines import refine_chroma
+from imaging.text import find_text, neutral
 from imaging.views import plan_views
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
@@ -98,10 +98,10 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 chroma = work.chroma.astype(np.float32)
                 gray = watch("join", lambda p=page: gray_of(p))  # type: ignore[misc]
                 chroma = watch("lines", lambda g=gray, c=chroma: refine_chroma(g, c))  # type: ignore[misc]
-                words = watch("words", lambda g=gray: find_words(g))  # type: ignore[misc]
-                chroma = watch("words", lambda w=words, c=chroma: neutral(c, w, overwrite=True))  # type: ignore[misc]
+                text = watch("words", lambda g=gray: find_text(g))  # type: ignore[misc]
+                chroma = watch("words", lambda w=text, c=chroma: neutral(c, w, overwrite=True))  # type: ignore[misc]
                 joined = watch("join", lambda g=gray, c=chroma: join_chroma(g, c))  # type: ignore[misc]
-                watch("gate", lambda g=gray, j=joined, w=words: judge(g, j, w))  # type: ignore[misc]
+                watch("gate", lambda g=gray, j=joined, w=text: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
                 work.action, work.chroma = "kept", None  # what is left of `postprocess` is to pack, check and put
             watch("publish", lambda s=chunk: stages.postprocess(s))  # type: ignore[misc]
@@ -148,9 +148,9 @@ def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
     }
 
 
-def run_job(job: str, *words: str) -> None:
-    print(f"$ python -m jobs.{job} {' '.join(words)}", flush=True)
-    subprocess.run([sys.executable, "-m", f"jobs.{job}", *words], check=True)
+def run_job(job: str, *text: str) -> None:
+    print(f"$ python -m jobs.{job} {' '.join(text)}", flush=True)
+    subprocess.run([sys.executable, "-m", f"jobs.{job}", *text], check=True)
 
 
 def as_page(result: dict[str, Any]) -> str:

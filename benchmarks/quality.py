@@ -5,7 +5,7 @@ python -m benchmarks.quality --model RUN/model --color ../shared/data/series/pep
 
 Each page's gray form is shown to the network as colorize does (screens smoothed, the page in one square), and finished
 with the steps on and off. CIEDE2000 to the true page; chroma on words: mean over the true mask of lettering, which the
-editions with and without it give (benchmarks.words); colourfulness; pages that the gate passes, and what it has against
+editions with and without it give (benchmarks.text); colourfulness; pages that the gate passes, and what it has against
 the others; milliseconds of processor time of finishing, gate included.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.pages import pages
-from benchmarks.words import truth
+from benchmarks.text import truth
 from imaging.color import U8, gray_of_equal_lightness, to_lab
 from imaging.colorfulness import colorfulness
 from imaging.descreen import network_view
@@ -44,9 +44,9 @@ class Row:
         self.faults: Counter[str] = Counter()
         self.passed = 0
 
-    def add(self, page: U8, color: U8, words: np.ndarray, codes: list[str], seconds: float) -> None:
+    def add(self, page: U8, color: U8, text: np.ndarray, codes: list[str], seconds: float) -> None:
         lab = to_lab(page)
-        tint = float(np.hypot(lab[..., 1], lab[..., 2])[words].mean()) if words.any() else np.nan
+        tint = float(np.hypot(lab[..., 1], lab[..., 2])[text].mean()) if text.any() else np.nan
         self.figures.append((ciede2000(page, color), tint, colorfulness(page), 1000 * seconds))
         self.passed += not codes
         self.faults.update(codes)
@@ -75,7 +75,7 @@ def main(model: str, color: str, art: str, chapters: str, pictures: Path | None)
         if (chapter, name) not in bare or bare[chapter, name].shape != page.shape:
             click.echo(f"{chapter}/{name} has no twin of its size without lettering: left out", err=True)
             continue
-        words, _ = truth(page, bare[chapter, name])
+        text, _ = truth(page, bare[chapter, name])
         gray = gray_of_equal_lightness(page)
         chroma = predict_chroma(variant, network_view(gray, variant.image_size)[None])[0]
         shown = []
@@ -83,7 +83,7 @@ def main(model: str, color: str, art: str, chapters: str, pictures: Path | None)
             begun = time.process_time()
             made = postprocess_page(gray, chroma, settings)
             took = time.process_time() - begun
-            rows[way].add(made.page, page, words, [fault.code.value for fault in made.faults], took)
+            rows[way].add(made.page, page, text, [fault.code.value for fault in made.faults], took)
             shown.append(made.page)
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)

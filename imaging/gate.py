@@ -129,14 +129,14 @@ class _Color:
     one_hue: float
 
 
-def judge(gray: U8, colored: U8, words: Mask | None = None, thresholds: Thresholds | None = None) -> Verdict:
+def judge(gray: U8, colored: U8, text: Mask | None = None, thresholds: Thresholds | None = None) -> Verdict:
     """Whether a coloured page may be published.
 
-    gray: (H, W) levels of the source. colored: (H, W, 3) as it would be encoded, not after a JPEG. words: (H, W), where
+    gray: (H, W) levels of the source. colored: (H, W, 3) as it would be encoded, not after a JPEG. text: (H, W), where
     it must be neutral. Raises ValueError where the shapes differ, or there are no pixels.
     """
-    if not gray.size or colored.shape != (*gray.shape, 3) or (words is not None and words.shape != gray.shape):
-        found = [array.shape for array in (gray, colored, words) if array is not None]
+    if not gray.size or colored.shape != (*gray.shape, 3) or (text is not None and text.shape != gray.shape):
+        found = [array.shape for array in (gray, colored, text) if array is not None]
         raise ValueError(f"a page, its colours and its words must be (H, W), (H, W, 3), (H, W), not {found}")
     times = max(2, min(gray.shape) // _ACROSS)
     size = (max(1, gray.shape[1] // times), max(1, gray.shape[0] // times))
@@ -146,8 +146,8 @@ def judge(gray: U8, colored: U8, words: Mask | None = None, thresholds: Threshol
     small = cv2.resize(colored[whole], size, interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2Lab)
     lettered = np.zeros(source.shape, dtype=bool)
-    if words is not None:  # whole pixels only: the rim has some of what lies beyond
-        lettered = cv2.resize(words[whole] * np.uint8(255), size, interpolation=cv2.INTER_AREA) == 255
+    if text is not None:  # whole pixels only: the rim has some of what lies beyond
+        lettered = cv2.resize(text[whole] * np.uint8(255), size, interpolation=cv2.INTER_AREA) == 255
     color = _color(source, small, lab, lettered, _clipped(_every_other(gray), _every_other(colored)))
     measures = Measures(
         ssim=_ssim(source, lab[..., 0]),
@@ -158,10 +158,10 @@ def judge(gray: U8, colored: U8, words: Mask | None = None, thresholds: Threshol
     return Verdict(_faults(measures, thresholds or Thresholds()), measures)
 
 
-def reduce_chroma(gray: U8, chroma: F32, words: Mask | None = None, thresholds: Thresholds | None = None) -> F32:
+def reduce_chroma(gray: U8, chroma: F32, text: Mask | None = None, thresholds: Thresholds | None = None) -> F32:
     """The whole_page_chroma form of a page's chroma where it is WILD or leaves the GAMUT; other chroma as it is.
 
-    gray: (H, W) levels. chroma: (h, w, 2) ab, as `join_chroma` takes it. words: (H, W). Returns (h, w, 2): all of it
+    gray: (H, W) levels. chroma: (h, w, 2) ab, as `join_chroma` takes it. text: (H, W). Returns (h, w, 2): all of it
     scaled down by one factor, the largest at which the page stays well within these two limits.
     """
     limits = thresholds or Thresholds()
@@ -170,8 +170,8 @@ def reduce_chroma(gray: U8, chroma: F32, words: Mask | None = None, thresholds: 
     level = cv2.resize(gray, size, interpolation=cv2.INTER_NEAREST)  # a sample: means are clipped less
     map_ = cv2.resize(chroma, size, interpolation=cv2.INTER_LINEAR)
     lettered = np.zeros(level.shape, dtype=bool)
-    if words is not None:
-        lettered = cv2.resize(words.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    if text is not None:
+        lettered = cv2.resize(text.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     if _bounded(level, map_, lettered, limits, 1.0):
         return chroma
     low, high = 0.0, 1.0
@@ -181,10 +181,10 @@ def reduce_chroma(gray: U8, chroma: F32, words: Mask | None = None, thresholds: 
     return chroma * np.float32(low)
 
 
-def _bounded(gray: U8, chroma: F32, words: Mask, limits: Thresholds, share: float) -> bool:
+def _bounded(gray: U8, chroma: F32, text: Mask, limits: Thresholds, share: float) -> bool:
     page = join_chroma(gray, chroma.astype(np.float32))
     lab = cv2.cvtColor(page, cv2.COLOR_RGB2Lab)
-    color = _color(cv2.LUT(gray, _steps_of_level()), page, lab, words, _clipped(gray, page))
+    color = _color(cv2.LUT(gray, _steps_of_level()), page, lab, text, _clipped(gray, page))
     wild = color.room >= limits.room and color.colorfulness > share * limits.wild
     return not wild and color.clipped <= share * limits.clipped
 
@@ -229,10 +229,10 @@ def _lines_kept(source: U8, ours: U8) -> float:
     return float((kept >= depth[line] // 2).mean())
 
 
-def _tint(lab: U8, words: Mask) -> float:
-    if not words.any():
+def _tint(lab: U8, text: Mask) -> float:
+    if not text.any():
         return 0.0
-    a, b = (lab[..., i][words].astype(np.float32) - 128 for i in (1, 2))
+    a, b = (lab[..., i][text].astype(np.float32) - 128 for i in (1, 2))
     return float(np.percentile(np.hypot(a, b), 95))
 
 
@@ -249,13 +249,13 @@ def _every_other(picture: U8) -> U8:
     return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
 
 
-def _color(source: U8, page: U8, lab: U8, words: Mask, clipped: float) -> _Color:
+def _color(source: U8, page: U8, lab: U8, text: Mask, clipped: float) -> _Color:
     """source: (h, w) L* in 255 steps. page, lab: (h, w, 3), 8 bits. Every other pixel of a large page is looked at."""
     if min(source.shape) >= _SAMPLE:
         source, page, lab = _every_other(source), _every_other(page), _every_other(lab)
-        words = _every_other(words.view(np.uint8)).view(np.bool_)
+        text = _every_other(text.view(np.uint8)).view(np.bool_)
     dark, light = _COLORED_BETWEEN
-    can = (source > dark) & (source < light) & ~words
+    can = (source > dark) & (source < light) & ~text
     room = float(can.mean())
     if not room:
         return _Color(clipped, 0.0, 1.0, 0.0, 0.0)

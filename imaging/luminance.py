@@ -8,9 +8,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from imaging.bubbles import neutral
 from imaging.color import F32, U8, lightness_of_level
 from imaging.components import Mask
+from imaging.text import neutral
 
 Luminance = Literal["keep", "blend", "predict"]
 
@@ -21,10 +21,10 @@ _MOST = 15.0  # L*: further off is no shading
 _DARK = 30.0  # L*: darker ink moves the less the darker it is, and black not at all
 
 
-def relight(gray: U8, lightness: F32, luminance: Luminance, words: Mask | None = None) -> U8:
+def relight(gray: U8, lightness: F32, luminance: Luminance, text: Mask | None = None) -> U8:
     """The gray levels of a page whose luminance the network has a say in.
 
-    gray: (H, W) levels of the ink. lightness: (h, w), what the network says. words: (H, W), what `blend` leaves as it
+    gray: (H, W) levels of the ink. lightness: (h, w), what the network says. text: (H, W), what `blend` leaves as it
     is. Returns (H, W) levels.
 
     keep: `gray`. predict: the network's own, stretched: no line is finer than its map. blend: each pixel of ink, moved
@@ -41,8 +41,8 @@ def relight(gray: U8, lightness: F32, luminance: Luminance, words: Mask | None =
     soft = cv2.GaussianBlur(other, (0, 0), max(_SOFT * min(other.shape), 0.1), borderType=cv2.BORDER_REPLICATE)
     seen = np.sign(soft) * np.maximum(np.abs(soft) - np.float32(_NOISE), 0)
     step = cv2.resize(np.clip(_HALF * seen, -_MOST, _MOST), size, interpolation=cv2.INTER_LINEAR)
-    if words is not None:
-        step = neutral(cv2.merge([step, step]), words)[..., 0]
+    if text is not None:
+        step = neutral(cv2.merge([step, step]), text)[..., 0]
     ink = lightness_of_level()[gray]
     return _levels(ink + step * np.minimum(ink / np.float32(_DARK), 1))
 

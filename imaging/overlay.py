@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.bubbles import find_words
 from imaging.color import U8
 from imaging.lines import find_areas, find_lines
 from imaging.panels import find_panels
+from imaging.text import find_text
 
 Outlines = list[NDArray[np.int32]]
 
@@ -28,10 +28,10 @@ def find_layers(gray: U8, size: tuple[int, int]) -> dict[str, Outlines]:
     """
     width, height = size
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-    words = cv2.resize(find_words(gray).view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 127
+    text = cv2.resize(find_text(gray).view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 127
     scale = np.array([width / gray.shape[1], height / gray.shape[0]])
     panels = [np.round(np.array(panel.corners) * scale).astype(np.int32) for panel in find_panels(gray)]
-    return {"words": _outlines(words.view(np.uint8)), "panels": panels, "areas": _areas(small)}
+    return {"words": _outlines(text.view(np.uint8)), "panels": panels, "areas": _areas(small)}
 
 
 def _areas(gray: U8) -> Outlines:

@@ -7,7 +7,6 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from imaging.bubbles import find_words, neutral
 from imaging.color import F32, U8, join_chroma
 from imaging.components import Mask
 from imaging.gate import Fault, GateCode, Thresholds, judge, reduce_chroma
@@ -15,9 +14,10 @@ from imaging.hints import Spot, without_told
 from imaging.lines import refine_chroma
 from imaging.luminance import Luminance, relight
 from imaging.palette import Palette, Use, lock_and_tell
+from imaging.text import find_text, neutral
 
 Lines = Literal["sides", "off"]
-Bubbles = Literal["neutral", "colour"]
+TextColor = Literal["neutral", "colour"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PostprocessSettings:
     """
 
     lines: Lines = "sides"
-    bubbles: Bubbles = "neutral"
+    bubbles: TextColor = "neutral"
     thresholds: Thresholds = field(default_factory=Thresholds)
     palette: Palette | None = None
     luminance: Luminance = "keep"
@@ -66,25 +66,25 @@ def postprocess_page(
     of it. The first that passes is taken, else the last that was tried. Where the network's luminance spoils the ink,
     the page keeps its own, and the fault stays with it.
     """
-    words = without_told(find_words(gray), spots)
+    text = without_told(find_text(gray), spots)
     predictions = [prediction for prediction in (chroma, whole_page_chroma) if prediction is not None]
-    made = _best(gray, predictions, words, settings)
+    made = _best(gray, predictions, text, settings)
     spoilt = [fault for fault in made.faults if fault.code is GateCode.INK]
     if settings.luminance == "keep" or not spoilt:
         return made
     told = replace(spoilt[0], message=f"{spoilt[0].message} in the network's luminance; the page has its own")
-    kept = _best(gray, predictions, words, replace(settings, luminance="keep"))
+    kept = _best(gray, predictions, text, replace(settings, luminance="keep"))
     return replace(kept, faults=(told, *kept.faults), colors=made.colors | kept.colors)
 
 
-def _best(gray: U8, predictions: Sequence[F32], words: Mask, settings: PostprocessSettings) -> Postprocessed:
+def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: PostprocessSettings) -> Postprocessed:
     """The first of the predictions that the gate passes; the last where it passes none."""
     tried: Postprocessed | None = None
     used: dict[int, Use] = {}
     for prediction in predictions:
         chroma, light = np.ascontiguousarray(prediction[..., :2]), gray
         if settings.luminance != "keep":
-            untouched = words if settings.bubbles == "neutral" else None
+            untouched = text if settings.bubbles == "neutral" else None
             light = relight(gray, np.ascontiguousarray(prediction[..., 2]), settings.luminance, untouched)
         if settings.palette is not None:
             small = cv2.resize(gray, chroma.shape[1::-1], interpolation=cv2.INTER_AREA)
@@ -92,17 +92,17 @@ def _best(gray: U8, predictions: Sequence[F32], words: Mask, settings: Postproce
             used |= used_here  # one that was refused counts too: with another colour it might have passed
         laid = refine_chroma(gray, chroma) if settings.lines == "sides" else chroma
         if settings.bubbles == "neutral":
-            laid = neutral(laid, words, overwrite=settings.lines == "sides")
-        tried = _judged(gray, light, laid, words, settings)
+            laid = neutral(laid, text, overwrite=settings.lines == "sides")
+        tried = _judged(gray, light, laid, text, settings)
         if tried.faults and {GateCode.WILD, GateCode.GAMUT} & {fault.code for fault in tried.faults}:
-            tried = _judged(gray, light, reduce_chroma(light, laid, words, settings.thresholds), words, settings)
+            tried = _judged(gray, light, reduce_chroma(light, laid, text, settings.thresholds), text, settings)
         if not tried.faults:
             break
     assert tried is not None
     return replace(tried, colors=used)
 
 
-def _judged(gray: U8, light: U8, chroma: F32, words: Mask, settings: PostprocessSettings) -> Postprocessed:
+def _judged(gray: U8, light: U8, chroma: F32, text: Mask, settings: PostprocessSettings) -> Postprocessed:
     page = join_chroma(light, chroma)
-    neutral_words = words if settings.bubbles == "neutral" else None
-    return Postprocessed(page, judge(gray, page, neutral_words, settings.thresholds).faults)
+    neutral_text = text if settings.bubbles == "neutral" else None
+    return Postprocessed(page, judge(gray, page, neutral_text, settings.thresholds).faults)

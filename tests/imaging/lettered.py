@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from datasets.synthetic import Series, draw_page
-from imaging.bubbles import find_words
+from imaging.text import find_text
 
 
 @cache
@@ -13,7 +13,7 @@ def lettered_ink() -> np.ndarray:
     """The ink of a generated page on which words are found."""
     series = Series(seed=1, chapters=1, pages=8, width=480, height=672)
     inks = (draw_page(series, 1, page).ink for page in range(1, 9))
-    return next(ink for ink in inks if find_words(ink).mean() > 0.01)
+    return next(ink for ink in inks if find_text(ink).mean() > 0.01)
 
 
 def rainbow(size: int = 32) -> np.ndarray:

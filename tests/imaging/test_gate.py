@@ -217,12 +217,12 @@ def test_any_page_is_judged_and_tamed(height: int, width: int, ink: str, paint: 
         return levels[kind].astype(np.uint8)
 
     gray, page = filled(ink, shape), filled(paint, (*shape, 3))
-    words = {"none": np.zeros(shape, bool), "all": np.ones(shape, bool), "some": rng.random(shape) < 0.5}.get(
+    text = {"none": np.zeros(shape, bool), "all": np.ones(shape, bool), "some": rng.random(shape) < 0.5}.get(
         lettered or ""
     )
 
-    verdict = judge(gray, page, words)
-    reduced = reduce_chroma(gray, rng.normal(0, 200, (*shape, 2)).astype(np.float32), words)
+    verdict = judge(gray, page, text)
+    reduced = reduce_chroma(gray, rng.normal(0, 200, (*shape, 2)).astype(np.float32), text)
 
     found = verdict.measures
     assert all(math.isfinite(value) for value in vars(found).values())
@@ -284,10 +284,10 @@ def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None
 )
 def test_each_limit_is_the_callers(limits: dict[str, float], code: GateCode) -> None:
     page = drawn(1, 4)
-    words = np.zeros_like(page.bubbles)
-    words[:200] = True
+    text = np.zeros_like(page.bubbles)
+    text[:200] = True
 
-    verdict = judge(page.ink, page.color, words, Thresholds(**{"tint": 200.0, **limits}))
+    verdict = judge(page.ink, page.color, text, Thresholds(**{"tint": 200.0, **limits}))
 
     assert codes(verdict) == {code}
 

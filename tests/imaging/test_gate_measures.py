@@ -70,14 +70,14 @@ def test_lines_need_not_be_black_but_half_as_deep() -> None:
 
 def test_tint_is_the_chroma_that_words_have() -> None:
     ink = np.full((100, 100), 150, np.uint8)
-    words = np.zeros(ink.shape, bool)
-    words[21:79, 21:79] = True  # its rim lies within pixels of the page at half size
+    text = np.zeros(ink.shape, bool)
+    text[21:79, 21:79] = True  # its rim lies within pixels of the page at half size
     chroma = wheel(ink.shape, 25)
-    chroma[words] = (9, 12)
+    chroma[text] = (9, 12)
 
-    assert judge(ink, join_chroma(ink, chroma), words).measures.tint == pytest.approx(15, abs=1)
-    chroma[words] = 0
-    assert judge(ink, join_chroma(ink, chroma), words).measures.tint == pytest.approx(0, abs=0.1)
+    assert judge(ink, join_chroma(ink, chroma), text).measures.tint == pytest.approx(15, abs=1)
+    chroma[text] = 0
+    assert judge(ink, join_chroma(ink, chroma), text).measures.tint == pytest.approx(0, abs=0.1)
 
 
 def test_pixels_are_clipped_where_the_source_is_neither_dark_nor_light() -> None:
@@ -95,11 +95,11 @@ def test_pixels_are_clipped_where_the_source_is_neither_dark_nor_light() -> None
 def test_room_is_what_is_neither_black_nor_paper_nor_words() -> None:
     ink = np.full((100, 100), 128, np.uint8)
     ink[:20], ink[20:40] = 0, 255
-    words = np.zeros(ink.shape, bool)
-    words[40:50] = True
-    page = join_chroma(ink, np.where(words[..., None], np.float32(0), wheel(ink.shape, 25)))
+    text = np.zeros(ink.shape, bool)
+    text[40:50] = True
+    page = join_chroma(ink, np.where(text[..., None], np.float32(0), wheel(ink.shape, 25)))
 
-    found = judge(ink, page, words).measures
+    found = judge(ink, page, text).measures
 
     assert found.room == pytest.approx(0.5)
     assert found.colorfulness == pytest.approx(judge(ink[50:], page[50:]).measures.colorfulness, rel=0.01)

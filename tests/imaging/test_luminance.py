@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.synthetic import Series, draw_page
-from imaging.bubbles import find_words
 from imaging.color import lightness_of_level
 from imaging.luminance import relight
+from imaging.text import find_text
 
 SIZE = 64
 SERIES = Series(seed=1, chapters=1, pages=8, width=480, height=672)
@@ -16,9 +16,7 @@ SERIES = Series(seed=1, chapters=1, pages=8, width=480, height=672)
 
 @pytest.fixture(scope="module")
 def ink() -> np.ndarray:
-    return next(
-        ink for ink in (draw_page(SERIES, 1, page).ink for page in range(1, 9)) if find_words(ink).mean() > 0.01
-    )
+    return next(ink for ink in (draw_page(SERIES, 1, page).ink for page in range(1, 9)) if find_text(ink).mean() > 0.01)
 
 
 def lightness(gray: np.ndarray) -> np.ndarray:
@@ -64,11 +62,11 @@ def test_blend_keeps_lines_and_what_is_finer_than_shading(ink: np.ndarray) -> No
 
 
 def test_blend_leaves_words_as_they_are(ink: np.ndarray) -> None:
-    words = find_words(ink)
-    made = relight(ink, even(20), "blend", words)
-    np.testing.assert_array_equal(made[words], ink[words])
-    assert (made != ink)[~words & (ink > 60)].mean() > 0.9
-    assert (relight(ink, even(20), "blend") != ink)[words & (ink > 60)].all()
+    text = find_text(ink)
+    made = relight(ink, even(20), "blend", text)
+    np.testing.assert_array_equal(made[text], ink[text])
+    assert (made != ink)[~text & (ink > 60)].mean() > 0.9
+    assert (relight(ink, even(20), "blend") != ink)[text & (ink > 60)].all()
 
 
 @settings(deadline=None, max_examples=50)

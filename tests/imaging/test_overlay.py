@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.synthetic import Series, draw_page
-from imaging.bubbles import find_words
 from imaging.overlay import LAYERS, find_layers
 from imaging.panels import find_panels
+from imaging.text import find_text
 
 SIZE = (320, 448)
 PAGES = [draw_page(Series(seed=1, chapters=1, pages=8, width=480, height=672), 1, page).ink for page in range(1, 9)]
@@ -29,9 +29,9 @@ def test_words_and_panels_are_outlined_where_they_are() -> None:
     seen = 0
     for ink in PAGES:
         found = find_layers(ink, SIZE)
-        words = cv2.resize(find_words(ink).astype(np.uint8), SIZE, interpolation=cv2.INTER_AREA) > 0
-        if words.any():
-            assert overlap(filled(found["words"], SIZE), words) > 0.85
+        text = cv2.resize(find_text(ink).astype(np.uint8), SIZE, interpolation=cv2.INTER_AREA) > 0
+        if text.any():
+            assert overlap(filled(found["words"], SIZE), text) > 0.85
             seen += 1
         scale = np.array([SIZE[0] / ink.shape[1], SIZE[1] / ink.shape[0]])
         corners = [np.array(panel.corners) * scale for panel in find_panels(ink)]

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from imaging.bubbles import find_words
 from imaging.color import join_chroma
 from imaging.gate import Thresholds
 from imaging.hints import Spot
 from imaging.palette import Color, Palette
 from imaging.postprocess import PostprocessSettings, postprocess_page
+from imaging.text import find_text
 from tests.imaging.lettered import lettered_ink, rainbow
 
 
@@ -23,16 +23,16 @@ def colored(page: np.ndarray) -> np.ndarray:
 
 
 def test_words_stay_neutral_unless_they_may_be_coloured(lettered: np.ndarray) -> None:
-    words = find_words(lettered) & (lettered > 40) & (lettered < 250)  # where chroma can be seen
+    text = find_text(lettered) & (lettered > 40) & (lettered < 250)  # where chroma can be seen
     violet = np.full((8, 8, 2), (30, -30), np.float32)
     neutral = postprocess_page(lettered, violet, PostprocessSettings(bubbles="neutral")).page
-    assert not colored(neutral)[words].any()
-    assert colored(neutral)[~find_words(lettered) & (lettered > 40) & (lettered < 250)].mean() > 0.8
-    assert colored(postprocess_page(lettered, violet, PostprocessSettings(bubbles="colour")).page)[words].mean() > 0.9
+    assert not colored(neutral)[text].any()
+    assert colored(neutral)[~find_text(lettered) & (lettered > 40) & (lettered < 250)].mean() > 0.8
+    assert colored(postprocess_page(lettered, violet, PostprocessSettings(bubbles="colour")).page)[text].mean() > 0.9
 
 
 def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarray) -> None:
-    count, components = cv2.connectedComponents(find_words(lettered).view(np.uint8))
+    count, components = cv2.connectedComponents(find_text(lettered).view(np.uint8))
     visible = (lettered > 40) & (lettered < 250)
     seen = [int((visible & (components == component)).sum()) for component in range(1, count)]
     assert count > 2

@@ -7,7 +7,7 @@ from datasets.errors import BadUsageError
 from datasets.limits import Limits
 from imaging.gate import Thresholds
 from imaging.luminance import Luminance
-from imaging.postprocess import Bubbles, Lines, PostprocessSettings
+from imaging.postprocess import Lines, PostprocessSettings, TextColor
 from imaging.views import Strategy
 from jobs.parts.colorize.page_settings import GATE_OPTIONS, PageSettings
 from jobs.parts.runtime.options import actor_count, option, require
@@ -39,7 +39,7 @@ class ColorizeConfig:
         "What the network is shown of a page: all of it; tiles or panels too; auto: strips and spreads in parts; "
         "squares: as a warning.", group="Colour", default="page")  # fmt: skip
     lines: Literal[Lines] = option("sides: colours are kept to their side of the ink.", group="Colour", default="sides")
-    bubbles: Literal[Bubbles] = option("Words and what they stand on: left neutral, or coloured as all else.",
+    bubbles: Literal[TextColor] = option("Words and what they stand on: left neutral, or coloured as all else.",
                                        group="Colour", default="neutral")  # fmt: skip
     luminance: Literal[Luminance] = option(
         "Of a page: keep its own; blend: with the shading of a network whose target is rgb; predict: that network's, "

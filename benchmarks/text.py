@@ -1,6 +1,6 @@
 """How well bubbles, captions and lettering are found, on pages that exist with them and without.
 
-python -m benchmarks.words --lettered ../shared/data/series/peppercarrot \\
+python -m benchmarks.text --lettered ../shared/data/series/peppercarrot \\
     --art ../shared/data/series/peppercarrot-art --chapters ep10,ep19
 
 The lettered page's gray form is asked. The truth is where the two editions differ (by more than 24 levels in a
@@ -24,9 +24,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.pages import pages
-from imaging.bubbles import find_words
 from imaging.color import U8, gray_of_equal_lightness, to_lab
 from imaging.components import Mask
+from imaging.text import find_text
 
 _DIFFERENT = 24  # levels; the editions' JPEGs differ by less
 _PAPER = 225  # gray level
@@ -77,30 +77,30 @@ def truth(lettered: U8, art: U8) -> tuple[Mask, Mask]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
     area = np.maximum(stats[:, 4], 1)
     bright = np.bincount(labels.ravel(), weights=paper.ravel(), minlength=count) / area
-    words = (bright > 0.5) & (area > _LEAST)
-    words[0] = False
-    return words[labels], ~words[labels] & (labels > 0)
+    text = (bright > 0.5) & (area > _LEAST)
+    text[0] = False
+    return text[labels], ~text[labels] & (labels > 0)
 
 
 def compare(found: Mask, lettered: U8, art: U8) -> Count:
     """One page."""
-    words, either = truth(lettered, art)
-    wrong = found & ~words & ~either
+    text, either = truth(lettered, art)
+    wrong = found & ~text & ~either
     lab = to_lab(art)
     plain = (gray_of_equal_lightness(art) >= _PAPER) & (np.hypot(lab[..., 1], lab[..., 2]) < _COLORLESS)
     # The edge of a bubble is smoothed into what is around it: the dark there is no letter.
-    inner = cv2.erode(words.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    inner = cv2.erode(text.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     letters = inner & (gray_of_equal_lightness(lettered) < 128)
-    masks = (found & words, wrong, wrong & plain, words & ~found, letters, letters & found)
+    masks = (found & text, wrong, wrong & plain, text & ~found, letters, letters & found)
     return Count(*(int(mask.sum()) for mask in masks), pages=1)
 
 
 def overlay(found: Mask, lettered: U8, art: U8) -> U8:
     """The gray page; green: found and true, red: found and false, blue: missed, yellow: found, counted neither way."""
-    words, either = truth(lettered, art)
+    text, either = truth(lettered, art)
     picture = np.repeat(gray_of_equal_lightness(lettered)[..., None], 3, axis=2)
-    kinds = ((found & words, (0, 160, 0)), (found & ~words & ~either, (220, 0, 0)))
-    for mask, tint in (*kinds, (words & ~found, (0, 0, 220)), (found & either, (200, 200, 0))):
+    kinds = ((found & text, (0, 160, 0)), (found & ~text & ~either, (220, 0, 0)))
+    for mask, tint in (*kinds, (text & ~found, (0, 0, 220)), (found & either, (200, 200, 0))):
         picture[mask] = picture[mask] // 2 + np.array(tint, np.uint8) // 2
     return picture
 
@@ -129,7 +129,7 @@ def main(lettered: str, art: str, chapters: str, overlays: Path | None) -> None:
             continue
         gray = gray_of_equal_lightness(page)
         start = time.process_time()
-        found = find_words(gray)
+        found = find_text(gray)
         seconds = time.process_time() - start
         counts[chapter] = counts.get(chapter, Count()) + compare(found, page, twin) + Count(seconds=seconds)
         if overlays is not None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from datasets.synthetic import Series, draw_page
-from imaging.bubbles import find_words, neutral
 from imaging.color import join_chroma, to_lab
 from imaging.lettering import page_scale
+from imaging.text import find_text, neutral
 
 HEIGHT, WIDTH = 1400, 1000
 LINES = ("What a day for a", "ride in the woods,", "said the old crow.")
@@ -78,7 +78,7 @@ def test_a_bubble_is_found_with_all_of_its_inside(ground: np.ndarray) -> None:
     inside = ellipse(page, 400, 500)
     ink = write(page, 400, 500)
 
-    assert_found(find_words(page), inside, ink)
+    assert_found(find_text(page), inside, ink)
 
 
 def test_a_caption_is_found() -> None:
@@ -86,7 +86,7 @@ def test_a_caption_is_found() -> None:
     inside = caption(page, 120, 200)
     ink = write(page, 255, 265)
 
-    assert_found(find_words(page), inside, ink)
+    assert_found(find_text(page), inside, ink)
 
 
 @pytest.mark.parametrize("x", [60, WIDTH - 60])
@@ -95,7 +95,7 @@ def test_a_bubble_that_the_edge_of_the_page_cuts_is_found(x: int) -> None:
     inside = ellipse(page, x, 70, rx=140, ry=60)
     ink = write(page, 100 if x < 500 else WIDTH - 100, 70, ("to be or", "not to be"))
 
-    assert_found(find_words(page), inside, ink)
+    assert_found(find_text(page), inside, ink)
 
 
 def test_two_bubbles_that_are_joined_are_both_found() -> None:
@@ -106,7 +106,7 @@ def test_two_bubbles_that_are_joined_are_both_found() -> None:
     cv2.ellipse(page, (430, 540), (147, 82), 0, 0, 360, 255, -1)
     ink = write(page, 300, 395) | write(page, 430, 545)
 
-    assert_found(find_words(page), inside, ink)
+    assert_found(find_text(page), inside, ink)
 
 
 def test_a_bubble_that_opens_into_a_gutter_is_found_and_the_gutter_is_not() -> None:
@@ -116,7 +116,7 @@ def test_a_bubble_that_opens_into_a_gutter_is_found_and_the_gutter_is_not() -> N
     page[inside] = 255
     ink = write(page, 500, 450)
 
-    assert_found(find_words(page), inside, ink)
+    assert_found(find_text(page), inside, ink)
 
 
 def test_words_on_open_paper_are_found_and_the_paper_is_not() -> None:
@@ -126,7 +126,7 @@ def test_words_on_open_paper_are_found_and_the_paper_is_not() -> None:
     block = np.zeros_like(ink)
     block[rows.min() - 30 : rows.max() + 30, columns.min() - 30 : columns.max() + 30] = True
 
-    found = find_words(page)
+    found = find_text(page)
 
     assert recall(found, ink) > 0.99
     assert precision(found, block) > 0.99
@@ -139,7 +139,7 @@ def test_words_on_screentone_are_found_by_the_white_around_them() -> None:
     around = cv2.dilate(ink.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))) > 0
     page[around] = plain[around]
 
-    found = find_words(page)
+    found = find_text(page)
 
     assert recall(found, around) > 0.95
     assert precision(found, around) > 0.85
@@ -155,7 +155,7 @@ def test_letters_in_columns_are_found_as_those_in_rows() -> None:
             cv2.putText(drawn, letter, (420 - 26 * column, 450 + 19 * row), FONT, 0.62, 0, 2, cv2.LINE_AA)
     page = np.minimum(page, drawn)
 
-    assert_found(find_words(page), inside, drawn < 128)
+    assert_found(find_text(page), inside, drawn < 128)
 
 
 def test_eyes_and_buttons_are_not_words() -> None:
@@ -167,7 +167,7 @@ def test_eyes_and_buttons_are_not_words() -> None:
     for y in (740, 800, 860):
         cv2.circle(page, (700, y), 8, 0, -1)
 
-    assert not find_words(page).any()
+    assert not find_text(page).any()
 
 
 # Pages without words.
@@ -175,7 +175,7 @@ def test_eyes_and_buttons_are_not_words() -> None:
 
 @pytest.mark.parametrize("page", [blank(0), blank(128), blank(255), screened(), screened(pitch=12.0)])
 def test_a_page_without_marks_has_no_words(page: np.ndarray) -> None:
-    assert not find_words(page).any()
+    assert not find_text(page).any()
 
 
 def test_line_art_has_almost_no_words() -> None:
@@ -186,7 +186,7 @@ def test_line_art_has_almost_no_words() -> None:
         reach, turn = (int(n) for n in rng.integers((4, 0), (60, 180)))
         cv2.ellipse(page, (x, y), (reach, max(reach // 3, 1)), turn, 0, int(rng.integers(40, 360)), 0, 2, cv2.LINE_AA)
 
-    assert find_words(page).mean() < 0.01
+    assert find_text(page).mean() < 0.01
 
 
 # What holds for any page.
@@ -195,7 +195,7 @@ def test_line_art_has_almost_no_words() -> None:
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))))
 @settings(deadline=None, max_examples=60)
 def test_any_picture_has_a_mask_of_its_size(gray: np.ndarray) -> None:
-    found = find_words(gray)
+    found = find_text(gray)
 
     assert found.shape == gray.shape
     assert found.dtype == np.bool_
@@ -208,7 +208,7 @@ def test_words_move_with_their_bubble(right: int, down: int) -> None:
     inside = ellipse(page, 250 + right, 300 + down)
     ink = write(page, 250 + right, 300 + down)
 
-    assert_found(find_words(page), inside, ink)
+    assert_found(find_text(page), inside, ink)
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.8, 1.5, 2.2])
@@ -218,7 +218,7 @@ def test_words_of_a_page_scanned_smaller_or_larger_are_found(factor: float) -> N
     ink = write(page, 400, 500)
     size = (round(WIDTH * factor), round(HEIGHT * factor))
 
-    found = find_words(cv2.resize(page, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC))
+    found = find_text(cv2.resize(page, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC))
 
     assert found.shape == size[::-1]
     back = cv2.resize(found.astype(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST) > 0
@@ -230,7 +230,7 @@ def test_paper_may_be_darker_than_white() -> None:
     inside = ellipse(page, 400, 500)
     ink = write(page, 400, 500)
 
-    assert_found(find_words((page * 0.82).astype(np.uint8)), inside, ink)
+    assert_found(find_text((page * 0.82).astype(np.uint8)), inside, ink)
 
 
 def test_the_scale_of_spreads_and_strips_is_that_of_a_page() -> None:
@@ -254,7 +254,7 @@ def test_bubbles_of_the_generated_series_are_found() -> None:
         # Sound effects are labelled too: what is left of a label without what is mostly ink is bubbles and captions.
         paper = cv2.morphologyEx((truth & (ink > 200)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
         bubbles = cv2.morphologyEx(paper, cv2.MORPH_CLOSE, np.ones((31, 31), np.uint8)).astype(bool) & truth
-        found = find_words(ink)
+        found = find_text(ink)
         right += (found & truth).sum()
         wrong += (found & ~truth).sum()
         missed += (bubbles & ~found).sum()
@@ -267,29 +267,29 @@ def test_bubbles_of_the_generated_series_are_found() -> None:
 
 
 def test_chroma_is_nothing_on_words_and_whole_beside_them() -> None:
-    words = np.zeros((80, 60), bool)
-    words[30:50, 20:40] = True
+    text = np.zeros((80, 60), bool)
+    text[30:50, 20:40] = True
     chroma = np.full((80, 60, 2), (30, -20), np.float32)
 
-    faded = neutral(chroma, words)
+    faded = neutral(chroma, text)
 
-    away = cv2.distanceTransform((~words).astype(np.uint8), cv2.DIST_L2, 5)
+    away = cv2.distanceTransform((~text).astype(np.uint8), cv2.DIST_L2, 5)
     length = np.hypot(*np.moveaxis(faded, -1, 0)) / np.hypot(30, 20)
     assert faded.dtype == np.float32
-    assert not faded[words].any()
+    assert not faded[text].any()
     np.testing.assert_array_equal(faded[away >= 3], chroma[away >= 3])
     assert 0.1 < length[29, 30] < 0.9  # a soft edge, outside
 
 
 def test_chroma_of_model_size_is_stretched_before_it_fades() -> None:
-    words = np.zeros((90, 70), bool)
-    words[40:60, 30:50] = True
+    text = np.zeros((90, 70), bool)
+    text[40:60, 30:50] = True
     chroma = np.full((8, 8, 2), 25, np.float32)
 
-    page = join_chroma(np.full((90, 70), 200, np.uint8), neutral(chroma, words))
+    page = join_chroma(np.full((90, 70), 200, np.uint8), neutral(chroma, text))
 
     colored = np.hypot(*np.moveaxis(to_lab(page)[..., 1:], -1, 0))
-    assert colored[words].max() < 0.5
+    assert colored[text].max() < 0.5
     assert colored[:, :25].min() > 30
 
 

@@ -26,7 +26,7 @@ _TILE = 96  # pixels: of the page, where words are looked for as a whole
 _PAD = 2  # pixels around a bubble's inside: what the rim's smoothing left darker than paper
 
 
-def find_words(gray: U8) -> Mask:
+def find_text(gray: U8) -> Mask:
     """What must stay neutral: lettering, and the inside of its bubble or caption.
 
     gray: (H, W) levels of a black-and-white page, or the gray form of a colour page. Dark words on paper are found, in
@@ -42,21 +42,21 @@ def find_words(gray: U8) -> Mask:
     return cv2.resize(small * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR) > 127
 
 
-def neutral(chroma: F32, words: Mask, *, edge: float = 1.5, overwrite: bool = False) -> F32:
+def neutral(chroma: F32, text: Mask, *, edge: float = 1.5, overwrite: bool = False) -> F32:
     """Chroma that fades to nothing on words.
 
-    chroma: (h, w, 2) ab, stretched to the mask's size where it is smaller. words: (H, W), as of `find_words`. edge:
+    chroma: (h, w, 2) ab, stretched to the mask's size where it is smaller. text: (H, W), as of `find_text`. edge:
     pixels outside the mask that the fading takes; inside, chroma is zero, and beyond, it is left as it is. overwrite:
     `chroma` may be changed; a page's is so large that a copy costs as much as the fading. Returns (H, W, 2), what
     `join_chroma` takes; `chroma` itself where it is of that size and there are no words.
     """
-    height, width = words.shape
+    height, width = text.shape
     if chroma.shape[:2] != (height, width):
         chroma, overwrite = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR), True
-    if not words.any():
+    if not text.any():
         return chroma
     faded = chroma if overwrite else chroma.copy()
-    away = (~words).view(np.uint8)
+    away = (~text).view(np.uint8)
     margin = math.ceil(edge) + 1
     for top, left in itertools.product(range(0, height, _TILE), range(0, width, _TILE)):
         # Of the few tiles with words in or beside them, the way to these words.
@@ -80,8 +80,8 @@ def _find(gray: U8) -> Mask:
     room = standing_room(page, letters)
     regions = Components.of(room, connectivity=4)
     homes = _homes(letters, blocks, regions.labels)
-    words = np.bincount(homes, weights=[block.area for block in blocks], minlength=len(regions.area))
-    closed = (words > 0) & (regions.area <= _ROOMY * words)
+    text = np.bincount(homes, weights=[block.area for block in blocks], minlength=len(regions.area))
+    closed = (text > 0) & (regions.area <= _ROOMY * text)
     found = np.zeros(gray.shape, np.uint8)
     for number, (left, top, right, bottom) in zip(*regions.boxes(closed), strict=True):
         wide, high = right - left, bottom - top
@@ -118,15 +118,15 @@ def _grow(found: U8, room: Mask, block: Block) -> None:
     part = own[y : y + high, x : x + wide]
     part[:] = cells[: part.shape[0], : part.shape[1]]
     here = room[top:bottom, left:right]
-    words = _closed(own, 0.7 * size) & here.view(np.uint8)
+    text = _closed(own, 0.7 * size) & here.view(np.uint8)
     region = found[top:bottom, left:right]
     for neck in (0.5, 1.0, 2.0):  # of a letter: necks of twice that are cut, a gutter's the widest
-        body = _part_at(_opened(here, neck * size), words)
+        body = _part_at(_opened(here, neck * size), text)
         if int(body.sum()) <= _ROOMY * block.area and not _at_edge(body):
-            region |= body | words | _tails(here, body)
+            region |= body | text | _tails(here, body)
             return
     if block.likeness > _SURE:
-        region |= words | (_dilated(words, 0.6 * size) & here.view(np.uint8))
+        region |= text | (_dilated(text, 0.6 * size) & here.view(np.uint8))
 
 
 def _opened(room: Mask, radius: float) -> U8:
