@@ -89,7 +89,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                     gray = watch("prepare", lambda p=page: gray_of(p))  # type: ignore[misc]
                     gray = watch("smooth screens", lambda g=gray: for_network(g))  # type: ignore[misc]
                     (view,) = watch("prepare", lambda g=gray: plan_views(g, "page", variant.image_size))  # type: ignore[misc]
-                    work.grays, work.places, work.shape = view.gray[None], (view.place,), gray.shape
+                    work.grays, work.crops, work.shape = view.gray[None], (view.crop,), gray.shape
             watch("predict", lambda s=chunk: predict(s))  # type: ignore[misc]
             for work in chunk.pages:
                 if work.chroma is None:

@@ -159,8 +159,8 @@ def looks(pages: Iterable[tuple[str, str, U8]]) -> Looks:
     for chapter, name, page in pages:
         parts = points.get(chapter, {}).get(name, {})
         chroma = to_lab(page)[..., 1:] if parts else None
-        for part, places in parts.items():
-            found.setdefault(part, {}).setdefault(chapter, {})[name] = point_colors(chroma, places).mean(axis=0)
+        for part, crops in parts.items():
+            found.setdefault(part, {}).setdefault(chapter, {})[name] = point_colors(chroma, crops).mean(axis=0)
     return found
 
 

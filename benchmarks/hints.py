@@ -77,7 +77,7 @@ def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
         (view,) = plan_views(shown, "page", variant.image_size)
         spots = draw(lab, max(_COUNTS), np.random.default_rng(0))
         for count in _COUNTS:
-            told = draw_spots(spots[:count], view.place, shown.shape, gray.shape, variant.image_size)
+            told = draw_spots(spots[:count], view.crop, shown.shape, gray.shape, variant.image_size)
             said = predict_chroma(variant, view.gray[None], told[None])[0]
             for way, chroma in (("network alone", said), ("as published", keep_to(said, told))):
                 page = postprocess_page(gray, chroma, PostprocessSettings(), spots=spots[:count]).page

@@ -20,8 +20,8 @@ from benchmarks.measures import seam_energy
 from benchmarks.pages import pages
 from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
+from imaging.crops import dominant
 from imaging.metrics import ciede2000, colorfulness
-from imaging.placing import dominant
 from imaging.views import STRATEGIES, Strategy, View, assemble, plan_views
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
@@ -39,9 +39,9 @@ def predict(variant: models.Variant, views: list[View]) -> F32:
 
 def seams(views: list[View], chroma: F32, truth: U8) -> tuple[float, float]:
     """Seam energy of a map, and that of the truth under the same owners; not a number where one view has it all."""
-    places = [view.place for view in views]
+    crops = [view.crop for view in views]
     h, w = chroma.shape[:2]
-    owner = dominant(places, truth.shape[:2], (h, w))
+    owner = dominant(crops, truth.shape[:2], (h, w))
     true = cv2.resize(to_lab(truth)[..., 1:], (w, h), interpolation=cv2.INTER_AREA)
     return seam_energy(chroma, owner), seam_energy(true, owner)
 
@@ -52,11 +52,11 @@ def outlined(gray: U8, views: list[View]) -> U8:
     tinted = page.copy()
     shapes = []
     for view in views:
-        rect = view.place.rect
+        rect = view.crop.rect
         box = ((rect.left, rect.top), (rect.right, rect.top), (rect.right, rect.bottom), (rect.left, rect.bottom))
-        shapes.append(np.array(view.place.contour or box, np.int32))
+        shapes.append(np.array(view.crop.contour or box, np.int32))
     for number, shape in enumerate(shapes):
-        if not views[number].place.ground:
+        if not views[number].crop.ground:
             cv2.fillPoly(tinted, [shape], _COLORS[number % len(_COLORS)])
     mixed: U8 = cv2.addWeighted(page, 0.65, tinted, 0.35, 0)
     for number, shape in enumerate(shapes):
@@ -69,7 +69,7 @@ def measure(variant: models.Variant, truth: U8, strategy: Strategy) -> tuple[lis
     gray = gray_of_equal_lightness(truth)
     begun = time.perf_counter()
     views = plan_views(gray, strategy, variant.image_size)
-    chroma = assemble([view.place for view in views], predict(variant, views), gray.shape)
+    chroma = assemble([view.crop for view in views], predict(variant, views), gray.shape)
     ours = join_chroma(gray, chroma)
     seconds = time.perf_counter() - begun
     figures = [ciede2000(ours, truth), colorfulness(ours), *seams(views, chroma, truth), seconds, len(views)]

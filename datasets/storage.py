@@ -139,14 +139,14 @@ def open_storage(uri: str) -> Storage:
 
     Nothing is contacted: an error of the bucket's or the folder's shows at its first use.
     """
-    kind, place = _parse(uri)
+    kind, location = _parse(uri)
     if kind == "file":
-        return LocalStorage(Path(place))
+        return LocalStorage(Path(location))
     from datasets.storage_s3 import (
         S3Storage,
     )  # here: it imports this module, and boto3, which local work can do without
 
-    return S3Storage(place)
+    return S3Storage(location)
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -154,8 +154,8 @@ def split_uri(uri: str) -> tuple[str, str]:
 
     BadUsageError for a bucket or '/', which nothing holds.
     """
-    kind, place = _parse(uri)
-    parent, _, name = place.rpartition("/")
+    kind, location = _parse(uri)
+    parent, _, name = location.rpartition("/")
     if not name or (kind == "s3" and not parent):
         raise BadUsageError(f"{uri}: this is a root, and no folder holds it; name something inside it")
     return (f"s3://{parent}" if kind == "s3" else parent or "/"), name
@@ -206,8 +206,8 @@ def _parse(uri: str) -> tuple[str, str]:
     scheme, separator, rest = uri.partition("://")
     scheme = scheme.lower() if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) else ""
     if scheme == "s3":
-        place = rest.rstrip("/")
-        bucket, _, prefix = place.partition("/")
+        location = rest.rstrip("/")
+        bucket, _, prefix = location.partition("/")
         if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,254}", bucket):
             shown = "what stands there" if re.search("[@:]", bucket) else repr(bucket)  # it may be a key and its secret
             raise BadUsageError(
@@ -215,7 +215,7 @@ def _parse(uri: str) -> tuple[str, str]:
             )
         if prefix:
             check_key(prefix)
-        return "s3", place
+        return "s3", location
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if not slash or host not in ("", "localhost"):

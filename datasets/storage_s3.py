@@ -54,11 +54,11 @@ _LOST_CODES = CONDITION_CODES | {"NoSuchUpload"}
 class S3Storage(Storage):
     """A prefix of an S3 bucket, or of a server that speaks S3 and honours If-None-Match."""
 
-    def __init__(self, place: str, client: "S3Client | None" = None) -> None:
-        """place: 'bucket' or 'bucket/prefix'. client: the one to use; by default this process's own."""
-        self.bucket, slash, prefix = place.partition("/")
+    def __init__(self, location: str, client: "S3Client | None" = None) -> None:
+        """location: 'bucket' or 'bucket/prefix'. client: the one to use; by default this process's own."""
+        self.bucket, slash, prefix = location.partition("/")
         self._root = prefix + slash  # '' or 'prefix/'
-        self.uri = f"s3://{place}"
+        self.uri = f"s3://{location}"
         self._client = client
         self._bucket_seen = False
 

@@ -50,12 +50,12 @@ class Components:
         there = chosen[self.owner]
         row, left = np.divmod(self.start[there], self.labels.shape[1])
         right = left + self.long[there]
-        place = (chosen.cumsum() - 1)[self.owner[there]]
+        index = (chosen.cumsum() - 1)[self.owner[there]]
         low, high = np.full((2, len(ids)), np.iinfo(np.int32).max), np.zeros((2, len(ids)), np.int64)
         for least, side in zip(low, (left, row), strict=True):
-            np.minimum.at(least, place, side)
+            np.minimum.at(least, index, side)
         for most, side in zip(high, (right, row + 1), strict=True):
-            np.maximum.at(most, place, side)
+            np.maximum.at(most, index, side)
         return ids, np.stack([*low, *high], axis=1).astype(np.int32)
 
     def pixels(self, chosen: Mask) -> tuple[I64, I64]:

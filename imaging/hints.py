@@ -12,7 +12,7 @@ import numpy as np
 
 from imaging.color import F32
 from imaging.components import Mask
-from imaging.placing import Place
+from imaging.crops import Crop
 
 _FADE = 3.0  # sigma of how what is put right on a spot fades around it, pixels of the square
 _FULL = 0.5  # share of its surroundings that are told at which nothing has faded yet
@@ -28,10 +28,10 @@ class Spot:
     ab: tuple[float, float]
 
 
-def draw_spots(spots: Sequence[Spot], place: Place, shape: tuple[int, int], page: tuple[int, int], size: int) -> F32:
+def draw_spots(spots: Sequence[Spot], crop: Crop, shape: tuple[int, int], page: tuple[int, int], size: int) -> F32:
     """The spots on the square that shows a place of the page: (S, S, 3), 1 where a colour is told, and its ab; else 0.
 
-    place: in pixels of a page of `shape` (H, W), which may be smaller than the page itself, `page` (H, W). A spot that
+    crop: in pixels of a page of `shape` (H, W), which may be smaller than the page itself, `page` (H, W). A spot that
     is smaller than a pixel of the square tells that pixel. Where spots overlap the last one counts.
     """
     told = np.zeros((size, size, 3), np.float32)
@@ -40,7 +40,7 @@ def draw_spots(spots: Sequence[Spot], place: Place, shape: tuple[int, int], page
         (y, tall), (x, wide) = (
             _on_square(at, spot.radius, shape[axis] / page[axis], low, high - low, size)
             for axis, (at, low, high) in enumerate(
-                ((spot.y, place.rect.top, place.rect.bottom), (spot.x, place.rect.left, place.rect.right))
+                ((spot.y, crop.rect.top, crop.rect.bottom), (spot.x, crop.rect.left, crop.rect.right))
             )
         )
         inside = ((centres[:, None] - y) / tall) ** 2 + ((centres - x) / wide) ** 2 <= 1

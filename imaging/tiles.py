@@ -1,6 +1,6 @@
 """Pages cut into overlapping tiles, which a window blends again; and the squares without overlap that show seams.
 
-H, W pixels of the page. A tile is a Place; what it shows is squeezed to the square that the network sees.
+H, W pixels of the page. A tile is a Crop; what it shows is squeezed to the square that the network sees.
 """
 
 import itertools
@@ -9,14 +9,14 @@ import math
 import numpy as np
 
 from imaging.color import U8
-from imaging.placing import Place, Rect
+from imaging.crops import Crop, Rect
 
 MOST_TILES = 128
 # Levels that leave no room for colour: what is as light or as dark as this all over is not worth a prediction.
 PAPER, NIGHT = 244, 11
 
 
-def cut_tiles(gray: U8, tile: tuple[float, float], overlap: float = 0.25) -> list[Place]:
+def cut_tiles(gray: U8, tile: tuple[float, float], overlap: float = 0.25) -> list[Crop]:
     """Tiles of about `tile` (height, width) pixels that cover the page, blank ones left out, at most MOST_TILES.
 
     gray: (H, W). overlap: share of a tile's side that its neighbour shows too, in [0, 0.5]. Tiles are made somewhat
@@ -29,14 +29,14 @@ def cut_tiles(gray: U8, tile: tuple[float, float], overlap: float = 0.25) -> lis
         down = min(max(1, int(down * fewer)), MOST_TILES)
         across = min(max(1, int(across * fewer)), MOST_TILES // down)
     rows, columns = _spans(height, down, overlap), _spans(width, across, overlap)
-    places = []
+    crops = []
     for j, (top, bottom) in enumerate(rows):
         for i, (left, right) in enumerate(columns):
             if is_blank(gray[top:bottom, left:right]):
                 continue
             ramps = (*_ramps(columns, i), *_ramps(rows, j))
-            places.append(Place(Rect(left, top, right, bottom), (ramps[0], ramps[2], ramps[1], ramps[3])))
-    return places
+            crops.append(Crop(Rect(left, top, right, bottom), (ramps[0], ramps[2], ramps[1], ramps[3])))
+    return crops
 
 
 def _pieces(side: int, part: float, overlap: float) -> int:
@@ -68,7 +68,7 @@ def is_blank(gray: U8) -> bool:
 _CANVAS, _SQUARE = 1344, 224
 
 
-def cut_squares(gray: U8) -> list[Place]:
+def cut_squares(gray: U8) -> list[Crop]:
     """The squares of the One Piece write-up: the page centred on a black canvas of 1344 pixels, cut in 36 of 224
     pixels without overlap, all-black ones dropped. gray: (H, W); a larger page is made to fit the canvas.
 
@@ -79,11 +79,11 @@ def cut_squares(gray: U8) -> list[Place]:
     steps = np.arange(_CANVAS // _SQUARE + 1) * _SQUARE - _CANVAS / 2
     columns = np.round(width / 2 + steps * scale).astype(int)
     rows = np.round(height / 2 + steps * scale).astype(int)
-    places = []
+    crops = []
     for top, bottom in itertools.pairwise(rows):
         for left, right in itertools.pairwise(columns):
             rect = Rect(int(left), int(top), int(right), int(bottom))
             on = rect.within(gray.shape)
             if on.width > 0 and on.height > 0 and gray[on.top : on.bottom, on.left : on.right].max() > NIGHT:
-                places.append(Place(rect))
-    return places
+                crops.append(Crop(rect))
+    return crops

@@ -4,7 +4,7 @@ H, W pixels of the page; S side of the square the network sees; h, w size of the
 
     views = plan_views(gray, "tiles", 256)
     chromas = predict_chroma(variant, np.stack([view.gray for view in views]))
-    page = join_chroma(gray, assemble([view.place for view in views], chromas, gray.shape))
+    page = join_chroma(gray, assemble([view.crop for view in views], chromas, gray.shape))
 
 A view's place is small, and all that has to be kept of it until the page is assembled.
 """
@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 
 from imaging.color import F32, U8
+from imaging.crops import Crop, Rect, blend, look
 from imaging.panels import Panel, find_panels
-from imaging.placing import Place, Rect, blend, look
 from imaging.tiles import cut_squares, cut_tiles
 
 Strategy = Literal["page", "tiles", "panels", "auto", "squares"]
@@ -35,10 +35,10 @@ _PAGE = 2**0.5  # height over width of the window that moves over them: a page's
 
 @dataclass(frozen=True)
 class View:
-    """gray: (S, S) levels for the network. place: where what it answers belongs."""
+    """gray: (S, S) levels for the network. crop: where what it answers belongs."""
 
     gray: U8
-    place: Place
+    crop: Crop
 
 
 def plan_views(gray: U8, strategy: Strategy, size: int) -> list[View]:
@@ -47,28 +47,28 @@ def plan_views(gray: U8, strategy: Strategy, size: int) -> list[View]:
     page: all of it in one square. tiles: that, and overlapping tiles, which refine it. panels: that, and each panel by
     itself. auto: the page; a strip or a spread in page-shaped windows. squares: without overlap, as a warning.
     """
-    return [View(look(gray, place.rect, size), place) for place in _places(gray, strategy) or [_whole(gray)]]
+    return [View(look(gray, crop.rect, size), crop) for crop in _crops(gray, strategy) or [_whole(gray)]]
 
 
-def assemble(places: Sequence[Place], chromas: np.ndarray, shape: tuple[int, int]) -> F32:
+def assemble(crops: Sequence[Crop], chromas: np.ndarray, shape: tuple[int, int]) -> F32:
     """The page's chroma map, from what the network said of each view. chromas: (N, S, S, 2) ab; shape: (H, W).
 
     Returns (h, w, 2) float32 ab for `join_chroma`: of a page shown whole its own square, else at the resolution of the
     finest view, at most `placing.MOST_SHORT` on the shorter side and `placing.MOST_PIXELS` in all.
     """
     height, width = shape
-    if len(places) == 1 and places[0].rect == Rect(0, 0, width, height):
+    if len(crops) == 1 and crops[0].rect == Rect(0, 0, width, height):
         return np.ascontiguousarray(chromas[0], dtype=np.float32)
-    return blend(places, chromas, shape)[0]
+    return blend(crops, chromas, shape)[0]
 
 
-def whole_page(places: Sequence[Place], shape: tuple[int, int]) -> int | None:
+def whole_page(crops: Sequence[Crop], shape: tuple[int, int]) -> int | None:
     """Which of a page's views shows all of it: what the network says there is its safest word. None where none does."""
     height, width = shape
-    return next((i for i, place in enumerate(places) if place.rect == Rect(0, 0, width, height)), None)
+    return next((i for i, crop in enumerate(crops) if crop.rect == Rect(0, 0, width, height)), None)
 
 
-def _places(gray: U8, strategy: Strategy) -> list[Place]:
+def _crops(gray: U8, strategy: Strategy) -> list[Crop]:
     height, width = gray.shape
     if strategy == "squares":
         return cut_squares(gray)
@@ -85,12 +85,12 @@ def _places(gray: U8, strategy: Strategy) -> list[Place]:
     return [_whole(gray)]
 
 
-def _whole(gray: U8, *, pull: float = 0.0, blur: int = 0) -> Place:
+def _whole(gray: U8, *, pull: float = 0.0, blur: int = 0) -> Crop:
     height, width = gray.shape
-    return Place(Rect(0, 0, width, height), ground=True, pull=pull, blur=blur)
+    return Crop(Rect(0, 0, width, height), ground=True, pull=pull, blur=blur)
 
 
-def _around(panel: Panel, shape: tuple[int, int]) -> Place:
+def _around(panel: Panel, shape: tuple[int, int]) -> Crop:
     """A panel with so much of the page around it that it is squeezed as the page is: what networks are used to."""
     height, width = shape
     left, top, right, bottom = panel.box
@@ -98,7 +98,7 @@ def _around(panel: Panel, shape: tuple[int, int]) -> Place:
     columns = _grown(left, right, round(share * width), width)
     rows = _grown(top, bottom, round(share * height), height)
     rect = Rect(columns[0], rows[0], columns[1], rows[1])
-    return Place(rect, contour=panel.corners, feather=max(1, round(_FEATHER * min(shape))))
+    return Crop(rect, contour=panel.corners, feather=max(1, round(_FEATHER * min(shape))))
 
 
 def _grown(low: int, high: int, length: int, side: int) -> tuple[int, int]:

@@ -20,15 +20,17 @@ _TOLD = 5  # names in a warning
 class Member:
     """A file in a chapter.
 
-    name: under which it may be written. size: bytes, unpacked, as the archive says. index: its place among the pages in
-    reading order, None for other files. place: in the archive, where two members may have one name. original: the
-    archive's own name for it.
+    name: under which it may be written.
+    size: bytes, unpacked, as the archive says.
+    index: among the pages in reading order, from 0; None for other files.
+    member_index: in the archive, where two members may have one name.
+    original: the archive's own name for it.
     """
 
     name: str
     size: int
     index: int | None
-    place: int = 0
+    member_index: int = 0
     original: str = ""
 
 
@@ -73,16 +75,16 @@ class Chapter(ABC):
         self.warnings: list[str] = []
         self.damage = ""
         kept = self._within(listed, packed)
-        pages = [place for place, item in enumerate(kept) if is_image(item.name)]
+        pages = [member_index for member_index, item in enumerate(kept) if is_image(item.name)]
         if not pages:
             raise self._no_pages(kept)
         if not self.ordered:
-            pages.sort(key=lambda place: _natural(kept[place].name))
-        order = {place: index for index, place in enumerate(pages)}
+            pages.sort(key=lambda member_index: _natural(kept[member_index].name))
+        order = {member_index: index for index, member_index in enumerate(pages)}
         names = [safe_name(item.name) for item in kept]
         self.members = [
-            Member(name, item.size, order.get(place), place, item.name)
-            for place, (name, item) in enumerate(zip(names, kept, strict=True))
+            Member(name, item.size, order.get(member_index), member_index, item.name)
+            for member_index, (name, item) in enumerate(zip(names, kept, strict=True))
         ]
         self._tokens = [item.token for item in kept]
         self.warn(
@@ -134,7 +136,7 @@ class Chapter(ABC):
         return self.directory().pages
 
     def token(self, member: Member) -> Any:
-        return self._tokens[member.place]
+        return self._tokens[member.member_index]
 
     @abstractmethod
     def read(self, member: Member) -> bytes:

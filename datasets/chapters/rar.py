@@ -32,10 +32,10 @@ class RarChapter(Chapter):
         self.warn("left out, as no files", special)
 
     def read(self, member: Member) -> bytes:
-        place, name, occurrence, crc = self.token(member)
+        member_index, name, occurrence, crc = self.token(member)
         why: object = "its checksum is another"
         try:
-            data = self._stream.read(place, self.limits.member_bytes)
+            data = self._stream.read(member_index, self.limits.member_bytes)
             if len(data) == member.size and crc in (None, zlib.crc32(data)):
                 return data
         except DamagedError as error:
@@ -80,19 +80,19 @@ def _headers(storage: Storage, ref: ChapterRef) -> tuple[list[Any], bool]:
 def _listed(infos: list[Any], special: list[str]) -> Iterator[Listed]:
     """The files, each with its place, name, number among those of its name, and CRC; others go to `special`."""
     seen: dict[str, int] = {}
-    places = {info.filename: place for place, info in reversed(list(enumerate(infos)))}
-    for place, info in enumerate(infos):
+    member_indices = {info.filename: member_index for member_index, info in reversed(list(enumerate(infos)))}
+    for member_index, info in enumerate(infos):
         occurrence = seen.get(info.filename, 0)
         seen[info.filename] = occurrence + 1
         if info.is_dir():
             continue
         if info.file_redir is None and info.is_file():
-            yield Listed(info.filename, info.file_size, (place, info.filename, occurrence, info.CRC))
+            yield Listed(info.filename, info.file_size, (member_index, info.filename, occurrence, info.CRC))
             continue
         kind, _, target = info.file_redir or (None, None, None)
-        if kind == rarfile.RAR5_XREDIR_FILE_COPY and target in places:
-            original = infos[places[target]]
-            yield Listed(info.filename, original.file_size, (places[target], target, 0, original.CRC))
+        if kind == rarfile.RAR5_XREDIR_FILE_COPY and target in member_indices:
+            original = infos[member_indices[target]]
+            yield Listed(info.filename, original.file_size, (member_indices[target], target, 0, original.CRC))
         else:
             special.append(info.filename)
 

@@ -21,7 +21,7 @@ _BLOCK = 1 << 18
 class Found:
     """An entry of an archive. size: None where it is told after the data. special: a link, a device, a folder."""
 
-    place: int
+    member_index: int
     name: str
     size: int | None
     special: str
@@ -43,7 +43,7 @@ class Stream:
         self._opener = opener
         self._kind = kind
         self._pass: Iterator[tuple[Found, Any]] | None = None
-        self._place = -1
+        self._member_index = -1
         self._manager: AbstractContextManager[Any] | None = None
         self._file: _Watched | None = None
 
@@ -53,14 +53,14 @@ class Stream:
         for found, _ in self._entries():
             yield found
 
-    def read(self, place: int, most: int) -> bytes:
-        """The data of the entry at `place`. Raises DamagedError, also where they are more than `most` bytes."""
-        if self._pass is None or place <= self._place:
+    def read(self, member_index: int, most: int) -> bytes:
+        """The data of the entry at `member_index`. Raises DamagedError, also where they are more than `most` bytes."""
+        if self._pass is None or member_index <= self._member_index:
             self.close()
-            self._pass, self._place = self._entries(), -1
+            self._pass, self._member_index = self._entries(), -1
         for found, entry in self._pass:
-            self._place = found.place
-            if found.place == place:
+            self._member_index = found.member_index
+            if found.member_index == member_index:
                 return self._data(entry, most)
         raise DamagedError("the archive ends before it")
 
@@ -98,10 +98,10 @@ class Stream:
             manager = libarchive.stream_reader(self._file, format_name=self._kind, block_size=_BLOCK)
             reader = manager.__enter__()
             self._manager = manager
-            for place, entry in enumerate(reader):
+            for member_index, entry in enumerate(reader):
                 name = entry.pathname
                 text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name or ""
-                yield Found(place, text, entry.size, _special(entry)), entry
+                yield Found(member_index, text, entry.size, _special(entry)), entry
         except libarchive.exception.ArchiveError as error:
             self._check_storage()
             raise DamagedError(_plain(error)) from error
@@ -211,10 +211,10 @@ class StreamedChapter(ForwardChapter):
 
     def _listed(self, special: list[str], limits: Limits) -> Iterator[Listed]:
         for found in self._stream.entries():
-            if found.place > limits.members * 2:
+            if found.member_index > limits.members * 2:
                 raise ChapterUnreadableError(Code.LIMIT, f"over {limits.members} members; see --max-members")
             if not found.special:
-                yield Listed(found.name, found.size or 0, found.place)
+                yield Listed(found.name, found.size or 0, found.member_index)
             elif found.special != "folder":
                 special.append(found.name)
 

@@ -51,7 +51,9 @@ class OpenedZip:
             seen[info.filename] = seen.get(info.filename, 0) + 1
         self._stream = Stream(lambda: storage.open(ref.key), "zip")
         self._unar = Unar(storage, ref, limits.seconds)
-        self._places = {info.header_offset: place for place, info in enumerate(sorted(everything, key=_offset))}
+        self._member_indices = {
+            info.header_offset: member_index for member_index, info in enumerate(sorted(everything, key=_offset))
+        }
 
     def listed(self) -> Iterator[Listed]:
         return (Listed(_name(info), info.file_size, info) for info in self.infos)
@@ -72,7 +74,7 @@ class OpenedZip:
     def _by_others(self, info: zipfile.ZipInfo, error: Exception) -> bytes:
         """ppmd and zstd by libarchive, deflate64 by unar."""
         with suppress(DamagedError):
-            data = self._stream.read(self._places[info.header_offset], self._limits.member_bytes)
+            data = self._stream.read(self._member_indices[info.header_offset], self._limits.member_bytes)
             if _whole(data, info):
                 return data
         found = self._unar.read(info.filename, self._occurrence[info.header_offset], info.file_size)
@@ -158,7 +160,7 @@ class CutZipChapter(ForwardChapter):
         try:
             for found in self._stream.entries():
                 if not found.special and not found.name.endswith("/"):
-                    listed.append(Listed(found.name, found.size or 0, found.place))
+                    listed.append(Listed(found.name, found.size or 0, found.member_index))
                 if len(listed) > limits.members:
                     break
         except DamagedError as error:

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imaging.crops import Crop, Rect
 from imaging.hints import Spot, draw_spots, keep_to
-from imaging.placing import Place, Rect
 
 SIZE = 64
 RED = (60.0, 40.0)
 
 
-def whole(height: int, width: int) -> Place:
-    return Place(Rect(0, 0, width, height), ground=True)
+def whole(height: int, width: int) -> Crop:
+    return Crop(Rect(0, 0, width, height), ground=True)
 
 
 def test_a_spot_lies_where_it_was_put_and_has_its_size() -> None:
@@ -38,10 +38,10 @@ def test_a_page_that_is_shown_smaller_keeps_its_spots_where_they_are() -> None:
 
 
 def test_a_part_of_the_page_shows_its_own_spots() -> None:
-    place = Place(Rect(500, 700, 1000, 1400))
+    crop = Crop(Rect(500, 700, 1000, 1400))
     spots = [Spot(750, 1050, 100, RED), Spot(100, 100, 100, (0.0, 50.0))]
 
-    told = draw_spots(spots, place, (1400, 1000), (1400, 1000), SIZE)
+    told = draw_spots(spots, crop, (1400, 1000), (1400, 1000), SIZE)
 
     assert tuple(told[SIZE // 2, SIZE // 2]) == (1.0, *RED)
     assert not (told[..., 2] == 50).any()

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.measures import seam_energy
-from imaging.placing import MOST_PIXELS, MOST_SHORT, Place, Rect, blend, dominant, look, map_shape
+from imaging.crops import MOST_PIXELS, MOST_SHORT, Crop, Rect, blend, dominant, look, map_shape
 from imaging.tiles import MOST_TILES, NIGHT, PAPER, cut_squares, cut_tiles
 
 sides = st.integers(1, 700)
@@ -24,10 +24,10 @@ def page(shape: tuple[int, int], level: int = 128) -> np.ndarray:
     return np.full(shape, level, np.uint8)
 
 
-def covered(places: list[Place], shape: tuple[int, int]) -> np.ndarray:
+def covered(crops: list[Crop], shape: tuple[int, int]) -> np.ndarray:
     seen = np.zeros(shape, bool)
-    for place in places:
-        rect = place.rect.within(shape)
+    for crop in crops:
+        rect = crop.rect.within(shape)
         seen[rect.top : rect.bottom, rect.left : rect.right] = True
     return seen
 
@@ -38,25 +38,25 @@ def covered(places: list[Place], shape: tuple[int, int]) -> np.ndarray:
 @example((1, 4_000_000), (256.0, 256.0), 0.25)
 @settings(deadline=None, max_examples=60)
 def test_tiles_of_any_page_cover_it_and_are_few(shape, tile, overlap) -> None:
-    places = cut_tiles(page(shape), tile, overlap)
+    crops = cut_tiles(page(shape), tile, overlap)
 
-    assert 1 <= len(places) <= MOST_TILES
-    assert covered(places, shape).all()
-    assert all(place.rect == place.rect.within(shape) for place in places)
+    assert 1 <= len(crops) <= MOST_TILES
+    assert covered(crops, shape).all()
+    assert all(crop.rect == crop.rect.within(shape) for crop in crops)
 
 
 @given(shapes, tiles, overlaps)
 @settings(deadline=None, max_examples=60)
 def test_weights_add_up_to_one_everywhere(shape, tile, overlap) -> None:
-    places = cut_tiles(page(shape), tile, overlap)
+    crops = cut_tiles(page(shape), tile, overlap)
 
     for colors in ((7.0, -60.0), (7.0, -60.0, 50.0)):  # with luminance too
-        chroma, _ = blend(places, np.full((len(places), 16, 16, len(colors)), colors), shape)
+        chroma, _ = blend(crops, np.full((len(crops), 16, 16, len(colors)), colors), shape)
         assert np.abs(chroma - colors).max() < 1e-4
 
 
 def test_a_place_between_the_pixels_of_the_map_changes_nothing() -> None:
-    whole, thin = Place(Rect(0, 0, 100, 100), ground=True), Place(Rect(40, 0, 41, 100))
+    whole, thin = Crop(Rect(0, 0, 100, 100), ground=True), Crop(Rect(40, 0, 41, 100))
     squares = np.full((2, 16, 16, 3), (7.0, -60.0, 50.0))
 
     chroma, _ = blend([whole, thin], squares, (100, 100), (4, 4))
@@ -67,9 +67,9 @@ def test_a_place_between_the_pixels_of_the_map_changes_nothing() -> None:
 @pytest.mark.parametrize("shape", [(1401, 992), (700, 1000), (513, 511)])
 def test_windows_add_up_before_they_are_made_to(shape) -> None:
     """Tiles share as much of each other as their windows take to rise: what one loses the other gains."""
-    places = cut_tiles(page(shape), (300, 300))
+    crops = cut_tiles(page(shape), (300, 300))
 
-    _, weight = blend(places, np.ones((len(places), 16, 16, 2)), shape)
+    _, weight = blend(crops, np.ones((len(crops), 16, 16, 2)), shape)
 
     assert np.abs(weight - 1).max() < 1e-3
 
@@ -81,10 +81,10 @@ def test_every_inked_pixel_is_covered_and_blank_tiles_are_not_computed(height, w
     gray = page((height, width), 255)
     for _ in range(3):
         gray[rng.integers(height), rng.integers(width)] = rng.integers(NIGHT + 1, PAPER)
-    places = cut_tiles(gray, (side, side))
+    crops = cut_tiles(gray, (side, side))
 
-    assert not ((gray < PAPER) & ~covered(places, gray.shape)).any()
-    shown = [gray[p.rect.top : p.rect.bottom, p.rect.left : p.rect.right] for p in places]
+    assert not ((gray < PAPER) & ~covered(crops, gray.shape)).any()
+    shown = [gray[p.rect.top : p.rect.bottom, p.rect.left : p.rect.right] for p in crops]
     assert all(part.min() < PAPER for part in shown)
 
 
@@ -101,12 +101,12 @@ def test_a_page_that_can_take_colour_has_tiles(level) -> None:
 def test_smooth_chroma_comes_back_as_it_was() -> None:
     """Each tile is given its part of one smooth picture: the map is that picture, at its place."""
     shape = (1000, 700)
-    places = cut_tiles(page(shape), (300, 260))
+    crops = cut_tiles(page(shape), (300, 260))
     y, x = np.mgrid[0:1000, 0:700].astype(np.float32) + 0.5
     truth = np.stack([40 * np.sin(x / 90), 40 * np.cos(y / 120)], -1)
-    squares = [np.stack([look(truth[..., c], place.rect, 64) for c in range(2)], -1) for place in places]
+    squares = [np.stack([look(truth[..., c], crop.rect, 64) for c in range(2)], -1) for crop in crops]
 
-    chroma, _ = blend(places, np.stack(squares), shape)
+    chroma, _ = blend(crops, np.stack(squares), shape)
 
     h, w = chroma.shape[:2]
     y, x = (np.mgrid[0:h, 0:w] + 0.5) * np.array([1000 / h, 700 / w])[:, None, None]
@@ -118,31 +118,31 @@ def test_tiles_that_disagree_show_no_seam_and_squares_without_overlap_do() -> No
     rng = np.random.default_rng(0)
     texture = rng.normal(0, 2, (64, 64, 2))
 
-    def seams(places: list[Place]) -> float:
-        chromas = np.stack([texture + rng.normal(0, 20, 2) for _ in places])
-        chroma, _ = blend(places, chromas, shape)
-        return seam_energy(chroma, dominant(places, shape, chroma.shape[:2]))
+    def seams(crops: list[Crop]) -> float:
+        chromas = np.stack([texture + rng.normal(0, 20, 2) for _ in crops])
+        chroma, _ = blend(crops, chromas, shape)
+        return seam_energy(chroma, dominant(crops, shape, chroma.shape[:2]))
 
     assert seams(cut_tiles(page(shape), (300, 300), 0.4)) < 1.5
     assert seams(cut_squares(page(shape))) > 4
 
 
 def test_the_preset_cuts_a_page_of_its_canvas_into_36_squares_of_224() -> None:
-    places = cut_squares(page((1344, 1344)))
+    crops = cut_squares(page((1344, 1344)))
 
-    assert len(places) == 36
-    assert {(place.rect.width, place.rect.height) for place in places} == {(224, 224)}
-    assert covered(places, (1344, 1344)).all()
+    assert len(crops) == 36
+    assert {(crop.rect.width, crop.rect.height) for crop in crops} == {(224, 224)}
+    assert covered(crops, (1344, 1344)).all()
 
 
 def test_the_preset_centres_a_page_on_black_and_drops_what_is_all_black() -> None:
     gray = page((448, 224), 200)
     gray[:112] = 0
-    places = cut_squares(gray)
+    crops = cut_squares(gray)
 
     # The page lies over the middle two of six columns, half of each; its upper quarter is in the square above.
-    assert {(place.rect.left, place.rect.top) for place in places} == {(-112, 0), (112, 0), (-112, 224), (112, 224)}
-    seen = look(gray, places[0].rect, 224)
+    assert {(crop.rect.left, crop.rect.top) for crop in crops} == {(-112, 0), (112, 0), (-112, 224), (112, 224)}
+    seen = look(gray, crops[0].rect, 224)
     assert seen[:, :112].max() == 0
     np.testing.assert_array_equal(seen[112:, 112:], 200)
 
@@ -150,10 +150,10 @@ def test_the_preset_centres_a_page_on_black_and_drops_what_is_all_black() -> Non
 @given(st.integers(1, 3000), st.integers(1, 3000))
 @settings(deadline=None, max_examples=40)
 def test_the_preset_covers_pages_of_any_size(height, width) -> None:
-    places = cut_squares(page((height, width)))
+    crops = cut_squares(page((height, width)))
 
-    assert len(places) <= 36
-    assert covered(places, (height, width)).all()
+    assert len(crops) <= 36
+    assert covered(crops, (height, width)).all()
 
 
 @given(shapes, tiles, st.integers(1, 300))
@@ -169,9 +169,9 @@ def test_the_map_is_bounded_and_no_larger_than_the_page(shape, tile, size) -> No
 
 def test_the_map_of_a_large_page_is_bounded() -> None:
     shape = (9000, 7000)
-    places = cut_tiles(page(shape), (700, 700))
+    crops = cut_tiles(page(shape), (700, 700))
 
-    assert map_shape(places, 256, shape) == (676, 512)  # 15 rows and 13 columns of 256 pixels, made to fit
+    assert map_shape(crops, 256, shape) == (676, 512)  # 15 rows and 13 columns of 256 pixels, made to fit
 
 
 def test_a_square_shows_its_part_of_the_page() -> None:

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imaging.color import join_chroma
-from imaging.placing import MOST_PIXELS, MOST_SHORT, Place, Rect, blend
+from imaging.crops import MOST_PIXELS, MOST_SHORT, Crop, Rect, blend
 from imaging.tiles import MOST_TILES
 from imaging.views import STRATEGIES, View, assemble, plan_views
 
@@ -27,8 +27,8 @@ def drawn(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     return page
 
 
-def places_of(views: list[View]) -> list[Place]:
-    return [view.place for view in views]
+def places_of(views: list[View]) -> list[Crop]:
+    return [view.crop for view in views]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -60,7 +60,7 @@ def test_the_page_strategy_is_what_was_done_before_there_were_others(shape, seed
     said = np.random.default_rng(seed).normal(0, 30, (1, SIZE, SIZE, 2)).astype(np.float32)
 
     np.testing.assert_array_equal(view.gray, cv2.resize(gray, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
-    np.testing.assert_array_equal(assemble([view.place], said, shape), said[0])
+    np.testing.assert_array_equal(assemble([view.crop], said, shape), said[0])
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -124,7 +124,7 @@ def test_a_panel_is_seen_with_the_squeeze_of_the_page() -> None:
     gray[50:340, 50:950] = 120
     gray[400:1350, 50:400] = 90
     gray[400:1350, 440:950] = 160
-    rects = [view.place.rect for view in plan_views(gray, "panels", 64)[1:]]
+    rects = [view.crop.rect for view in plan_views(gray, "panels", 64)[1:]]
 
     assert len(rects) == 3
     assert [rect.height / rect.width for rect in rects] == [pytest.approx(1.4, abs=0.02)] * 3
@@ -139,13 +139,13 @@ def test_auto_moves_a_window_over_strips_and_spreads(shape, count) -> None:
 
     assert len(views) == count
     if count > 1:
-        rects = [view.place.rect for view in views]
+        rects = [view.crop.rect for view in views]
         assert all(1 < rect.height / rect.width < 2 for rect in rects)
 
 
 def test_a_contour_fades_into_the_ground() -> None:
-    whole = Place(Rect(0, 0, 100, 100), ground=True)
-    panel = Place(Rect(20, 20, 80, 80), contour=((20, 20), (80, 20), (80, 80), (20, 80)), feather=12)
+    whole = Crop(Rect(0, 0, 100, 100), ground=True)
+    panel = Crop(Rect(20, 20, 80, 80), contour=((20, 20), (80, 20), (80, 80), (20, 80)), feather=12)
     chroma, _ = blend([whole, panel], np.stack([np.zeros((50, 50, 2)), np.full((50, 50, 2), 60.0)]), (100, 100))
 
     row = chroma[chroma.shape[0] // 2, :, 0]

@@ -67,8 +67,8 @@ class Hints:
         chapters: dict[str, dict[str, tuple[Spot, ...]]] = {}
         known = set(rels)
         for page, spots in self.spots.items():
-            cuts = (place for place, letter in enumerate(page) if letter == "/")
-            cut = next((place for place in cuts if page[:place] in known), None)
+            cuts = (end for end, letter in enumerate(page) if letter == "/")
+            cut = next((end for end in cuts if page[:end] in known), None)
             if cut is None:
                 raise BadUsageError(
                     f"--hints {self.uri}, line {self.lines[page]}: page {page!r} lies in no chapter of --source; give "

@@ -15,10 +15,10 @@ from datasets.errors import MangahueError
 from datasets.page import decode, encode, frames, gray_of
 from datasets.storage import open_storage
 from imaging.color import F32, U8, is_color_page, to_lab
+from imaging.crops import Crop
 from imaging.descreen import for_network, network_pair
 from imaging.gate import Fault
 from imaging.hints import Spot
-from imaging.placing import Place
 from imaging.postprocess import postprocess_page
 from imaging.views import Strategy, plan_views
 from jobs.parts.colorize.page_settings import PageSettings
@@ -32,7 +32,7 @@ _JPEG = b"\xff\xd8"
 class Seen:
     """A page looked at. width, height: pixels. why: why it is not to be coloured.
 
-    grays: (N, S, S) levels to show the network if it is to be coloured, else None; places: where each belongs on a page
+    grays: (N, S, S) levels to show the network if it is to be coloured, else None; crops: where each belongs on a page
     of this shape (H, W), which may be smaller than the page itself.
     """
 
@@ -40,7 +40,7 @@ class Seen:
     height: int
     grays: U8 | None
     why: str = ""
-    places: tuple[Place, ...] = ()
+    crops: tuple[Crop, ...] = ()
     shape: tuple[int, int] = (0, 0)
 
 
@@ -64,8 +64,8 @@ def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
         return Seen(width, height, None, "in colour already")
     shown = for_network(gray_of(page))
     views = plan_views(shown, strategy, image_size)
-    places = tuple(view.place for view in views)
-    return Seen(width, height, np.stack([view.gray for view in views]), places=places, shape=shown.shape)
+    crops = tuple(view.crop for view in views)
+    return Seen(width, height, np.stack([view.gray for view in views]), crops=crops, shape=shown.shape)
 
 
 def learn_from(data: bytes, image_size: int, pixels: int) -> tuple[U8, F32] | None:

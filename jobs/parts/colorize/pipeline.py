@@ -25,7 +25,7 @@ from jobs.parts.colorize.predictor import PredictorActor
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, Row, from_row, to_row
-from jobs.parts.ledger.ledger import HOME, Ledger, place_of
+from jobs.parts.ledger.ledger import HOME, Ledger, manifest_key
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.cluster import Cluster
@@ -65,7 +65,7 @@ def _look_what_is_done(state: JobState, ledger: Ledger) -> None:
         if task.ref.rel in state.results:
             continue
         outcomes = ChapterOutcomes(task, ledger)
-        done = outcomes.done_already() if place_of(task.ref.rel) in committed else None
+        done = outcomes.done_already() if manifest_key(task.ref.rel) in committed else None
         state.record(done or outcomes.failed(CodedError(Code.STOPPED, state.stopped)))
 
 

@@ -58,12 +58,12 @@ class Predictor:
             self._predict_pages(waiting, self._batch_size, seconds)
         else:
             telemetry.count_retry("paint")
-            for place, page in enumerate(waiting):
-                if self._guard.begin(f"{name}:{place}") >= _MOST_CRASHES:
+            for index, page in enumerate(waiting):
+                if self._guard.begin(f"{name}:{index}") >= _MOST_CRASHES:
                     page.flag(Code.CRASHED, f"predicting it ended its worker {_MOST_CRASHES + 1} times")
                     continue
                 self._predict_pages([page], 1, seconds)
-                self._guard.end(f"{name}:{place}")
+                self._guard.end(f"{name}:{index}")
         self._guard.end(name)
         chunk.seconds += time.monotonic() - begun
         return chunk
@@ -86,7 +86,7 @@ class Predictor:
                 None if chroma is None else _follow(self._reference, square, chroma) for square, chroma in seen
             ]
         for page in pages:
-            own, predicted = predicted[: len(page.places)], predicted[len(page.places) :]
+            own, predicted = predicted[: len(page.crops)], predicted[len(page.crops) :]
             _put_together(page, own)
 
     def _predict_batch(self, squares: Sequence[U8], hints: Sequence[F32] | None) -> list[F32 | None]:
@@ -137,9 +137,9 @@ def _put_together(page: PageTask, predicted: Sequence[F32 | None]) -> None:
     if len(whole) < len(predicted):
         page.flag(Code.MEMORY, "the network has not enough memory for it, alone in its batch")
         return
-    chroma = assemble(page.places, np.stack(whole), page.shape)
+    chroma = assemble(page.crops, np.stack(whole), page.shape)
     page.chroma, page.grays = chroma.astype(np.float16), None  # to a sixteenth of a unit at the most vivid
-    if len(whole) > 1 and (at := whole_page(page.places, page.shape)) is not None:
+    if len(whole) > 1 and (at := whole_page(page.crops, page.shape)) is not None:
         page.whole_page_chroma = whole[at].astype(np.float16)
 
 
@@ -148,9 +148,9 @@ def _drawn_hints(pages: Sequence[PageTask], size: int) -> list[F32] | None:
     if not any(page.spots for page in pages):
         return None
     return [
-        draw_spots(page.spots, place, page.shape, (page.height, page.width), size)
+        draw_spots(page.spots, crop, page.shape, (page.height, page.width), size)
         for page in pages
-        for place in page.places
+        for crop in page.crops
     ]
 
 

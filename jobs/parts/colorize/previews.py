@@ -64,7 +64,7 @@ def _svg(name: str, outlines: Outlines, size: tuple[int, int]) -> str:
 
 
 class Previews:
-    """Those of one chunk. sample: whether its first coloured page is shown, whatever the gate says. kept: places of
+    """Those of one chunk. sample: whether its first coloured page is shown, whatever the gate says. kept: keys of
     those of pages that stay as they were published, which are left alone."""
 
     @classmethod
@@ -76,7 +76,7 @@ class Previews:
     def __init__(self, ledger: Ledger, rel: str, chunk: int, *, sample: bool, kept: Collection[str] = ()) -> None:
         self._ledger, self._sample, self._told = ledger, sample and not kept, len(kept)
         home = f"previews/{rel}/{chunk}"
-        self._places = (place for place in (f"{home}-{number}" for number in itertools.count()) if place not in kept)
+        self._keys = (key for key in (f"{home}-{number}" for number in itertools.count()) if key not in kept)
 
     def of_next(self) -> When:
         """Of which kind of page a preview is still wanted."""
@@ -85,11 +85,11 @@ class Previews:
         return "told" if self._told < _MOST_TOLD else "never"
 
     def put(self, preview: Preview, *, told: bool) -> str:
-        """Write it; its place below `_mangahue/`, without the suffix."""
-        place = next(self._places)
+        """Write it; its key below `_mangahue/`, without the suffix."""
+        key = next(self._keys)
         files = {".jpg": (preview.picture, "image/jpeg")}
         files |= {f".{name}.svg": (data, "image/svg+xml") for name, data in preview.layers.items()}
         for suffix, (data, kind) in files.items():
-            self._ledger.storage.put(f"{HOME}/{place}{suffix}", data, content_type=kind)
+            self._ledger.storage.put(f"{HOME}/{key}{suffix}", data, content_type=kind)
         self._told, self._sample = self._told + told, False
-        return place
+        return key

@@ -72,12 +72,12 @@ def read_palette(config: ColorizeConfig, examples: Examples | None) -> Palette |
         kept = open_storage(config.out).read(PALETTE)
     except ObjectNotFoundError:
         return built
-    place = f"{config.out}/{PALETTE}"
-    edited = None if config.replace else _parsed(place, kept)
+    edited_file = f"{config.out}/{PALETTE}"
+    edited = None if config.replace else _parsed(edited_file, kept)
     if edited is None or [color.centre for color in edited.colors] == [color.centre for color in built.colors]:
         return edited or built
     raise BadUsageError(
-        f"--palette auto: {place} has other colours than --reference gives, not other `ab` alone; give it as "
+        f"--palette auto: {edited_file} has other colours than --reference gives, not other `ab` alone; give it as "
         "--palette, or --replace to begin again with those of --reference"
     )
 
@@ -110,7 +110,7 @@ def read_examples(uri: str, image_size: int, policy: Policy) -> Examples:
 
 
 def _example(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> list[tuple[str, U8, F32]]:
-    """The page of this place in a chapter, if there is one and it is in colour."""
+    """The page of this index in a chapter, if there is one and it is in colour."""
     seconds = SLOW * policy.limits.seconds
     try:
         directory = sandbox().call(reader.look_inside, ref, policy, seconds=seconds)

@@ -42,7 +42,7 @@ class PublishedPages:
         pairs = zip(published.palette, self.ledger.palette, strict=True)
         edited = {str(number) for number, (then, now) in enumerate(pairs) if then != now}
         return {
-            member.place: page
+            member.member_index: page
             for member, page in zip(members, published.pages, strict=True)
             if page.index is not None
             and edited.isdisjoint(page.colors)

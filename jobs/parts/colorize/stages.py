@@ -61,7 +61,12 @@ class Stages:
         aside = ChunkFiles(task, self.ledger).there() if len(cuts) > 1 else set()
         for number, part in enumerate(cuts):
             pages = [
-                PageTask(member, *names[member.place], spots=task.spots_of(member), published=stay.get(member.place))
+                PageTask(
+                    member,
+                    *names[member.member_index],
+                    spots=task.spots_of(member),
+                    published=stay.get(member.member_index),
+                )
                 for member in part
             ]
             chunk = Chunk(task, number, len(cuts), pages, ready=number in aside)
@@ -127,7 +132,7 @@ class Stages:
             return
         page.width, page.height, page.message = seen.width, seen.height, seen.why
         if seen.grays is not None:
-            page.grays, page.places, page.shape, page.action = seen.grays, seen.places, seen.shape, "coloured"
+            page.grays, page.crops, page.shape, page.action = seen.grays, seen.crops, seen.shape, "coloured"
 
     def _encode(self, page: PageTask, task: ChapterTask, previews: Previews) -> bytes:
         """What goes into the output."""

@@ -14,8 +14,8 @@ import numpy as np
 from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from imaging.color import U8
+from imaging.crops import Crop
 from imaging.hints import Spot
-from imaging.placing import Place
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.source.policy import Policy
@@ -27,7 +27,7 @@ CHUNK_BYTES = 32 * 2**20
 @dataclass(frozen=True)
 class ChapterTask:
     """A chapter to colour. output: its key in the output. replace: it overwrites what an older source, other weights or
-    another palette left at its place. hints: for its pages. sample: the report shows a page of it."""
+    another palette left at its key. hints: for its pages. sample: the report shows a page of it."""
 
     ref: ChapterRef
     output: str
@@ -47,7 +47,7 @@ class PageTask:
 
     kept_name, coloured_name: one is its name in the output.
     data: its bytes as they came, None until they are fetched; of a page that stays, those of the output.
-    grays, places, shape: what the network is shown of a page to colour (see page_steps.Seen).
+    grays, crops, shape: what the network is shown of a page to colour (see page_steps.Seen).
     spots: hints for the page.
     chroma: (h, w, 2) ab once it is predicted.
     whole_page_chroma: (S, S, 2), what the network said of the page as a whole where it was shown in parts too. Both
@@ -62,7 +62,7 @@ class PageTask:
     coloured_name: str
     data: bytes | None = None
     grays: U8 | None = None
-    places: tuple[Place, ...] = ()
+    crops: tuple[Crop, ...] = ()
     shape: tuple[int, int] = (0, 0)
     spots: tuple[Spot, ...] = ()
     chroma: np.ndarray | None = None

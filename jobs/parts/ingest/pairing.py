@@ -102,9 +102,9 @@ def _paired(
     partner: dict[int, int] = {}
     for key in keys:
         alone = [_by_key(color, key, set(partner)), _by_key(gray, key, set(partner.values()))]
-        for value, places in alone[0].items():
-            if len(places) == 1 and len(alone[1].get(value, [])) == 1:
-                partner[places[0]] = alone[1][value][0]
+        for value, indices in alone[0].items():
+            if len(indices) == 1 and len(alone[1].get(value, [])) == 1:
+                partner[indices[0]] = alone[1][value][0]
     pairs: list[tuple[T | None, T | None]] = [
         (item, gray[partner[i]] if i in partner else None) for i, item in enumerate(color)
     ]
@@ -114,9 +114,9 @@ def _paired(
 
 def _by_key(items: Sequence[T], key: Callable[[T], str], taken: set[int]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for place, item in enumerate(items):
-        if place not in taken:
-            found.setdefault(key(item), []).append(place)
+    for index, item in enumerate(items):
+        if index not in taken:
+            found.setdefault(key(item), []).append(index)
     return found
 
 

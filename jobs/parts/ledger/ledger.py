@@ -95,23 +95,23 @@ class Ledger:
 
         rels: chapters that may have one; the name of a damaged one's chapter is found among them.
         """
-        places = {place_of(rel): rel for rel in rels}
+        rels_by_key = {manifest_key(rel): rel for rel in rels}
         keys = [entry.key for entry in self.storage.list(f"{HOME}/chapters/")]
         with ThreadPoolExecutor(_READERS) as readers:
-            found = readers.map(lambda key: self._brief(key, places), keys)
+            found = readers.map(lambda key: self._summary_at(key, rels_by_key), keys)
             return {manifest.rel: manifest for manifest in found}
 
-    def _brief(self, key: str, places: Mapping[str, str]) -> Manifest:
+    def _summary_at(self, key: str, rels_by_key: Mapping[str, str]) -> Manifest:
         try:
             return Manifest.from_json(self.storage.read(key)).summary()
         except DamagedManifestError as error:
-            rel = places.get(key) or key.removeprefix(f"{HOME}/chapters/").removesuffix(".json")
+            rel = rels_by_key.get(key) or key.removeprefix(f"{HOME}/chapters/").removesuffix(".json")
             return Manifest(rel, "", "", "", "damaged", code=Code.MANIFEST, message=f"{key}: {error}", counts=Counter())
 
     def manifest(self, rel: str) -> Manifest | None:
         """The manifest of one chapter; None where there is none that can be read."""
         try:
-            return Manifest.from_json(self.storage.read(place_of(rel)))
+            return Manifest.from_json(self.storage.read(manifest_key(rel)))
         except (ObjectNotFoundError, DamagedManifestError):
             return None
 
@@ -148,7 +148,7 @@ class Ledger:
 
     def commit(self, manifest: Manifest) -> None:
         """Write a manifest: from here on the chapter is done."""
-        self.storage.put(place_of(manifest.rel), manifest.to_json())
+        self.storage.put(manifest_key(manifest.rel), manifest.to_json())
 
     def publish(self, manifest: Manifest, archive: bytes | Path, *, replace: bool) -> Manifest:
         """Put a chapter's archive in one go, then its manifest. Returns the manifest that holds.
@@ -269,7 +269,7 @@ class Ledger:
         return f"{HOME}/staged/{manifest.rel}/{manifest.sha256}.json"
 
 
-def place_of(rel: str) -> str:
+def manifest_key(rel: str) -> str:
     """Where a chapter's manifest lies; a name that leaves no room for '.json' is cut."""
     folder, slash, name = rel.rpartition("/")
     return f"{HOME}/chapters/{folder}{slash}{short(name)}.json"

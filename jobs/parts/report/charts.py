@@ -68,7 +68,7 @@ def draw_curve(
     y_marks = nice_ticks(*y_range, outward=True)
     y_low, y_high = y_marks[0], y_marks[-1]
 
-    def place(x: float, y: float) -> Point:
+    def to_pixels(x: float, y: float) -> Point:
         across = (x - x_low) / (x_high - x_low)
         up = (y - y_low) / (y_high - y_low)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
@@ -77,9 +77,9 @@ def draw_curve(
     first, last = (f"{significant(y)} at {x_name} {number(x, 0)}" for x, y in (drawn[0], drawn[-1]))
     return Chart(
         name=name,
-        path=_path([place(*point) if _plottable(point) else None for point in downsample(everything, most)]),
-        x_ticks=[Tick(place(x, y_low)[0], label) for x, label in zip(x_marks, tick_labels(x_marks), strict=True)],
-        y_ticks=[Tick(place(x_low, y)[1], label) for y, label in zip(y_marks, tick_labels(y_marks), strict=True)],
+        path=_path([to_pixels(*point) if _plottable(point) else None for point in downsample(everything, most)]),
+        x_ticks=[Tick(to_pixels(x, y_low)[0], label) for x, label in zip(x_marks, tick_labels(x_marks), strict=True)],
+        y_ticks=[Tick(to_pixels(x_low, y)[1], label) for y, label in zip(y_marks, tick_labels(y_marks), strict=True)],
         in_words=f"{first}, {last}",
         lost=lost,
     )
@@ -148,12 +148,12 @@ def _plottable(point: Point) -> bool:
     return all(math.isfinite(value) and abs(value) < _ABSURD for value in point)
 
 
-def _path(places: Sequence[Point | None]) -> str:
+def _path(positions: Sequence[Point | None]) -> str:
     """SVG path data; None lifts the pen. `h0` makes a point that stands alone a dot, under a round line cap."""
     data: list[str] = []
     pen_down = False
-    for place in places:
-        if place is not None:
-            data.append(f"{'L' if pen_down else 'M'}{place[0]:.1f} {place[1]:.1f}{'' if pen_down else 'h0'}")
-        pen_down = place is not None
+    for position in positions:
+        if position is not None:
+            data.append(f"{'L' if pen_down else 'M'}{position[0]:.1f} {position[1]:.1f}{'' if pen_down else 'h0'}")
+        pen_down = position is not None
     return "".join(data)

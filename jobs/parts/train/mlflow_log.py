@@ -28,8 +28,8 @@ def track(run: Storage, config: TrainConfig) -> None:
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     import mlflow  # an extra
 
-    place = config.mlflow
-    mlflow.set_tracking_uri(place if "://" in place else Path(place).absolute().as_uri())
+    uri = config.mlflow
+    mlflow.set_tracking_uri(uri if "://" in uri else Path(uri).absolute().as_uri())
     mlflow.set_experiment(_EXPERIMENT)
     with mlflow.start_run(run_name=run.uri):
         settings = config.as_settings()
@@ -41,4 +41,4 @@ def track(run: Storage, config: TrainConfig) -> None:
                 name: point[name] for name in ("ciede2000", "colorfulness") if name in point
             }
             mlflow.log_metrics({f"{point['kind']}.{name}": value for name, value in values.items()}, step=point["step"])
-    log.info("logged to MLflow at %s", place)
+    log.info("logged to MLflow at %s", uri)

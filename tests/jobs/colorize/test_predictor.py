@@ -34,7 +34,7 @@ def chunk_of(count: int, *, passing: tuple[int, ...] = ()) -> Chunk:
         if place not in passing:
             levels = rng.integers(0, 256, (SIZE, SIZE), np.uint8)
             (view,) = plan_views(levels, "page", SIZE)
-            page.grays, page.places, page.shape, page.action = view.gray[None], (view.place,), levels.shape, "coloured"
+            page.grays, page.crops, page.shape, page.action = view.gray[None], (view.crop,), levels.shape, "coloured"
         pages.append(page)
     return Chunk(ChapterTask(ref, "ep.cbz", replace=False), pages=pages)
 

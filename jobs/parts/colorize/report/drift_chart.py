@@ -40,10 +40,10 @@ def drift_charts(chapters: Sequence[bytes], palette: Palette | None) -> list[Dri
             used[usage.number] = used.get(usage.number, 0.0) + usage.share
     chosen = sorted(used, key=lambda number: (palette.colors[number].is_gray, -used[number]))[:MOST_CHARTS]
     found: dict[int, list[tuple[int, ColorUsage]]] = {number: [] for number in chosen}
-    for place, packed in enumerate(chapters, 1):
+    for number, packed in enumerate(chapters, 1):
         for usage in unpack(packed):
             if usage.number in found:
-                found[usage.number].append((place, usage))
+                found[usage.number].append((number, usage))
     lines = {number: _distances(seen) for number, seen in found.items()}
     points = [point for pair in lines.values() for line in pair for point in line]
     x_range, y_range = span_of(points), (0.0, max((y for _, y in points), default=0.0))
@@ -61,8 +61,8 @@ def _distances(seen: Sequence[tuple[int, ColorUsage]]) -> tuple[list[Point], lis
     def off(usage: ColorUsage, mean: Point) -> float:
         return float(np.hypot(mean[0] - usage.ab[0], mean[1] - usage.ab[1]))
 
-    before = [(float(place), off(usage, usage.before.mean)) for place, usage in seen]
-    return before, [(float(place), off(usage, usage.after.mean)) for place, usage in seen]
+    before = [(float(number), off(usage, usage.before.mean)) for number, usage in seen]
+    return before, [(float(number), off(usage, usage.after.mean)) for number, usage in seen]
 
 
 def _css(color: Color) -> str:

@@ -42,7 +42,7 @@ class Rect:
 
 
 @dataclass(frozen=True)
-class Place:
+class Crop:
     """What a square shows, and where its colours count.
 
     rect: the part of the page squeezed to the square. ramps: pixels over which its weight rises from nothing at the
@@ -74,43 +74,43 @@ def look(gray: U8, rect: Rect, size: int, *, beyond: int = 0) -> U8:
     return seen
 
 
-def map_shape(places: Sequence[Place], size: int, shape: tuple[int, int]) -> tuple[int, int]:
+def map_shape(crops: Sequence[Crop], size: int, shape: tuple[int, int]) -> tuple[int, int]:
     """(h, w) of the map: the resolution of the finest square, not above the page's (H, W), and bounded."""
     height, width = shape
-    h = min(height, max(math.ceil(height * size / place.rect.height) for place in places))
-    w = min(width, max(math.ceil(width * size / place.rect.width) for place in places))
+    h = min(height, max(math.ceil(height * size / crop.rect.height) for crop in crops))
+    w = min(width, max(math.ceil(width * size / crop.rect.width) for crop in crops))
     scale = min(1.0, MOST_SHORT / min(h, w), math.sqrt(MOST_PIXELS / (h * w)))
     h, w = max(1, int(h * scale)), max(1, int(w * scale))
     return min(h, MOST_PIXELS // w), min(w, MOST_PIXELS // h)
 
 
 def blend(
-    places: Sequence[Place], chromas: np.ndarray, shape: tuple[int, int], target: tuple[int, int] | None = None
+    crops: Sequence[Crop], chromas: np.ndarray, shape: tuple[int, int], target: tuple[int, int] | None = None
 ) -> tuple[F32, F32]:
     """The squares' chroma on one map, weighted so that the weights add up to one.
 
     chromas: (N, S, S, 2) ab, or more channels. shape: (H, W). target: (h, w), by itself that of `map_shape`. Returns
     (h, w, 2) float32 ab, 0 where no square counts, and (h, w) the weight that was there before it was made one.
     """
-    target = target or map_shape(places, chromas.shape[1], shape)
-    if not places:
+    target = target or map_shape(crops, chromas.shape[1], shape)
+    if not crops:
         return np.zeros((*target, chromas.shape[-1]), np.float32), np.zeros(target, np.float32)
     chroma = np.zeros((*target, chromas.shape[-1]), np.float32)
     weight = np.zeros(target, np.float32)
     for on_top in (True, False):
-        for place, square in zip(places, chromas, strict=True):
-            if place.ground == on_top:
+        for crop, square in zip(crops, chromas, strict=True):
+            if crop.ground == on_top:
                 continue
-            window, (rows, columns) = weights(place, shape, target)
-            if place.ground:
+            window, (rows, columns) = weights(crop, shape, target)
+            if crop.ground:
                 window = window * np.maximum(1 - weight[rows, columns], 0)
-            laid = _laid(place.rect, square, shape, target, rows, columns)
+            laid = _laid(crop.rect, square, shape, target, rows, columns)
             chroma[rows, columns] += laid * window[..., None]
             weight[rows, columns] += window
     chroma /= np.maximum(weight, np.finfo(np.float32).tiny)[..., None]
-    for place, square in zip(places, chromas, strict=True):
-        if place.ground and place.pull:
-            chroma += place.pull * _blurred(_laid(place.rect, square, shape, target) - chroma, place.blur, shape)
+    for crop, square in zip(crops, chromas, strict=True):
+        if crop.ground and crop.pull:
+            chroma += crop.pull * _blurred(_laid(crop.rect, square, shape, target) - chroma, crop.blur, shape)
     return chroma, weight
 
 
@@ -129,17 +129,17 @@ def _blurred(chroma: F32, sigma: int, shape: tuple[int, int]) -> F32:
     return blurred
 
 
-def dominant(places: Sequence[Place], shape: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
+def dominant(crops: Sequence[Crop], shape: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
     """(h, w) int32: which of the places weighs most at each pixel of the map, -1 where none does."""
     most = np.zeros(target, np.float32)
     label = np.full(target, -1, np.int32)
     covered = np.zeros(target, np.float32)
     for on_top in (True, False):
-        for index, place in enumerate(places):
-            if place.ground == on_top:
+        for index, crop in enumerate(crops):
+            if crop.ground == on_top:
                 continue
-            window, region = weights(place, shape, target)
-            if place.ground:
+            window, region = weights(crop, shape, target)
+            if crop.ground:
                 window = window * np.maximum(1 - covered[region], 0)
             better = window > most[region]
             label[region][better] = index
@@ -148,19 +148,19 @@ def dominant(places: Sequence[Place], shape: tuple[int, int], target: tuple[int,
     return label
 
 
-def weights(place: Place, shape: tuple[int, int], target: tuple[int, int]) -> tuple[F32, tuple[slice, slice]]:
+def weights(crop: Crop, shape: tuple[int, int], target: tuple[int, int]) -> tuple[F32, tuple[slice, slice]]:
     """How much a place counts at each pixel of a map `target` (h, w), in [0, 1]; and the rows and columns it is for."""
-    more = place.feather  # a contour's colours reach as far as it fades
-    rect = place.rect
+    more = crop.feather  # a contour's colours reach as far as it fades
+    rect = crop.rect
     on = Rect(rect.left - more, rect.top - more, rect.right + more, rect.bottom + more).within(shape)
     rows, y = _centres(on.top, on.bottom, shape[0], target[0])
     columns, x = _centres(on.left, on.right, shape[1], target[1])
-    left, top, right, bottom = place.ramps
-    across = _rise(x - place.rect.left, left) * _rise(place.rect.right - x, right)
-    down = _rise(y - place.rect.top, top) * _rise(place.rect.bottom - y, bottom)
+    left, top, right, bottom = crop.ramps
+    across = _rise(x - crop.rect.left, left) * _rise(crop.rect.right - x, right)
+    down = _rise(y - crop.rect.top, top) * _rise(crop.rect.bottom - y, bottom)
     window = down[:, None] * across[None]
-    if place.contour and window.size:
-        window = window * _inside(place, shape, target)[rows, columns]
+    if crop.contour and window.size:
+        window = window * _inside(crop, shape, target)[rows, columns]
     return window, (rows, columns)
 
 
@@ -177,14 +177,14 @@ def _rise(distance: F32, ramp: int) -> F32:
     return np.sin(np.clip(distance / ramp, 0, 1) * np.float32(np.pi / 2)) ** 2
 
 
-def _inside(place: Place, shape: tuple[int, int], target: tuple[int, int]) -> F32:
+def _inside(crop: Crop, shape: tuple[int, int], target: tuple[int, int]) -> F32:
     """(h, w) in [0, 1]: 1 inside of the contour, faded over the feather."""
     fixed = 16  # fillPoly's sixteenths of a pixel
     scale = np.array([target[1] / shape[1], target[0] / shape[0]])
-    corners = np.round((np.array(place.contour) * scale - 0.5) * fixed).astype(np.int32)
+    corners = np.round((np.array(crop.contour) * scale - 0.5) * fixed).astype(np.int32)
     mask = np.zeros(target, np.float32)
     cv2.fillPoly(mask, [corners], 1.0, shift=4)
-    across, down = (2 * round(place.feather * side / 2) + 1 for side in scale)
+    across, down = (2 * round(crop.feather * side / 2) + 1 for side in scale)
     # Twice half the width: the sum of two boxes fades without a kink.
     for _ in range(2):
         mask = cv2.blur(mask, (across // 4 * 2 + 1, down // 4 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
