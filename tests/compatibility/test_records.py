@@ -1,0 +1,144 @@
+"""What is written for later runs to read: digests, fingerprints, manifests, pieces. Equal, letter by letter, to what
+earlier commits wrote."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from datasets.archive import ChapterRef
+from datasets.chapters import Member
+from datasets.limits import Limits
+from imaging.gate import Thresholds
+from imaging.hints import Spot
+from imaging.palette import Color, Palette
+from jobs.colorize import ColorizeConfig
+from jobs.parts.binding import bind
+from jobs.parts.handling import Policy
+from jobs.parts.hinting import ChapterHints, digest_of
+from jobs.parts.ledger import Ledger, Manifest, place_of
+from jobs.parts.recipe import Recipe
+from jobs.parts.stretches import Stretch, Todo, Work
+from jobs.parts.style import Style
+from tests.compatibility.make_fixtures import COLORINGS, DATA, lay_out
+
+DEFAULT_LIMITS = (
+    "Limits(unpacked_bytes=17179869184, member_bytes=268435456, ratio=200, members=20000, pixels=178956970, "
+    "seconds=60.0)"
+)
+OTHER_LIMITS = (
+    "Limits(unpacked_bytes=17179869184, member_bytes=268435456, ratio=200, members=7, pixels=1000000, seconds=2.5)"
+)
+RED, BLUE = Spot(48.0, 30.0, 6.0, (69.0, 50.5)), Spot(10.5, 100.0, 2.5, (-28.75, -8.5))
+PALETTE = Palette(
+    (
+        Color("red", (50.0, 30.0), (60.0, 48.0, 31.5, 1.25), 0.5),
+        Color("gray", (0.0, 1.0), (80.0, 0.0, 0.5, 0.25), 0.5),
+    )
+)
+MANIFESTS = sorted((DATA / "out").glob("*/_mangahue/chapters/*.json"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "digest"),
+    [
+        (Policy(), f"({DEFAULT_LIMITS}, False, False)"),
+        (Policy(strict=True), f"({DEFAULT_LIMITS}, True, False)"),
+        (Policy(salvage=True, keep_format=True), f"({DEFAULT_LIMITS}, False, True)"),
+        (Policy(Limits(pixels=10**6, seconds=2.5, members=7)), f"({OTHER_LIMITS}, False, False)"),
+    ],
+)
+def test_a_policy_s_digest(policy: Policy, digest: str) -> None:
+    """A quarantined chapter is not tried again as long as it is this."""
+    assert policy.digest() == digest
+
+
+def test_digests_of_hints() -> None:
+    assert digest_of(()) == ""
+    assert digest_of((RED,)) == "aa2f63a66cb1d9d4"
+    assert digest_of((RED, BLUE)) == "7858a089f5cc344b"
+    assert ChapterHints().digest() == ""
+    assert ChapterHints({"003.png": (BLUE,), "001.png": (RED, BLUE)}).digest() == "27e2e760fc442a38"
+
+
+def test_a_style_s_settings() -> None:
+    """They are hashed into the job's fingerprint."""
+    gate = {"clipped": 0.1, "dull": 17.0, "lines": 0.95, "ssim": 0.995, "tint": 8.0, "wild": 130.0}
+    limits = {f"gate_{name}": value for name, value in gate.items()}
+    assert Style().settings() == {
+        "format": "jpeg",
+        "strategy": "page",
+        "lines": "sides",
+        "bubbles": "neutral",
+        **limits,
+    }
+    other = Style("png", "tiles", "off", "colour", Thresholds(dull=5.0), PALETTE, "blend")
+    assert other.settings() == {
+        "format": "png",
+        "strategy": "tiles",
+        "lines": "off",
+        "bubbles": "colour",
+        "luminance": "blend",
+        "palette": "720daad9f08a5063",
+        **limits,
+        "gate_dull": 5.0,
+    }
+
+
+@pytest.mark.parametrize("name", COLORINGS)
+def test_a_job_s_fingerprint(tmp_path: Path, name: str) -> None:
+    home = tmp_path / "home"
+    lay_out(home)
+    job = json.loads((home / f"out/{name}/_mangahue/job.json").read_text())
+    chosen = {key: job["config"][key] for key in ("reference", "palette", "keep_format", "salvage", "strict", "format")}
+    chosen |= {key: job["config"][key] for key in ("strategy", "lines", "bubbles")}
+    chosen["reference"] = str(home / "reference") if chosen["reference"] else ""
+    recipe = Recipe.of(ColorizeConfig(model=str(home / "run/model"), source="", out=str(home / "out" / name), **chosen))
+    assert recipe.fingerprint == job["fingerprint"]
+    assert {"fingerprint": recipe.fingerprint, **recipe.as_job(), "config": {}} == {**job, "config": {}}
+
+
+@pytest.mark.parametrize("stored", MANIFESTS, ids=lambda path: "/".join(path.parts[-4::3]))
+def test_a_manifest_is_written_again_as_it_is(tmp_path: Path, stored: Path) -> None:
+    manifest = Manifest.from_json(stored.read_bytes())
+    ledger = Ledger(str(tmp_path), manifest.fingerprint)
+    ledger.commit(manifest)
+    assert (tmp_path / place_of(manifest.rel)).read_bytes() == stored.read_bytes()
+
+
+def stretch_of(number: int, of: int) -> Stretch:
+    """A coloured page and a file beside it."""
+    ref = ChapterRef("/library", "one/ch01.cbz", "one/ch01.cbz", "archive", 1234, "1234-5678")
+    todo = Todo(ref, ref.rel, replace=False, hints=ChapterHints({"1.png": (RED,)}))
+    page, note = (
+        Work(Member("1.png", 10, 0, 0, "1.png"), "1.png", "1.jpg", action="coloured", spots=(RED,), width=8, height=9,
+             code="DULL", message="hardly any colour", colors={"0": [0.5, 1.0, 2.0, 3.0, 4.0]}),
+        Work(Member("note.txt", 10, None, 1, "note.txt"), "note.txt", "note.txt", message="kept"),
+    )  # fmt: skip
+    return Stretch(todo, number, of, [page, note], warnings=["told"], seconds=1.25)
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_piece_that_is_put_aside(tmp_path: Path) -> None:
+    """A volume that an earlier commit left half done goes on: its pieces have the same names and bytes."""
+    ledger = Ledger(str(tmp_path), "f" * 64, PALETTE)
+    bind(stretch_of(1, 3), ledger, [b"a page", b"a note"])
+    home = "_mangahue/pieces/one/ch01.cbz/ffffffffffffffff-fe5281e0-fccd6dbe5f03496c-1234-5678"
+    assert files_of(tmp_path) == {f"{home}/000001.zip": "0f727077602962af"}
+
+
+def test_a_chapter_that_is_published(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "f" * 64, PALETTE)
+    bind(stretch_of(0, 1), ledger, [b"a page", b"a note"])
+    assert files_of(tmp_path) == {
+        "_mangahue/chapters/one/ch01.cbz.json": "749a7bb50839987a",
+        "one/ch01.cbz": "1787a266cebcedd1",
+    }
