@@ -1,8 +1,11 @@
-"""What is written for later runs to read: digests, fingerprints, manifests, pieces. Equal, letter by letter, to what
-earlier commits wrote."""
+"""What is written for later runs to read: digests, fingerprints, manifests, chunk files.
+
+Equal, letter by letter, to what earlier commits wrote.
+"""
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,14 +16,17 @@ from datasets.limits import Limits
 from imaging.gate import Thresholds
 from imaging.hints import Spot
 from imaging.palette import Color, Palette
-from jobs.colorize import ColorizeConfig
-from jobs.parts.binding import bind
-from jobs.parts.handling import Policy
-from jobs.parts.hinting import ChapterHints, digest_of
-from jobs.parts.ledger import Ledger, Manifest, place_of
-from jobs.parts.recipe import Recipe
-from jobs.parts.stretches import Stretch, Todo, Work
-from jobs.parts.style import Style
+from imaging.postprocess import PostprocessSettings
+from jobs.parts.colorize.chunk_files import ChunkFiles
+from jobs.parts.colorize.config import ColorizeConfig
+from jobs.parts.colorize.hints import ChapterHints, digest_of
+from jobs.parts.colorize.page_settings import PageSettings
+from jobs.parts.colorize.publish import ChapterPublisher
+from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
+from jobs.parts.ledger.ledger import Ledger, manifest_key
+from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.source.policy import Policy
 from tests.compatibility.make_fixtures import COLORINGS, DATA, lay_out
 
 DEFAULT_LIMITS = (
@@ -62,19 +68,19 @@ def test_digests_of_hints() -> None:
     assert ChapterHints({"003.png": (BLUE,), "001.png": (RED, BLUE)}).digest() == "27e2e760fc442a38"
 
 
-def test_a_style_s_settings() -> None:
+def test_the_settings_of_pages() -> None:
     """They are hashed into the job's fingerprint."""
     gate = {"clipped": 0.1, "dull": 17.0, "lines": 0.95, "ssim": 0.995, "tint": 8.0, "wild": 130.0}
     limits = {f"gate_{name}": value for name, value in gate.items()}
-    assert Style().settings() == {
+    assert PageSettings().recorded() == {
         "format": "jpeg",
         "strategy": "page",
         "lines": "sides",
         "bubbles": "neutral",
         **limits,
     }
-    other = Style("png", "tiles", "off", "colour", Thresholds(dull=5.0), PALETTE, "blend")
-    assert other.settings() == {
+    other = PageSettings("png", "tiles", PostprocessSettings("off", "colour", Thresholds(dull=5.0), PALETTE, "blend"))
+    assert other.recorded() == {
         "format": "png",
         "strategy": "tiles",
         "lines": "off",
@@ -94,9 +100,11 @@ def test_a_job_s_fingerprint(tmp_path: Path, name: str) -> None:
     chosen = {key: job["config"][key] for key in ("reference", "palette", "keep_format", "salvage", "strict", "format")}
     chosen |= {key: job["config"][key] for key in ("strategy", "lines", "bubbles")}
     chosen["reference"] = str(home / "reference") if chosen["reference"] else ""
-    recipe = Recipe.of(ColorizeConfig(model=str(home / "run/model"), source="", out=str(home / "out" / name), **chosen))
-    assert recipe.fingerprint == job["fingerprint"]
-    assert {"fingerprint": recipe.fingerprint, **recipe.as_job(), "config": {}} == {**job, "config": {}}
+    settings = JobSettings.of(
+        ColorizeConfig(model=str(home / "run/model"), source="", out=str(home / "out" / name), **chosen)
+    )
+    assert settings.fingerprint == job["fingerprint"]
+    assert {"fingerprint": settings.fingerprint, **settings.as_job(), "config": {}} == {**job, "config": {}}
 
 
 @pytest.mark.parametrize("stored", MANIFESTS, ids=lambda path: "/".join(path.parts[-4::3]))
@@ -104,19 +112,19 @@ def test_a_manifest_is_written_again_as_it_is(tmp_path: Path, stored: Path) -> N
     manifest = Manifest.from_json(stored.read_bytes())
     ledger = Ledger(str(tmp_path), manifest.fingerprint)
     ledger.commit(manifest)
-    assert (tmp_path / place_of(manifest.rel)).read_bytes() == stored.read_bytes()
+    assert (tmp_path / manifest_key(manifest.rel)).read_bytes() == stored.read_bytes()
 
 
-def stretch_of(number: int, of: int) -> Stretch:
+def chunk_of(number: int, of: int) -> Chunk:
     """A coloured page and a file beside it."""
     ref = ChapterRef("/library", "one/ch01.cbz", "one/ch01.cbz", "archive", 1234, "1234-5678")
-    todo = Todo(ref, ref.rel, replace=False, hints=ChapterHints({"1.png": (RED,)}))
+    task = ChapterTask(ref, ref.rel, replace=False, hints=ChapterHints({"1.png": (RED,)}))
     page, note = (
-        Work(Member("1.png", 10, 0, 0, "1.png"), "1.png", "1.jpg", action="coloured", spots=(RED,), width=8, height=9,
-             code="DULL", message="hardly any colour", colors={"0": [0.5, 1.0, 2.0, 3.0, 4.0]}),
-        Work(Member("note.txt", 10, None, 1, "note.txt"), "note.txt", "note.txt", message="kept"),
+        PageTask(Member("1.png", 10, 0, 0, "1.png"), "1.png", "1.jpg", action="coloured", spots=(RED,), width=8,
+                 height=9, code="DULL", message="hardly any colour", colors={"0": [0.5, 1.0, 2.0, 3.0, 4.0]}),
+        PageTask(Member("note.txt", 10, None, 1, "note.txt"), "note.txt", "note.txt", message="kept"),
     )  # fmt: skip
-    return Stretch(todo, number, of, [page, note], warnings=["told"], seconds=1.25)
+    return Chunk(task, number, of, [page, note], warnings=["told"], seconds=1.25)
 
 
 def files_of(folder: Path) -> dict[str, str]:
@@ -127,17 +135,25 @@ def files_of(folder: Path) -> dict[str, str]:
     }
 
 
-def test_a_piece_that_is_put_aside(tmp_path: Path) -> None:
-    """A volume that an earlier commit left half done goes on: its pieces have the same names and bytes."""
-    ledger = Ledger(str(tmp_path), "f" * 64, PALETTE)
-    bind(stretch_of(1, 3), ledger, [b"a page", b"a note"])
+def test_a_chunk_that_is_put_aside(tmp_path: Path) -> None:
+    """A volume that an earlier commit left half done goes on: its chunk files have the same names and are read."""
+    chunk, ledger = chunk_of(1, 3), Ledger(str(tmp_path), "f" * 64, PALETTE)
+    ChapterPublisher(chunk.task, ledger).publish(chunk, [b"a page", b"a note"])
     home = "_mangahue/pieces/one/ch01.cbz/ffffffffffffffff-fe5281e0-fccd6dbe5f03496c-1234-5678"
-    assert files_of(tmp_path) == {f"{home}/000001.zip": "0f727077602962af"}
+    assert list(files_of(tmp_path)) == [f"{home}/000001.zip"]
+
+    files = ChunkFiles(chunk.task, ledger)
+    written = files.manifest(1)
+    with zipfile.ZipFile(tmp_path / home / "000001.zip", "w") as earlier:  # its manifest was on one line
+        earlier.writestr("manifest.json", json.dumps(json.loads(written.to_json())))
+        earlier.writestr("1.jpg", b"a page")
+    assert files.manifest(1) == written
+    assert [page.output for page in written.pages] == ["1.jpg", "note.txt"]
 
 
 def test_a_chapter_that_is_published(tmp_path: Path) -> None:
-    ledger = Ledger(str(tmp_path), "f" * 64, PALETTE)
-    bind(stretch_of(0, 1), ledger, [b"a page", b"a note"])
+    chunk = chunk_of(0, 1)
+    ChapterPublisher(chunk.task, Ledger(str(tmp_path), "f" * 64, PALETTE)).publish(chunk, [b"a page", b"a note"])
     assert files_of(tmp_path) == {
         "_mangahue/chapters/one/ch01.cbz.json": "749a7bb50839987a",
         "one/ch01.cbz": "1787a266cebcedd1",

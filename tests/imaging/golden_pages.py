@@ -1,8 +1,8 @@
-"""Pages, chroma maps and styles, and the pages that the finish made of them: `data/golden_pages.npz.xz`.
+"""Pages, chroma maps and settings, and the pages that were made of them: `data/golden_pages.npz.xz`.
 
     python -m tests.imaging.golden_pages OUT.npz.xz
 
-draws and finishes them with the code that is there. What is stored was made by commit 517bbfe.
+draws and makes them with the code that is there. What is stored was made by commit 517bbfe.
 """
 
 import io
@@ -21,7 +21,7 @@ from imaging.color import U8
 from imaging.gate import Thresholds
 from imaging.hints import Spot
 from imaging.palette import Color, Palette
-from jobs.parts.style import Style, finish_page
+from imaging.postprocess import PostprocessSettings, postprocess_page
 
 STORED = Path(__file__).resolve().parent / "data/golden_pages.npz.xz"
 PALETTE = Palette(
@@ -36,12 +36,12 @@ PALETTE = Palette(
 
 @dataclass(frozen=True)
 class Case:
-    """page, chroma, safer: names of stored arrays."""
+    """page, chroma, whole_page_chroma: names of stored arrays."""
 
     page: str
     chroma: str
-    style: Mapping[str, Any] = field(default_factory=dict)
-    safer: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    whole_page_chroma: str = ""
     spots: tuple[Spot, ...] = ()
 
 
@@ -55,9 +55,9 @@ CASES = {
     "too much colour for this gate": Case("bubble", "patches", {"thresholds": Thresholds(wild=30.0)}),
     "screens": Case("screens", "waves"),
     "a palette": Case("bubble", "patches", {"palette": PALETTE}),
-    "a palette, the safer one": Case("screens", "dull", {"palette": PALETTE}, safer="patches"),
-    "the safer one": Case("screens", "dull", safer="waves"),
-    "none that passes": Case("dark", "dull", safer="dull"),
+    "a palette, the safer one": Case("screens", "dull", {"palette": PALETTE}, whole_page_chroma="patches"),
+    "the safer one": Case("screens", "dull", whole_page_chroma="waves"),
+    "none that passes": Case("dark", "dull", whole_page_chroma="dull"),
     "the network's shading": Case("dark", "shaded", {"luminance": "blend"}),
     "the network's ink, which spoils it": Case("talk", "shaded", {"luminance": "predict"}),
     "the network's ink, which may": Case(
@@ -66,10 +66,12 @@ CASES = {
 }
 
 
-def finish(arrays: Mapping[str, np.ndarray], case: Case) -> tuple[U8, list[str]]:
-    """The finished page, and what the gate has against it."""
-    chroma, safer = (arrays[name].astype(np.float32) if name else None for name in (case.chroma, case.safer))
-    made = finish_page(arrays[case.page], chroma, Style(**case.style), safer, case.spots)
+def postprocess(arrays: Mapping[str, np.ndarray], case: Case) -> tuple[U8, list[str]]:
+    """The page, and what the gate has against it."""
+    chroma, whole = (
+        arrays[name].astype(np.float32) if name else None for name in (case.chroma, case.whole_page_chroma)
+    )
+    made = postprocess_page(arrays[case.page], chroma, PostprocessSettings(**case.settings), whole, case.spots)
     return made.page, [fault.code.value for fault in made.faults]
 
 
@@ -135,7 +137,7 @@ def _chromas(pages: Mapping[str, U8]) -> dict[str, np.ndarray]:
 
 
 def stored() -> tuple[dict[str, np.ndarray], dict[str, tuple[U8, list[str]]]]:
-    """What `finish` takes; and by case what it made, and what the gate had against it."""
+    """What `postprocess` takes; and by case what it made, and what the gate had against it."""
     with np.load(io.BytesIO(lzma.decompress(STORED.read_bytes()))) as file:
         arrays = {name: file[name] for name in file.files}
     added, names, faults = (arrays.pop(name) for name in ("added", "cases", "faults"))
@@ -146,7 +148,7 @@ def stored() -> tuple[dict[str, np.ndarray], dict[str, tuple[U8, list[str]]]]:
 def write(path: Path) -> None:
     pages = _pages()
     arrays = {**pages, **_chromas(pages)}
-    made = {name: finish(arrays, case) for name, case in CASES.items()}
+    made = {name: postprocess(arrays, case) for name, case in CASES.items()}
     # A page is stored as what was added to its ink, modulo 256: that packs better.
     added = np.stack([page - pages[CASES[name].page][..., None] for name, (page, _) in made.items()])
     faults = np.array([" ".join(told) for _, told in made.values()])
