@@ -56,18 +56,18 @@ def table(metrics: dict[str, Any]) -> str:
 @click.option("--only", multiple=True, type=click.Choice(list(ROWS)), help="These rows alone; repeat for more.")
 def main(data: str, minutes: float, out: str, only: tuple[str, ...]) -> None:
     """Train each variant, evaluate all at once, print the table."""
-    place = Path(out).absolute()
+    folder = Path(out).absolute()
     for name in only or ROWS:
-        options = {"data": data, "run": place / name, "max_minutes": minutes, **ROWS[name]}
+        options = {"data": data, "run": folder / name, "max_minutes": minutes, **ROWS[name]}
         run_job(
             "train", *(word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value)))
         )
-    trained = [place / name / "model" for name in ROWS if (place / name / "model/model.json").exists()]
+    trained = [folder / name / "model" for name in ROWS if (folder / name / "model/model.json").exists()]
     models = [word for model in trained for word in ("--model", str(model))]
-    run_job("evaluate", *models, "--data", data, "--out", str(place / "report"))
-    told = table(json.loads((place / "report/metrics.json").read_text()))
-    (place / "table.md").write_text(told + "\n")
-    click.echo(told)
+    run_job("evaluate", *models, "--data", data, "--out", str(folder / "report"))
+    text = table(json.loads((folder / "report/metrics.json").read_text()))
+    (folder / "table.md").write_text(text + "\n")
+    click.echo(text)
 
 
 if __name__ == "__main__":

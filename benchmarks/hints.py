@@ -2,8 +2,8 @@
 
 python -m benchmarks.hints --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
 
-Pages are made gray (equal lightness). Spots are drawn at random places that have one colour, and told as --hints tells
-them; the page is finished as a job finishes it. A spot is honoured where its mean colour in the published page is
+Pages are made gray (equal lightness). Hints are drawn at random places that have one colour, and told as --hints tells
+them; the page is finished as a job finishes it. A hint is honoured where its mean colour in the published page is
 within CIEDE2000 10 of the told chroma at the ink's lightness.
 """
 
@@ -19,7 +19,7 @@ from benchmarks.pages import pages
 from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, lightness_of_level, to_lab
 from imaging.descreen import for_network
-from imaging.hints import Spot, draw_spots, keep_to
+from imaging.hints import Hint, draw_hints, keep_hints
 from imaging.metrics import ciede2000
 from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.views import plan_views
@@ -33,31 +33,31 @@ _EVEN = 12.0  # ab: most spread of a place that is taken for one colour
 _TRIES = 50
 
 
-def inside(spot: Spot, shape: tuple[int, ...]) -> np.ndarray:
+def inside(hint: Hint, shape: tuple[int, ...]) -> np.ndarray:
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (rows + 0.5 - spot.y) ** 2 + (columns + 0.5 - spot.x) ** 2 <= spot.radius**2
+    return (rows + 0.5 - hint.y) ** 2 + (columns + 0.5 - hint.x) ** 2 <= hint.radius**2
 
 
-def draw(lab: F32, count: int, chance: np.random.Generator) -> list[Spot]:
-    """Spots of their mean ab, where there is about one colour."""
+def draw(lab: F32, count: int, chance: np.random.Generator) -> list[Hint]:
+    """Hints of their mean ab, where there is about one colour."""
     height, width = lab.shape[:2]
-    spots: list[Spot] = []
+    hints: list[Hint] = []
     for _ in range(_TRIES * count):
-        if len(spots) == count:
+        if len(hints) == count:
             break
         x, y = chance.uniform(_RADIUS, width - _RADIUS), chance.uniform(_RADIUS, height - _RADIUS)
-        ab = lab[inside(Spot(x, y, _RADIUS, (0, 0)), lab.shape)][:, 1:]
+        ab = lab[inside(Hint(x, y, _RADIUS, (0, 0)), lab.shape)][:, 1:]
         if ab.std(axis=0).max() <= _EVEN:
             a, b = ab.mean(axis=0).tolist()
-            spots.append(Spot(x, y, _RADIUS, (a, b)))
-    return spots
+            hints.append(Hint(x, y, _RADIUS, (a, b)))
+    return hints
 
 
-def away(spot: Spot, gray: U8, page_lab: F32) -> float:
-    """CIEDE2000 of a spot's mean colour from the one that was told."""
-    where = inside(spot, gray.shape)
-    told = np.array([lightness_of_level()[gray[where]].mean(), *spot.ab])
-    return float(deltaE_ciede2000(page_lab[where].mean(axis=0), told))
+def away(hint: Hint, gray: U8, page_lab: F32) -> float:
+    """CIEDE2000 of a hint's mean colour from the one that was told."""
+    where = inside(hint, gray.shape)
+    wanted = np.array([lightness_of_level()[gray[where]].mean(), *hint.ab])
+    return float(deltaE_ciede2000(page_lab[where].mean(axis=0), wanted))
 
 
 @click.command()
@@ -66,7 +66,7 @@ def away(spot: Spot, gray: U8, page_lab: F32) -> float:
 @click.option("--chapters", default="", help="Chapters' names, with commas between; all where none is named.")
 @click.option("--pictures", type=click.Path(path_type=Path), help="Folder for pages with their spots, as JPEGs.")
 def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
-    """Print a table by the number of spots on a page."""
+    """Print a table by the number of hints on a page."""
     cv2.setNumThreads(1)
     variant = load_model(uri)
     distances: dict[tuple[str, int], list[float]] = defaultdict(list)
@@ -75,20 +75,20 @@ def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
         gray, lab = gray_of_equal_lightness(truth), to_lab(truth)
         shown = for_network(gray)
         (view,) = plan_views(shown, "page", variant.image_size)
-        spots = draw(lab, max(_COUNTS), np.random.default_rng(0))
+        hints = draw(lab, max(_COUNTS), np.random.default_rng(0))
         for count in _COUNTS:
-            told = draw_spots(spots[:count], view.crop, shown.shape, gray.shape, variant.image_size)
-            said = predict_chroma(variant, view.gray[None], told[None])[0]
-            for way, chroma in (("network alone", said), ("as published", keep_to(said, told))):
-                page = postprocess_page(gray, chroma, PostprocessSettings(), spots=spots[:count]).page
+            drawn = draw_hints(hints[:count], view.crop, shown.shape, gray.shape, variant.image_size)
+            said = predict_chroma(variant, view.gray[None], drawn[None])[0]
+            for way, chroma in (("network alone", said), ("as published", keep_hints(said, drawn))):
+                page = postprocess_page(gray, chroma, PostprocessSettings(), hints=hints[:count]).page
                 page_lab = to_lab(page)
-                distances[way, count] += [away(spot, gray, page_lab) for spot in spots[:count]]
+                distances[way, count] += [away(hint, gray, page_lab) for hint in hints[:count]]
                 errors[way, count].append(ciede2000(page, truth))
             if pictures:
                 pictures.mkdir(parents=True, exist_ok=True)
                 marked = page.copy()
-                for spot in spots[:count]:
-                    cv2.circle(marked, (round(spot.x), round(spot.y)), round(spot.radius) + 2, (255, 0, 255), 2)
+                for hint in hints[:count]:
+                    cv2.circle(marked, (round(hint.x), round(hint.y)), round(hint.radius) + 2, (255, 0, 255), 2)
                 (pictures / f"{Path(chapter).name}-{name}-{count}.jpg").write_bytes(encode(marked, "jpeg"))
     click.echo("| spots a page | | CIEDE2000 of the page | spots within 10 | median of spots |\n|" + " --- |" * 5)
     for (way, count), found in errors.items():

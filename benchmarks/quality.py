@@ -53,8 +53,8 @@ class Row:
 
     def __str__(self) -> str:
         figures = " | ".join(f"{value:.2f}" for value in np.nanmean(self.figures, axis=0))
-        told = ", ".join(f"{count} {code}" for code, count in sorted(self.faults.items()))
-        return f"{figures} | {self.passed} of {len(self.figures)}{f' ({told})' if told else ''}"
+        faults = ", ".join(f"{count} {code}" for code, count in sorted(self.faults.items()))
+        return f"{figures} | {self.passed} of {len(self.figures)}{f' ({faults})' if faults else ''}"
 
 
 @click.command(context_settings={"show_default": True})

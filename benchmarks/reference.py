@@ -22,7 +22,7 @@ from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, lightness_of_level, to_lab
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness
-from imaging.reference import Example, build_reference, transfer
+from imaging.reference import ReferencePage, build_reference, transfer
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import follow, predict_chroma
 
@@ -121,8 +121,8 @@ def _power(matrix: np.ndarray, power: float) -> np.ndarray:
 
 def by_reference(model: str | None) -> Way:
     def way(reference: Page, page: Page) -> F32:
-        told = reference.predicted[model] if model else None
-        made = build_reference([Example(reference.gray, reference.chroma, told)])
+        predicted = reference.predicted[model] if model else None
+        made = build_reference([ReferencePage(reference.gray, reference.chroma, predicted)])
         return transfer(made, page.gray, page.predicted[model] if model else None)
 
     return way

@@ -10,7 +10,7 @@ import numpy as np
 from imaging.color import F32, U8, join_chroma
 from imaging.components import Mask
 from imaging.gate import Fault, GateCode, Thresholds, judge, reduce_chroma
-from imaging.hints import Spot, without_told
+from imaging.hints import Hint, without_hinted
 from imaging.lines import refine_chroma
 from imaging.luminance import Luminance, relight
 from imaging.palette import Palette, Use, lock_and_tell
@@ -53,28 +53,28 @@ def postprocess_page(
     chroma: F32,
     settings: PostprocessSettings,
     whole_page_chroma: F32 | None = None,
-    spots: Sequence[Spot] = (),
+    hints: Sequence[Hint] = (),
 ) -> Postprocessed:
     """Lay a predicted chroma map under the page's own ink, and ask the gate.
 
     gray: (H, W).
     chroma: (h, w, 2) ab; (h, w, 3) with L last where the luminance is not the page's own.
     whole_page_chroma: what the network said of the page as a whole, (S, S, 2 or 3), where it was shown more than that.
-    spots: hints for the page; text and paper that one lies on are coloured too.
+    hints: those of the page; text and paper that one lies on are coloured too.
 
     A page that the gate refuses is tried again: with `whole_page_chroma`, then with less chroma where there is too much
     of it. The first that passes is taken, else the last that was tried. Where the network's luminance spoils the ink,
     the page keeps its own, and the fault stays with it.
     """
-    text = without_told(find_text(gray), spots)
+    text = without_hinted(find_text(gray), hints)
     predictions = [prediction for prediction in (chroma, whole_page_chroma) if prediction is not None]
     made = _best(gray, predictions, text, settings)
     spoilt = [fault for fault in made.faults if fault.code is GateCode.INK]
     if settings.luminance == "keep" or not spoilt:
         return made
-    told = replace(spoilt[0], message=f"{spoilt[0].message} in the network's luminance; the page has its own")
+    fault = replace(spoilt[0], message=f"{spoilt[0].message} in the network's luminance; the page has its own")
     kept = _best(gray, predictions, text, replace(settings, luminance="keep"))
-    return replace(kept, faults=(told, *kept.faults), colors=made.colors | kept.colors)
+    return replace(kept, faults=(fault, *kept.faults), colors=made.colors | kept.colors)
 
 
 def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: PostprocessSettings) -> Postprocessed:

@@ -2,7 +2,7 @@
 
 h, w pixels of a chroma map. A reference is made once, of a few coloured pages of the chapter, and is under a kilobyte.
 
-    reference = build_reference([Example(gray, chroma, predicted)])
+    reference = build_reference([ReferencePage(gray, chroma, predicted)])
     chroma = transfer(reference, other_gray, other_predicted)
 
 Of a network's prediction for the coloured pages it is known how far it is off: as a function of the ink's lightness and
@@ -30,7 +30,7 @@ TABLE_SHARE = 0.2
 
 
 @dataclass(frozen=True)
-class Example:
+class ReferencePage:
     """A coloured page. gray: (h, w) ink levels, chroma: (h, w, 2) ab as it should be, predicted: (h, w, 2) what the
     network says of it, None where there is no network."""
 
@@ -48,14 +48,14 @@ class Reference:
     error: F32 | None
 
 
-def build_reference(examples: Sequence[Example]) -> Reference:
-    """Raises ValueError without examples, and where only some of them have a prediction."""
-    if not examples:
+def build_reference(pages: Sequence[ReferencePage]) -> Reference:
+    """Raises ValueError without pages, and where only some of them have a prediction."""
+    if not pages:
         raise ValueError("a reference needs at least one coloured page")
-    known = [example.predicted is not None for example in examples]
+    known = [page.predicted is not None for page in pages]
     if any(known) and not all(known):
         raise ValueError("give the network's prediction for all coloured pages, or for none")
-    return Reference(_table(examples), _error(examples) if all(known) else None)
+    return Reference(_table(pages), _error(pages) if all(known) else None)
 
 
 def transfer(
@@ -82,9 +82,9 @@ def transfer(
     return (corrected + np.float32(table_share) * (by_table - corrected)).astype(np.float32)
 
 
-def _table(examples: Sequence[Example]) -> F32:
-    level = np.concatenate([example.gray.ravel() for example in examples]) // (256 // _LEVELS)
-    chroma = np.concatenate([example.chroma.reshape(-1, 2) for example in examples])
+def _table(pages: Sequence[ReferencePage]) -> F32:
+    level = np.concatenate([page.gray.ravel() for page in pages]) // (256 // _LEVELS)
+    chroma = np.concatenate([page.chroma.reshape(-1, 2) for page in pages])
     share = np.bincount(level, minlength=_LEVELS) / len(level)
     sums = np.stack([np.bincount(level, column, _LEVELS) / len(level) for column in chroma.T], axis=1)
     near = np.exp(-((np.subtract.outer(np.arange(_LEVELS), np.arange(_LEVELS)) / _SOFT) ** 2) / 2)
@@ -93,14 +93,14 @@ def _table(examples: Sequence[Example]) -> F32:
     return np.stack([np.interp(np.arange(_LEVELS), seen, table[seen, c]) for c in (0, 1)], axis=1).astype(np.float32)
 
 
-def _error(examples: Sequence[Example]) -> F32:
+def _error(pages: Sequence[ReferencePage]) -> F32:
     """Ridge regression of truth less prediction."""
     square, product, pixels = np.zeros((_KNOTS + 2,) * 2), np.zeros((_KNOTS + 2, 2)), 0
-    for example in examples:
-        assert example.predicted is not None
-        basis = _basis(example.gray, example.predicted).astype(np.float64)
+    for page in pages:
+        assert page.predicted is not None
+        basis = _basis(page.gray, page.predicted).astype(np.float64)
         square += basis.T @ basis
-        product += basis.T @ (example.chroma - example.predicted).reshape(-1, 2)
+        product += basis.T @ (page.chroma - page.predicted).reshape(-1, 2)
         pixels += len(basis)
     return np.linalg.solve(square / pixels + _RIDGE * np.eye(len(square)), product / pixels).astype(np.float32)
 

@@ -9,7 +9,7 @@ from jobs.parts.runtime.cluster import connect
 from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.train.config import TrainConfig
-from jobs.parts.train.initial_weights import check_start
+from jobs.parts.train.initial_weights import check_initial_weights
 from jobs.parts.train.mlflow_log import check_tracking, track
 from jobs.parts.train.run_folder import already_trained, claim_run, publish_model
 from jobs.parts.train.trainer import fit
@@ -17,7 +17,7 @@ from jobs.parts.train.trainer import fit
 
 def main(config: TrainConfig) -> Exit:
     check_tracking(config)
-    origin = check_start(config)
+    origin = check_initial_weights(config)
     shards = ShardSet.open(config.data)
     run = open_storage(config.run)
     claim_run(run, config, shards)

@@ -6,7 +6,7 @@ python jobs/verify.py --out URI
 from jobs.parts.runtime.cluster import connect
 from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
-from jobs.parts.verify.check import check_all, mark, open_published, tell
+from jobs.parts.verify.check import check_all, mark, open_published, report_findings
 from jobs.parts.verify.config import VerifyConfig
 
 
@@ -14,7 +14,7 @@ def main(config: VerifyConfig) -> Exit:
     published = open_published(config.out)
     findings = check_all(published, connect())
     mark(published, findings)
-    return tell(published, findings)
+    return report_findings(published, findings)
 
 
 cli = command(VerifyConfig, main)

@@ -14,7 +14,7 @@ from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from datasets.limits import Limits
 from imaging.gate import Thresholds
-from imaging.hints import Spot
+from imaging.hints import Hint
 from imaging.palette import Color, Palette
 from imaging.postprocess import PostprocessSettings
 from jobs.parts.colorize.chunk_files import ChunkFiles
@@ -36,7 +36,7 @@ DEFAULT_LIMITS = (
 OTHER_LIMITS = (
     "Limits(unpacked_bytes=17179869184, member_bytes=268435456, ratio=200, members=7, pixels=1000000, seconds=2.5)"
 )
-RED, BLUE = Spot(48.0, 30.0, 6.0, (69.0, 50.5)), Spot(10.5, 100.0, 2.5, (-28.75, -8.5))
+RED, BLUE = Hint(48.0, 30.0, 6.0, (69.0, 50.5)), Hint(10.5, 100.0, 2.5, (-28.75, -8.5))
 PALETTE = Palette(
     (
         Color("red", (50.0, 30.0), (60.0, 48.0, 31.5, 1.25), 0.5),
@@ -120,7 +120,7 @@ def chunk_of(number: int, of: int) -> Chunk:
     ref = ChapterRef("/library", "one/ch01.cbz", "one/ch01.cbz", "archive", 1234, "1234-5678")
     task = ChapterTask(ref, ref.rel, replace=False, hints=ChapterHints({"1.png": (RED,)}))
     page, note = (
-        PageTask(Member("1.png", 10, 0, 0, "1.png"), "1.png", "1.jpg", action="coloured", spots=(RED,), width=8,
+        PageTask(Member("1.png", 10, 0, 0, "1.png"), "1.png", "1.jpg", action="coloured", hints=(RED,), width=8,
                  height=9, code="DULL", message="hardly any colour", colors={"0": [0.5, 1.0, 2.0, 3.0, 4.0]}),
         PageTask(Member("note.txt", 10, None, 1, "note.txt"), "note.txt", "note.txt", message="kept"),
     )  # fmt: skip

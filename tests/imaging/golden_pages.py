@@ -19,7 +19,7 @@ import numpy as np
 from datasets.synthetic import Series, draw_page
 from imaging.color import U8
 from imaging.gate import Thresholds
-from imaging.hints import Spot
+from imaging.hints import Hint
 from imaging.palette import Color, Palette
 from imaging.postprocess import PostprocessSettings, postprocess_page
 
@@ -42,7 +42,7 @@ class Case:
     chroma: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     whole_page_chroma: str = ""
-    spots: tuple[Spot, ...] = ()
+    hints: tuple[Hint, ...] = ()
 
 
 CASES = {
@@ -50,7 +50,7 @@ CASES = {
     "no sides, words coloured": Case("bubble", "patches", {"lines": "off", "bubbles": "colour"}),
     "sides, words coloured": Case("bubble", "patches", {"bubbles": "colour"}),
     "no sides, words neutral": Case("bubble", "patches", {"lines": "off"}),
-    "a hint on a bubble": Case("talk", "patches", spots=(Spot(100.5, 96.5, 6.0, (40.0, 30.0)),)),
+    "a hint on a bubble": Case("talk", "patches", hints=(Hint(100.5, 96.5, 6.0, (40.0, 30.0)),)),
     "too much colour": Case("bubble", "wild"),
     "too much colour for this gate": Case("bubble", "patches", {"thresholds": Thresholds(wild=30.0)}),
     "screens": Case("screens", "waves"),
@@ -71,7 +71,7 @@ def postprocess(arrays: Mapping[str, np.ndarray], case: Case) -> tuple[U8, list[
     chroma, whole = (
         arrays[name].astype(np.float32) if name else None for name in (case.chroma, case.whole_page_chroma)
     )
-    made = postprocess_page(arrays[case.page], chroma, PostprocessSettings(**case.settings), whole, case.spots)
+    made = postprocess_page(arrays[case.page], chroma, PostprocessSettings(**case.settings), whole, case.hints)
     return made.page, [fault.code.value for fault in made.faults]
 
 

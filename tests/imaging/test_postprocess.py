@@ -6,7 +6,7 @@ import pytest
 
 from imaging.color import join_chroma
 from imaging.gate import Thresholds
-from imaging.hints import Spot
+from imaging.hints import Hint
 from imaging.palette import Color, Palette
 from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.text import find_text
@@ -40,7 +40,7 @@ def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarr
     y, x = np.argwhere(components == chosen)[0]
     violet = np.full((8, 8, 2), (30, -30), np.float32)
 
-    page = postprocess_page(lettered, violet, PostprocessSettings(), spots=[Spot(x + 0.5, y + 0.5, 1, (30, -30))]).page
+    page = postprocess_page(lettered, violet, PostprocessSettings(), hints=[Hint(x + 0.5, y + 0.5, 1, (30, -30))]).page
 
     assert colored(page)[visible & (components == chosen)].mean() > 0.9
     rest = visible & (components > 0) & (components != chosen)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.color import lightness_of_level
-from imaging.reference import Example, build_reference, transfer
+from imaging.reference import ReferencePage, build_reference, transfer
 
 TONES = {40: (30.0, -20.0), 120: (-25.0, 35.0), 200: (5.0, 50.0)}  # ab by gray level
 
@@ -24,13 +24,13 @@ def rms(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_without_a_network_each_tone_takes_the_references_chroma() -> None:
-    reference = build_reference([Example(*striped([40, 120, 200]))])
+    reference = build_reference([ReferencePage(*striped([40, 120, 200]))])
     gray, truth = striped([200, 40, 200, 120])
     assert np.abs(transfer(reference, gray) - truth).max() < 1
 
 
 def test_tones_the_reference_has_not_lie_between_their_neighbours() -> None:
-    reference = build_reference([Example(*striped([40, 120, 200]))])
+    reference = build_reference([ReferencePage(*striped([40, 120, 200]))])
     between = transfer(reference, np.full((2, 2), 80, np.uint8))[0, 0]
     low, high = np.sort([TONES[40], TONES[120]], axis=0)
     assert (between > low + 5).all()
@@ -41,7 +41,7 @@ def test_tones_the_reference_has_not_lie_between_their_neighbours() -> None:
 def test_several_references_count_by_their_pixels() -> None:
     gray = np.full((30, 30), 120, np.uint8)
     one, other = (np.full((30, 30, 2), value, np.float32) for value in (0, 30))
-    reference = build_reference([Example(gray, one), Example(gray, other), Example(gray, other)])
+    reference = build_reference([ReferencePage(gray, one), ReferencePage(gray, other), ReferencePage(gray, other)])
     assert transfer(reference, gray) == pytest.approx(20, abs=0.01)
 
 
@@ -54,7 +54,7 @@ def wrong(chroma: np.ndarray, gray: np.ndarray) -> np.ndarray:
 
 def test_the_networks_error_on_the_reference_is_taken_from_other_pages() -> None:
     gray, truth = striped([40, 120, 200])
-    reference = build_reference([Example(gray, truth, wrong(truth, gray))])
+    reference = build_reference([ReferencePage(gray, truth, wrong(truth, gray))])
     other, other_truth = striped([120, 40, 200, 40])
     predicted = wrong(other_truth, other)
     all_of_it = transfer(reference, other, predicted, taken_back=1, table_share=0)
@@ -65,7 +65,7 @@ def test_the_networks_error_on_the_reference_is_taken_from_other_pages() -> None
 
 def test_a_network_that_is_right_is_left_alone_but_for_the_table() -> None:
     gray, truth = striped([40, 120, 200])
-    reference = build_reference([Example(gray, truth, truth)])
+    reference = build_reference([ReferencePage(gray, truth, truth)])
     predicted = np.full_like(truth, 12)
     assert transfer(reference, gray, predicted, table_share=0) == pytest.approx(predicted, abs=1e-3)
     mixed = transfer(reference, gray, predicted, table_share=0.25)
@@ -78,7 +78,7 @@ def test_any_pages_give_finite_chroma_of_their_own_size(height: int, width: int,
     rng = np.random.default_rng(seed)
     gray = rng.integers(0, 256, (7, 5), dtype=np.uint8)
     chroma = rng.uniform(-90, 90, (7, 5, 2)).astype(np.float32)
-    reference = build_reference([Example(gray, chroma, -chroma if network else None)])
+    reference = build_reference([ReferencePage(gray, chroma, -chroma if network else None)])
     other = rng.integers(0, 256, (height, width), dtype=np.uint8)
     predicted = rng.uniform(-90, 90, (height, width, 2)).astype(np.float32) if network else None
     made = transfer(reference, other, predicted)
@@ -93,6 +93,6 @@ def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match="one coloured page"):
         build_reference([])
     with pytest.raises(ValueError, match="for all"):
-        build_reference([Example(gray, truth, truth), Example(gray, truth)])
+        build_reference([ReferencePage(gray, truth, truth), ReferencePage(gray, truth)])
     with pytest.raises(ValueError, match="without a network"):
-        transfer(build_reference([Example(gray, truth)]), gray, truth)
+        transfer(build_reference([ReferencePage(gray, truth)]), gray, truth)

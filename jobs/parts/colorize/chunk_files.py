@@ -59,6 +59,6 @@ class ChunkFiles:
 
     def _folder(self) -> str:
         """Of what decides the pixels: other weights, palette, hints or another source have another."""
-        hints = f"-{self.task.hints.digest()}" if self.task.hints.spots else ""
+        hints = f"-{self.task.hints.digest()}" if self.task.hints.by_page else ""
         ref = self.task.ref
         return f"{HOME}/pieces/{ref.rel}/{self.ledger.short_name}{hints}-{ref.version[:40]}"

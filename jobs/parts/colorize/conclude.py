@@ -32,8 +32,8 @@ def conclude(state: JobState, ledger: Ledger, settings: JobSettings) -> Exit:
         raise MangahueError(f"chapters without an outcome: {lost}; this is a bug: please report it, and run again")
     counts = Counter(manifest.status for manifest in state.results.values())
     _complain(state.results.values())
-    told = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
-    log.info("%d chapters: %s; %d computed now -> %s", len(inputs), told, len(state.computed), ledger.storage.uri)
+    by_status = ", ".join(f"{counts[status]} {status}" for status in _STATUSES)
+    log.info("%d chapters: %s; %d computed now -> %s", len(inputs), by_status, len(state.computed), ledger.storage.uri)
     if state.edited:
         again, taken = _pages_of_edited(state)
         log.info("palette or hints edited: %d pages done again, %d taken as they were published", again, taken)
@@ -81,8 +81,8 @@ def _outcomes_digest(state: JobState, settings: JobSettings) -> str:
     """A digest of what became of every chapter, and of the palette: a report that carries it is up to date."""
     outcomes = sorted((m.rel, m.version, m.fingerprint, m.status, m.sha256) for m in state.results.values())
     palette = settings.pages.palette
-    told = outcomes if palette is None else [palette.to_dict(), outcomes]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    content = outcomes if palette is None else [palette.to_dict(), outcomes]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _reported(ledger: Ledger) -> str | None:

@@ -1,4 +1,4 @@
-"""--hints: spots of colour that somebody chose, by page.
+"""--hints: hints of colour that somebody chose, by page.
 
 A CSV file with a header: page (the chapter's path below --source, and the page's name in it), x, y and radius in pixels
 of the page, colour (#rrggbb, or a name that CSS has):
@@ -19,7 +19,7 @@ from PIL import ImageColor
 
 from datasets.errors import BadUsageError
 from imaging.color import to_lab
-from imaging.hints import Spot
+from imaging.hints import Hint
 from jobs.parts.runtime.options import read_given
 
 _COLUMNS = ("page", "x", "y", "radius", "colour")
@@ -27,26 +27,26 @@ _COLUMNS = ("page", "x", "y", "radius", "colour")
 
 @dataclass(frozen=True)
 class ChapterHints:
-    """spots: by the page's name in the chapter."""
+    """by_page: by the page's name in the chapter."""
 
-    spots: Mapping[str, tuple[Spot, ...]] = field(default_factory=dict)
+    by_page: Mapping[str, tuple[Hint, ...]] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Hex, "" without hints: a chapter with other hints is another one."""
-        if not self.spots:
+        if not self.by_page:
             return ""
-        pages = (f"({name!r}, {_text(spots)})" for name, spots in sorted(self.spots.items()))
+        pages = (f"({name!r}, {_text(hints)})" for name, hints in sorted(self.by_page.items()))
         return _digest(f"[{', '.join(pages)}]")
 
 
-def digest_of(spots: tuple[Spot, ...]) -> str:
+def digest_of(hints: tuple[Hint, ...]) -> str:
     """The same of one page's hints."""
-    return _digest(_text(spots)) if spots else ""
+    return _digest(_text(hints)) if hints else ""
 
 
-def _text(spots: tuple[Spot, ...]) -> str:
+def _text(hints: tuple[Hint, ...]) -> str:
     """Hints as text that never changes: manifests of earlier versions hold its digest."""
-    parts = [f"Spot(x={s.x!r}, y={s.y!r}, radius={s.radius!r}, ab=({s.ab[0]!r}, {s.ab[1]!r}))" for s in spots]
+    parts = [f"Spot(x={s.x!r}, y={s.y!r}, radius={s.radius!r}, ab=({s.ab[0]!r}, {s.ab[1]!r}))" for s in hints]
     return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
@@ -56,17 +56,17 @@ def _digest(text: str) -> str:
 
 @dataclass(frozen=True)
 class Hints:
-    """uri: where they came from. spots: by page, with the number of the line that first names it."""
+    """uri: where they came from. by_page: with the number of the line that first names it."""
 
     uri: str
-    spots: Mapping[str, tuple[Spot, ...]]
+    by_page: Mapping[str, tuple[Hint, ...]]
     lines: Mapping[str, int]
 
     def by_chapter(self, rels: Iterable[str]) -> dict[str, ChapterHints]:
         """Raises BadUsageError naming a page that lies in none of the chapters."""
-        chapters: dict[str, dict[str, tuple[Spot, ...]]] = {}
+        chapters: dict[str, dict[str, tuple[Hint, ...]]] = {}
         known = set(rels)
-        for page, spots in self.spots.items():
+        for page, hints in self.by_page.items():
             cuts = (end for end, letter in enumerate(page) if letter == "/")
             cut = next((end for end in cuts if page[:end] in known), None)
             if cut is None:
@@ -74,8 +74,8 @@ class Hints:
                     f"--hints {self.uri}, line {self.lines[page]}: page {page!r} lies in no chapter of --source; give "
                     f"the chapter's path and the page's name in it: {min(known, default='ch01.cbz')}/001.jpg"
                 )
-            chapters.setdefault(page[:cut], {})[page[cut + 1 :]] = spots
-        return {rel: ChapterHints(spots) for rel, spots in chapters.items()}
+            chapters.setdefault(page[:cut], {})[page[cut + 1 :]] = hints
+        return {rel: ChapterHints(hints) for rel, hints in chapters.items()}
 
 
 def read_hints(uri: str) -> Hints:
@@ -92,22 +92,22 @@ def parse_hints(data: bytes, uri: str) -> Hints:
             raise BadUsageError(
                 f"--hints {uri}, line 1: the header is {','.join(header)!r}; write {','.join(_COLUMNS)}"
             )
-        spots: dict[str, list[Spot]] = {}
+        hints: dict[str, list[Hint]] = {}
         lines: dict[str, int] = {}
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
-            page, spot = _parse_row(row, f"--hints {uri}, line {rows.line_num}")
-            spots.setdefault(page, []).append(spot)
+            page, hint = _parse_row(row, f"--hints {uri}, line {rows.line_num}")
+            hints.setdefault(page, []).append(hint)
             lines.setdefault(page, rows.line_num)
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadUsageError(f"--hints {uri}: {error}; it is a CSV file in UTF-8") from error
-    if not spots:
+    if not hints:
         raise BadUsageError(f"--hints {uri} holds no hint; give a line for each, or leave --hints out")
-    return Hints(uri, {page: tuple(told) for page, told in spots.items()}, lines)
+    return Hints(uri, {page: tuple(given) for page, given in hints.items()}, lines)
 
 
-def _parse_row(row: list[str], where: str) -> tuple[str, Spot]:
+def _parse_row(row: list[str], where: str) -> tuple[str, Hint]:
     cells = [cell.strip() for cell in row]
     if len(cells) != len(_COLUMNS):
         raise BadUsageError(f"{where}: {len(cells)} cells; there are five: {','.join(_COLUMNS)}")
@@ -128,4 +128,4 @@ def _parse_row(row: list[str], where: str) -> tuple[str, Spot]:
     _, a, b = to_lab(np.array([[rgb]], np.uint8))[0, 0].tolist()
     if not page:
         raise BadUsageError(f"{where}: page is empty; give the chapter's path and the page's name in it")
-    return page, Spot(values[0], values[1], values[2], (a, b))
+    return page, Hint(values[0], values[1], values[2], (a, b))

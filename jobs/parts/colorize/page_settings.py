@@ -38,8 +38,8 @@ class PageSettings:
         limits = {f"gate_{name}": getattr(choices.thresholds, name) for name in GATE_OPTIONS}
         named: dict[str, Any] = {"strategy": self.strategy, "lines": choices.lines, "bubbles": choices.bubbles}
         if choices.palette is not None:
-            told_by = [color.centre for color in choices.palette.colors]  # `ab` may be edited: it is the same job
-            named["palette"] = hashlib.sha256(json.dumps(told_by).encode()).hexdigest()[:16]
+            centres = [color.centre for color in choices.palette.colors]  # `ab` may be edited: it is the same job
+            named["palette"] = hashlib.sha256(json.dumps(centres).encode()).hexdigest()[:16]
         if choices.luminance != "keep":
             named["luminance"] = choices.luminance
         return {"format": self.image_format, **named, **limits}

@@ -18,12 +18,12 @@ from imaging.color import F32, U8, is_color_page, to_lab
 from imaging.crops import Crop
 from imaging.descreen import for_network, network_pair
 from imaging.gate import Fault
-from imaging.hints import Spot
+from imaging.hints import Hint
 from imaging.postprocess import postprocess_page
 from imaging.views import Strategy, plan_views
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.previews import Preview, When, draw_preview
-from jobs.parts.ledger.palette_usage import tell
+from jobs.parts.ledger.palette_usage import as_record
 
 _JPEG = b"\xff\xd8"
 
@@ -86,22 +86,22 @@ def color_over(
     data: bytes,
     chroma: np.ndarray,
     whole_page_chroma: np.ndarray | None,
-    spots: Sequence[Spot],
+    hints: Sequence[Hint],
     settings: PageSettings,
     pixels: int,
     preview: When = "never",
 ) -> Colored:
     """The page at full size under its chroma (h, w, 2).
 
-    whole_page_chroma, spots: as `postprocess_page` takes them.
+    whole_page_chroma, hints: as `postprocess_page` takes them.
     preview: when one is made.
     Raises PageUnreadableError.
     """
     gray = gray_of(decode(data, pixels=pixels))
     other = None if whole_page_chroma is None else whole_page_chroma.astype(np.float32)
-    laid = postprocess_page(gray, chroma.astype(np.float32), settings.postprocess, other, spots)
-    shown = draw_preview(gray, laid.page) if preview == "always" or (preview == "told" and laid.faults) else None
-    return Colored(encode(laid.page, settings.image_format), laid.faults, tell(laid.colors), shown)
+    laid = postprocess_page(gray, chroma.astype(np.float32), settings.postprocess, other, hints)
+    shown = draw_preview(gray, laid.page) if preview == "always" or (preview == "flawed" and laid.faults) else None
+    return Colored(encode(laid.page, settings.image_format), laid.faults, as_record(laid.colors), shown)
 
 
 def rebuild_pdf(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:

@@ -70,35 +70,35 @@ def _look_what_is_done(state: JobState, ledger: Ledger) -> None:
 
 
 def _color_chapters(
-    task: Sequence[ChapterTask], settings: JobSettings, cluster: Cluster, ledger: Ledger
+    tasks: Sequence[ChapterTask], settings: JobSettings, cluster: Cluster, ledger: Ledger
 ) -> Iterator[Manifest]:
     """The manifest of each chapter as it is finished, in no order."""
     stages = Stages(ledger, settings.pages, settings.image_size)
     assemble = ray.remote(num_cpus=cluster.cpu_share())(assemble_chapter)
     missing: dict[str, set[int]] = {}
-    told: set[str] = set()  # of a chapter that fails, the first chunk that does tells
+    ended: set[str] = set()  # of a chapter that fails, the first chunk that does tells
     assembling: list[Any] = []
-    with Meter("colorize", len(task)) as meter:
-        for row in _pipeline(task, settings, cluster, stages).iter_rows():
+    with Meter("colorize", len(tasks)) as meter:
+        for row in _pipeline(tasks, settings, cluster, stages).iter_rows():
             chunk: Chunk = from_row(row)
             rel = chunk.task.ref.rel
             left = missing.setdefault(rel, set(range(chunk.of)))
             left.discard(chunk.number)
-            if chunk.outcome is not None and rel not in told:
-                told.add(rel)
-                yield _tell(meter, chunk.outcome)
-            elif not left and rel not in told:
+            if chunk.outcome is not None and rel not in ended:
+                ended.add(rel)
+                yield _count(meter, chunk.outcome)
+            elif not left and rel not in ended:
                 assembling.append(assemble.remote(stages, chunk.task, chunk.of))
             if not left:
                 del missing[rel]
             finished, assembling = ray.wait(assembling, timeout=0) if assembling else ([], [])
-            yield from (_tell(meter, manifest) for manifest in ray.get(finished))
+            yield from (_count(meter, manifest) for manifest in ray.get(finished))
         while assembling:
             finished, assembling = ray.wait(assembling)
-            yield from (_tell(meter, manifest) for manifest in ray.get(finished))
+            yield from (_count(meter, manifest) for manifest in ray.get(finished))
 
 
-def _tell(meter: Meter, manifest: Manifest) -> Manifest:
+def _count(meter: Meter, manifest: Manifest) -> Manifest:
     meter.advance(1, sum(page.index is not None for page in manifest.pages))
     telemetry.count_chapter(manifest.status)
     for action in get_args(telemetry.Action):
@@ -110,7 +110,7 @@ def _tell(meter: Meter, manifest: Manifest) -> Manifest:
 
 
 def _pipeline(
-    task: Sequence[ChapterTask], settings: JobSettings, cluster: Cluster, stages: Stages
+    tasks: Sequence[ChapterTask], settings: JobSettings, cluster: Cluster, stages: Stages
 ) -> "ray.data.Dataset":
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1  # every chunk is a block of its own, and goes on as soon as it is made
@@ -119,7 +119,7 @@ def _pipeline(
     actors = settings.num_actors or cluster.actors(on_gpu, settings.gpus_per_actor)
     most = None if on_gpu and not settings.num_actors else actors  # GPUs may join: then as many as there are
     share = cluster.cpu_share()
-    rows = ray.data.from_items([to_row(item) for item in task], override_num_blocks=min(len(task), _MOST_BLOCKS))
+    rows = ray.data.from_items([to_row(item) for item in tasks], override_num_blocks=min(len(tasks), _MOST_BLOCKS))
     # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
     # asks for a little more or less than its neighbours.
     return (

@@ -63,12 +63,12 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
     outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}
     ended = {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
     for ref in inputs:
-        told = hints.get(ref.rel, ChapterHints()).digest()
-        if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest(), told):
+        digest = hints.get(ref.rel, ChapterHints()).digest()
+        if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest(), digest):
             ended[ref.rel] = known[ref.rel]
     # A manifest that does not cover its chapter tells of an older source, of other weights, or of damage.
     samples = {ref.rel for ref in inputs[:: -(-len(inputs) // SAMPLED_CHAPTERS)]}
-    task = [
+    tasks = [
         ChapterTask(
             ref,
             outputs[ref.rel],
@@ -80,16 +80,16 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
         for ref in inputs
         if ref.rel not in ended
     ]
-    edited = {item.ref.rel for item in task if _is_edited(known.get(item.ref.rel), item.ref, ledger)}
-    if task:
+    edited = {item.ref.rel for item in tasks if _is_edited(known.get(item.ref.rel), item.ref, ledger)}
+    if tasks:
         ledger.storage.delete(SUCCESS)
     palette = settings.pages.palette
     if palette is not None and read_json(ledger.storage, PALETTE) != palette.to_dict():
         ledger.storage.put(PALETTE, as_json(palette.to_dict()))
-    log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(task))
+    log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(tasks))
     if edited:
         log.info("%d chapters use a colour of the palette, or have a hint, that was edited", len(edited))
-    return JobState(inputs, task, ended, edited=edited)
+    return JobState(inputs, tasks, ended, edited=edited)
 
 
 def _is_edited(manifest: Manifest | None, ref: ChapterRef, ledger: Ledger) -> bool:

@@ -10,7 +10,7 @@ import models
 from datasets.errors import Code
 from datasets.limits import SLOW
 from imaging.color import F32, U8
-from imaging.hints import draw_spots, keep_to
+from imaging.hints import draw_hints, keep_hints
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts.colorize.crash_guard import CrashGuard, RemoteCrashGuard, deadline
@@ -71,7 +71,7 @@ class Predictor:
     def _predict_pages(self, pages: Sequence[PageTask], batch_size: int, seconds: float) -> None:
         """seconds: that a batch may take."""
         squares = [square for page in pages if page.grays is not None for square in page.grays]
-        hints = _drawn_hints(pages, self._variant.image_size)
+        hints = _draw_all_hints(pages, self._variant.image_size)
         predicted: list[F32 | None] = []
         for start in range(0, len(squares), batch_size):
             batch = slice(start, start + batch_size)
@@ -79,7 +79,7 @@ class Predictor:
                 predicted += self._predict_batch(squares[batch], hints and hints[batch])
         if hints is not None:
             pairs = zip(predicted, hints, strict=True)
-            predicted = [None if chroma is None else keep_to(chroma, told) for chroma, told in pairs]
+            predicted = [None if chroma is None else keep_hints(chroma, drawn) for chroma, drawn in pairs]
         if self._reference is not None:
             seen = zip(squares, predicted, strict=True)
             predicted = [
@@ -122,7 +122,7 @@ class PredictorActor:
             variant,
             settings.batch_size,
             guard=guard,
-            reference=None if settings.examples is None else settings.examples.reference(variant),
+            reference=None if settings.reference_pages is None else settings.reference_pages.reference(variant),
             luminance=settings.pages.postprocess.luminance != "keep",
         )
 
@@ -143,12 +143,12 @@ def _put_together(page: PageTask, predicted: Sequence[F32 | None]) -> None:
         page.whole_page_chroma = whole[at].astype(np.float16)
 
 
-def _drawn_hints(pages: Sequence[PageTask], size: int) -> list[F32] | None:
+def _draw_all_hints(pages: Sequence[PageTask], size: int) -> list[F32] | None:
     """For each square what is told of it; None where nothing is told of any."""
-    if not any(page.spots for page in pages):
+    if not any(page.hints for page in pages):
         return None
     return [
-        draw_spots(page.spots, crop, page.shape, (page.height, page.width), size)
+        draw_hints(page.hints, crop, page.shape, (page.height, page.width), size)
         for page in pages
         for crop in page.crops
     ]

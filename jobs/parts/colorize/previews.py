@@ -17,10 +17,10 @@ from imaging.overlay import LAYERS, Outlines, find_layers
 from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger.ledger import HOME, Ledger
 
-When = Literal["never", "told", "always"]  # told: if the gate has something against the page
+When = Literal["never", "flawed", "always"]  # flawed: if the gate has something against the page
 
 SAMPLED_CHAPTERS = 100  # of a job, spread over it, whose first coloured page is shown
-_MOST_TOLD = 8  # pages of a chunk: where a network does badly on all of them, a few say so
+_MOST_FLAWED = 8  # pages of a chunk: where a network does badly on all of them, a few say so
 _LONGEST = 640  # pixels of a preview's longer side
 _QUALITY = 80
 _LOOK = {  # over any picture: colour on white, and told from one another without colour
@@ -74,7 +74,7 @@ class Previews:
         return cls(ledger, chunk.task.ref.rel, chunk.number, sample=sample, kept=kept)
 
     def __init__(self, ledger: Ledger, rel: str, chunk: int, *, sample: bool, kept: Collection[str] = ()) -> None:
-        self._ledger, self._sample, self._told = ledger, sample and not kept, len(kept)
+        self._ledger, self._sample, self._flawed = ledger, sample and not kept, len(kept)
         home = f"previews/{rel}/{chunk}"
         self._keys = (key for key in (f"{home}-{number}" for number in itertools.count()) if key not in kept)
 
@@ -82,14 +82,14 @@ class Previews:
         """Of which kind of page a preview is still wanted."""
         if self._sample:
             return "always"
-        return "told" if self._told < _MOST_TOLD else "never"
+        return "flawed" if self._flawed < _MOST_FLAWED else "never"
 
-    def put(self, preview: Preview, *, told: bool) -> str:
+    def put(self, preview: Preview, *, flawed: bool) -> str:
         """Write it; its key below `_mangahue/`, without the suffix."""
         key = next(self._keys)
         files = {".jpg": (preview.picture, "image/jpeg")}
         files |= {f".{name}.svg": (data, "image/svg+xml") for name, data in preview.layers.items()}
         for suffix, (data, kind) in files.items():
             self._ledger.storage.put(f"{HOME}/{key}{suffix}", data, content_type=kind)
-        self._told, self._sample = self._told + told, False
+        self._flawed, self._sample = self._flawed + flawed, False
         return key

@@ -144,7 +144,7 @@ def _record(page: PageTask, data: bytes) -> PageRecord:
         width=page.width,
         height=page.height,
         colors=page.colors,
-        hints=digest_of(page.spots) if page.action == "coloured" else "",
+        hints=digest_of(page.hints) if page.action == "coloured" else "",
         preview=page.preview,
     )
 

@@ -17,7 +17,7 @@ from datasets.limits import SLOW
 from datasets.storage import open_storage
 from imaging.color import F32, U8
 from imaging.palette import Palette, build_palette
-from imaging.reference import Example, Reference, build_reference
+from imaging.reference import Reference, ReferencePage, build_reference
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import PALETTE
@@ -32,7 +32,7 @@ _MOST_PAGES = 16  # more teach no more, and each predictor looks at them all
 
 
 @dataclass(frozen=True)
-class Examples:
+class ReferencePages:
     """grays: (N, S, S) ink levels; chromas: (N, S, S, 2) ab, of N coloured pages."""
 
     grays: U8
@@ -50,10 +50,10 @@ class Examples:
             return None
         predicted = predict_chroma(variant, self.grays)
         together = zip(self.grays, self.chromas, predicted, strict=True)
-        return build_reference([Example(gray, chroma, says) for gray, chroma, says in together])
+        return build_reference([ReferencePage(gray, chroma, says) for gray, chroma, says in together])
 
 
-def read_palette(config: ColorizeConfig, examples: Examples | None) -> Palette | None:
+def read_palette(config: ColorizeConfig, reference_pages: ReferencePages | None) -> Palette | None:
     """--palette: "off", "auto" (of the reference's pages), or the URI of a palette.json. Raises BadUsageError.
 
     auto, once it lies in the output, is what was made of it there by hand.
@@ -65,9 +65,9 @@ def read_palette(config: ColorizeConfig, examples: Examples | None) -> Palette |
         return _parsed(
             choice, read_given(choice, "--palette", "a palette.json, such as a job leaves in OUT/_mangahue/")
         )
-    if examples is None:
+    if reference_pages is None:
         raise BadUsageError("--palette auto takes the colours of --reference: give that too, or a palette.json")
-    built = build_palette(list(zip(examples.grays, examples.chromas, strict=True)))
+    built = build_palette(list(zip(reference_pages.grays, reference_pages.chromas, strict=True)))
     try:
         kept = open_storage(config.out).read(PALETTE)
     except ObjectNotFoundError:
@@ -89,7 +89,7 @@ def _parsed(uri: str, data: bytes) -> Palette:
         raise BadUsageError(f"--palette {uri}: {error}; correct the file, or take another") from error
 
 
-def read_examples(uri: str, image_size: int, policy: Policy) -> Examples:
+def read_reference_pages(uri: str, image_size: int, policy: Policy) -> ReferencePages:
     """The coloured pages among those of the chapters at `uri`, the first 16 of them, spread over the chapters.
 
     Raises BadUsageError where there is none.
@@ -99,17 +99,17 @@ def read_examples(uri: str, image_size: int, policy: Policy) -> Examples:
     for turn in range(_MOST_PAGES):
         for ref in refs:
             if len(found) < _MOST_PAGES:
-                found += _example(ref, turn, image_size, policy)
+                found += _reference_page(ref, turn, image_size, policy)
     if not found:
         raise BadUsageError(
             f"--reference {uri} holds no page in colour; give a chapter, or a folder of them, with some"
         )
     log.info("%d coloured pages as reference: %s", len(found), ", ".join(name for name, _, _ in found))
     grays, chromas = np.stack([gray for _, gray, _ in found]), np.stack([chroma for _, _, chroma in found])
-    return Examples(grays, chromas, tuple(name for name, _, _ in found))
+    return ReferencePages(grays, chromas, tuple(name for name, _, _ in found))
 
 
-def _example(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> list[tuple[str, U8, F32]]:
+def _reference_page(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> list[tuple[str, U8, F32]]:
     """The page of this index in a chapter, if there is one and it is in colour."""
     seconds = SLOW * policy.limits.seconds
     try:

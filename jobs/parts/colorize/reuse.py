@@ -46,7 +46,7 @@ class PublishedPages:
             for member, page in zip(members, published.pages, strict=True)
             if page.index is not None
             and edited.isdisjoint(page.colors)
-            and page.hints == digest_of(task.spots_of(member))
+            and page.hints == digest_of(task.hints_of(member))
         }
 
     def take(self, chunk: Chunk) -> None:

@@ -10,7 +10,7 @@ from datasets.errors import BadUsageError
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.hints import Hints, read_hints
 from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.colorize.reference import Examples, read_examples, read_palette
+from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
 from jobs.parts.model.folder import read_card
 from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.source.policy import Policy
@@ -34,7 +34,7 @@ class JobSettings:
     gpus_per_actor: float
     device: str
     policy: Policy
-    examples: Examples | None
+    reference_pages: ReferencePages | None
     hints: Hints | None
     config: dict[str, Any]
 
@@ -49,18 +49,18 @@ class JobSettings:
                 f"--luminance {config.luminance}: --model {config.model} predicts none, its target is "
                 f"{card['config']['target']}; give a model that was trained with --target rgb, or --luminance keep"
             )
-        examples = read_examples(config.reference, size, policy) if config.reference else None
+        reference_pages = read_reference_pages(config.reference, size, policy) if config.reference else None
         return cls(
             model=config.model,
             card=card,
             out=config.out,
-            pages=config.pages.with_palette(read_palette(config, examples)),
+            pages=config.pages.with_palette(read_palette(config, reference_pages)),
             batch_size=config.batch_size,
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,
             device=config.device,
             policy=policy,
-            examples=examples,
+            reference_pages=reference_pages,
             hints=_hints(config.hints, card) if config.hints else None,
             config=as_settings(config),
         )
@@ -68,8 +68,8 @@ class JobSettings:
     def recorded(self) -> dict[str, Any]:
         """The choices that change what is published, as job.json tells them."""
         kept: dict[str, Any] = {"keep_format": True} if self.policy.keep_format else {}
-        if self.examples is not None:
-            kept["reference"] = self.examples.digest()
+        if self.reference_pages is not None:
+            kept["reference"] = self.reference_pages.digest()
         return {**self.pages.recorded(), "pixels": _PIXELS, **kept}
 
     @property

@@ -64,7 +64,7 @@ class Stages:
                 PageTask(
                     member,
                     *names[member.member_index],
-                    spots=task.spots_of(member),
+                    hints=task.hints_of(member),
                     published=stay.get(member.member_index),
                 )
                 for member in part
@@ -140,7 +140,7 @@ class Stages:
         if page.action != "coloured":
             return page.data
         limits = task.policy.limits
-        with_page = (page.data, page.chroma, page.whole_page_chroma, page.spots)
+        with_page = (page.data, page.chroma, page.whole_page_chroma, page.hints)
         call = (page_steps.color_over, *with_page, self.settings, limits.pixels, previews.of_next())
         try:
             colored = sandbox().call(*call, seconds=limits.seconds)
@@ -151,7 +151,7 @@ class Stages:
         if faults := colored.faults:
             page.code, page.message = Code(faults[0].code.upper()), "; ".join(fault.message for fault in faults)
         if colored.preview is not None:
-            page.preview = previews.put(colored.preview, told=bool(faults))
+            page.preview = previews.put(colored.preview, flawed=bool(faults))
         return colored.data
 
 
@@ -188,7 +188,7 @@ def _unknown(task: ChapterTask, directory: Directory) -> list[str]:
     pages = {
         name for member in directory.members if member.index is not None for name in (member.name, member.original)
     }
-    return [f"--hints names {page!r}, which is no page of it" for page in task.hints.spots if page not in pages]
+    return [f"--hints names {page!r}, which is no page of it" for page in task.hints.by_page if page not in pages]
 
 
 def _slow(task: ChapterTask) -> float:

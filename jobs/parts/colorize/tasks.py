@@ -15,7 +15,7 @@ from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from imaging.color import U8
 from imaging.crops import Crop
-from imaging.hints import Spot
+from imaging.hints import Hint
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.source.policy import Policy
@@ -36,9 +36,9 @@ class ChapterTask:
     hints: ChapterHints = field(default_factory=ChapterHints)
     sample: bool = False
 
-    def spots_of(self, member: Member) -> tuple[Spot, ...]:
+    def hints_of(self, member: Member) -> tuple[Hint, ...]:
         """The hints for a page, told by its name in the source or in the output."""
-        return self.hints.spots.get(member.original) or self.hints.spots.get(member.name, ())
+        return self.hints.by_page.get(member.original) or self.hints.by_page.get(member.name, ())
 
 
 @dataclass
@@ -48,7 +48,7 @@ class PageTask:
     kept_name, coloured_name: one is its name in the output.
     data: its bytes as they came, None until they are fetched; of a page that stays, those of the output.
     grays, crops, shape: what the network is shown of a page to colour (see page_steps.Seen).
-    spots: hints for the page.
+    hints: those of the page.
     chroma: (h, w, 2) ab once it is predicted.
     whole_page_chroma: (S, S, 2), what the network said of the page as a whole where it was shown in parts too. Both
         have L as a third channel where the page is to have the network's luminance.
@@ -64,7 +64,7 @@ class PageTask:
     grays: U8 | None = None
     crops: tuple[Crop, ...] = ()
     shape: tuple[int, int] = (0, 0)
-    spots: tuple[Spot, ...] = ()
+    hints: tuple[Hint, ...] = ()
     chroma: np.ndarray | None = None
     whole_page_chroma: np.ndarray | None = None
     width: int = 0

@@ -27,10 +27,10 @@ def judge(report: Path) -> Exit:
     """Whether the colours came out: against the gray page, and against the training pages' mean chroma."""
     means = json.loads((report / "metrics.json").read_text())["means"]
     ours, gray, mean = (means[method]["ciede2000"] for method in ("ours", "gray page", "mean chroma"))
-    told = f"CIEDE2000 {ours:.2f}; the gray page {gray:.2f}, the mean chroma {mean:.2f}"
+    figures = f"CIEDE2000 {ours:.2f}; the gray page {gray:.2f}, the mean chroma {mean:.2f}"
     if ours > WORST_RATIO * gray or ours >= mean:
-        log.error("the demo did not learn to colour: %s (at most %.2f wanted)", told, min(WORST_RATIO * gray, mean))
+        log.error("the demo did not learn to colour: %s (at most %.2f wanted)", figures, min(WORST_RATIO * gray, mean))
         return Exit.FAILED
-    log.info("%s (%.2f of the gray page's)", told, ours / gray)
+    log.info("%s (%.2f of the gray page's)", figures, ours / gray)
     log.info("report: %s", report / "report.html")
     return Exit.DONE

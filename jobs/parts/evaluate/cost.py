@@ -13,7 +13,7 @@ _STATUS = Path("/proc/self/status")
 
 
 @dataclass
-class Gauge:
+class Cost:
     """seconds: wall time. memory: bytes at the peak beyond what was held before; of the GPU where there is one."""
 
     seconds: float = 0.0
@@ -21,9 +21,9 @@ class Gauge:
 
 
 @contextmanager
-def gauged() -> Iterator[Gauge]:
+def measured_cost() -> Iterator[Cost]:
     """Gauge the block. Where the system does not tell (not Linux), memory stays 0."""
-    gauge = Gauge()
+    cost = Cost()
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -33,11 +33,11 @@ def gauged() -> Iterator[Gauge]:
             _PEAK.write_text("5")
         before = _resident("VmRSS")
     begun = time.perf_counter()
-    yield gauge
+    yield cost
     if on_gpu:
         torch.cuda.synchronize()
-    gauge.seconds = time.perf_counter() - begun
-    gauge.memory = max(0, (torch.cuda.max_memory_allocated() if on_gpu else _resident("VmHWM")) - before)
+    cost.seconds = time.perf_counter() - begun
+    cost.memory = max(0, (torch.cuda.max_memory_allocated() if on_gpu else _resident("VmHWM")) - before)
 
 
 def _resident(name: str) -> int:

@@ -18,7 +18,7 @@ from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
 from imaging.postprocess import PostprocessSettings, postprocess_page
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate
 from jobs.parts.evaluate.config import EvaluateConfig
-from jobs.parts.evaluate.cost import gauged
+from jobs.parts.evaluate.cost import measured_cost
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma, to_device
 from jobs.parts.runtime.cluster import Cluster, threads_each
@@ -70,13 +70,13 @@ class ModelActor:
         predicted, costs = {}, {}
         for name, variant in self._variants.items():
             small = network_view(gray, variant.image_size)
-            with gauged() as gauge:
+            with measured_cost() as cost:
                 predicted[name] = predict_chroma(variant, small[None])[0].astype(np.float16)
             weights = sum(tensor.nbytes for tensor in variant.generator().state_dict().values())
             costs[name] = {
                 "parameters": count_parameters(variant.generator()) / 1e6,
-                "seconds": gauge.seconds,
-                "memory": (weights + gauge.memory) / 1e6,
+                "seconds": cost.seconds,
+                "memory": (weights + cost.memory) / 1e6,
             }
         return [{**row, "predicted": pickle.dumps(predicted), "costs": json.dumps(costs)}]
 

@@ -63,23 +63,23 @@ class Ledger:
     @property
     def short_name(self) -> str:
         """Of what decides every pixel: weights, settings, palette."""
-        told = f"-{hashlib.sha256(json.dumps(self.palette).encode()).hexdigest()[:8]}" if self.palette else ""
-        return self.fingerprint[:16] + told
+        suffix = f"-{hashlib.sha256(json.dumps(self.palette).encode()).hexdigest()[:8]}" if self.palette else ""
+        return self.fingerprint[:16] + suffix
 
     def claim(self, job: dict[str, Any], *, replace: bool) -> None:
         """Make the folder this job's own. Raises BadUsageError where other weights or settings made it."""
         mine = {"fingerprint": self.fingerprint, **job}
-        told = claim(self.storage, JOB, mine)
-        if told is None:
+        there = claim(self.storage, JOB, mine)
+        if there is None:
             return
-        owner = told or self._owner_by_manifests()
+        owner = there or self._owner_by_manifests()
         if owner["fingerprint"] != self.fingerprint and not replace:
             raise BadUsageError(
                 f"--out {self.storage.uri} belongs to fingerprint {owner['fingerprint'][:16]} "
                 f"({_describe(owner)}), this job is {self.fingerprint[:16]} ({_describe(job)}); "
                 "give another folder, or --replace to colour it again"
             )
-        if not told or (owner["fingerprint"], owner.get("palette")) != (self.fingerprint, job.get("palette")):
+        if not there or (owner["fingerprint"], owner.get("palette")) != (self.fingerprint, job.get("palette")):
             self.storage.put(JOB, as_json(mine))
 
     def _owner_by_manifests(self) -> dict[str, Any]:

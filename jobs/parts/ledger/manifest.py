@@ -101,9 +101,9 @@ class Manifest:
 
     def summary(self) -> "Manifest":
         """The same without the pages that nothing is to be said of: what a driver keeps of each chapter."""
-        told = [replace(page, colors={}) for page in self.pages if page.code or page.preview]
+        pages = [replace(page, colors={}) for page in self.pages if page.code or page.preview]
         counts = self.counts if self.counts is not None else self._counted()
-        return replace(self, pages=told, palette=[], counts=counts, colors=self.palette_usage)
+        return replace(self, pages=pages, palette=[], counts=counts, colors=self.palette_usage)
 
     @property
     def palette_usage(self) -> bytes:

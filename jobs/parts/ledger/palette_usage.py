@@ -14,7 +14,7 @@ from imaging.color import F32
 from imaging.drift import Looks
 from imaging.palette import Use
 
-Told = Mapping[str, Sequence[float]]
+Recorded = Mapping[str, Sequence[float]]
 _WIDTH = 13  # numbers of a row
 
 
@@ -30,7 +30,7 @@ class ColorUsage:
     after: Looks
 
 
-def tell(used: Mapping[int, Use]) -> dict[str, list[float]]:
+def as_record(used: Mapping[int, Use]) -> dict[str, list[float]]:
     """What a page's record says of the colours it uses."""
     return {
         str(number): [round(use.share, 4), *(round(value, 1) for value in (*use.before, *use.after))]
@@ -38,8 +38,8 @@ def tell(used: Mapping[int, Use]) -> dict[str, list[float]]:
     }
 
 
-def pack(pages: Iterable[Told], palette: Sequence[Sequence[float]]) -> bytes:
-    """What its pages tell, as one. palette: ab of each of its colours. Empty where no page uses any.
+def pack(pages: Iterable[Recorded], palette: Sequence[Sequence[float]]) -> bytes:
+    """What its pages as_record, as one. palette: ab of each of its colours. Empty where no page uses any.
 
     Made of every manifest when a job is planned: of a chapter's pages all at once.
     """

@@ -20,7 +20,7 @@ class Meter:
     def __init__(self, verb: str, total: int, unit: str = "chapters") -> None:
         self._verb, self._total, self._unit = verb, total, unit
         self._done = self._pages = 0
-        self._start = self._told = time.monotonic()
+        self._start = self._logged_at = time.monotonic()
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -39,21 +39,21 @@ class Meter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._bar.stop()
         if kind is None:
-            self._tell()
+            self._log()
 
     def advance(self, done: int, pages: int) -> None:
         """`done` more chapters, `pages` more pages."""
         self._done += done
         self._pages += pages
         self._bar.update(self._task, completed=self._done, pages=self._pages, rate=self._rate())
-        if time.monotonic() - self._told > _LOG_EVERY and self._bar.disable:
-            self._tell()
+        if time.monotonic() - self._logged_at > _LOG_EVERY and self._bar.disable:
+            self._log()
 
     def _rate(self) -> str:
         return f"{self._pages / max(1e-6, time.monotonic() - self._start):.2f} pages/s"
 
-    def _tell(self) -> None:
-        self._told = now = time.monotonic()
+    def _log(self) -> None:
+        self._logged_at = now = time.monotonic()
         left = (self._total - self._done) * (now - self._start) / self._done if self._done else float("nan")
         eta = "" if left != left else f", {left / 60:.1f} min left"
         log.info("%s: %d/%d %s, %d pages, %s%s", self._verb, self._done, self._total, self._unit, self._pages,

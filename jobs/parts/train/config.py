@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from datasets.transforms import AUGMENTS
 from jobs.parts.runtime.options import as_settings, option, require, worker_range
-from jobs.parts.train.variant_options import choose, default_of, settings_of_all
+from jobs.parts.train.variant_options import default_of, settings_of_all, variant_config
 from models import VARIANTS, Precision, VariantConfig
 
 _MODEL_OPTIONS = ("target", "base_channels", "image_size", "learning_rate", "optimizer")
@@ -145,7 +145,7 @@ class TrainConfig:
     def model(self) -> VariantConfig:
         """The variant's config. Raises BadUsageError naming a bad option."""
         given = {name: getattr(self, name) for name in _MODEL_OPTIONS}
-        return choose(self.variant, given, self.setting)
+        return variant_config(self.variant, given, self.setting)
 
     def as_settings(self) -> dict[str, Any]:
         """All choices as plain JSON values: the variant's own under "model"."""

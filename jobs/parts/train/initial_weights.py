@@ -20,7 +20,7 @@ _BUNDLES = {  # network: (the package that brings its weights, the file in it)
 }
 
 
-def check_start(config: TrainConfig) -> dict[str, Any]:
+def check_initial_weights(config: TrainConfig) -> dict[str, Any]:
     """Where the training's first weights come from, for the model's card: {} for a plain random start.
 
     Raises BadUsageError where the variant needs weights that are not given, or those given do not fit.
@@ -52,7 +52,7 @@ def check_start(config: TrainConfig) -> dict[str, Any]:
     return origin
 
 
-def start(variant: models.Variant, config: TrainConfig) -> None:
+def load_initial_weights(variant: models.Variant, config: TrainConfig) -> None:
     """Give a fresh variant the weights that the training starts from."""
     if weights := config.vgg_weights:
         if weights == RANDOM:

@@ -24,8 +24,8 @@ from jobs.parts.model.folder import RAW, WEIGHTS
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.train.batches import batches
 from jobs.parts.train.config import TrainConfig
-from jobs.parts.train.initial_weights import start
-from jobs.parts.train.monitor import Watcher
+from jobs.parts.train.initial_weights import load_initial_weights
+from jobs.parts.train.monitor import Monitor
 from models.checkpoint import from_bytes, to_bytes
 
 STATE = "state.safetensors"  # all that a resumed training needs
@@ -34,15 +34,15 @@ PROGRESS = "progress.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a worker is told. steps: to train; 0 where the time, or patience, decides alone."""
+    """What a worker is given. steps: to train; 0 where the time, or patience, decides alone."""
 
     config: TrainConfig
     steps: int
 
 
-def train_worker(told: dict[str, Plan]) -> None:
-    """What each DDP worker runs. told: under "plan" (Ray Train passes a dict)."""
-    config, steps = told["plan"].config, told["plan"].steps
+def train_worker(loop_config: dict[str, Plan]) -> None:
+    """What each DDP worker runs. loop_config: it, under "plan" (Ray Train passes a dict)."""
+    config, steps = loop_config["plan"].config, loop_config["plan"].steps
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
@@ -51,7 +51,7 @@ def train_worker(told: dict[str, Plan]) -> None:
     _choose_algorithms(config.deterministic)
     torch.manual_seed(config.seed)  # the same weights on every worker
     variant = models.build(config.variant, as_settings(config.model))
-    start(variant, config)
+    load_initial_weights(variant, config)
     mechanics = models.Mechanics(
         precision=config.precision,
         accumulate=config.accumulate,
@@ -90,7 +90,7 @@ class _Loop:
         self.seconds = 0.0  # trained so far, in earlier lives too
         self.checkpointed = -1
         self.out_of_patience = False  # the first worker's to know
-        self.watcher = Watcher(config) if rank == 0 else None
+        self.monitor = Monitor(config) if rank == 0 else None
 
     def resume(self) -> None:
         checkpoint = ray.train.get_checkpoint()
@@ -100,9 +100,9 @@ class _Loop:
                 self.variant.load_training_state(from_bytes((Path(folder) / STATE).read_bytes()))
             self.step = self.checkpointed = progress["step"]
             self.seconds = progress["seconds"]
-        if self.watcher:
-            self.watcher.open(self.step)
-            self._ask_patience(self.watcher)
+        if self.monitor:
+            self.monitor.open(self.step)
+            self._ask_patience(self.monitor)
         torch.manual_seed(hash((self.config.seed, self.rank, self.step)) % 2**63)
 
     def run(self) -> None:
@@ -119,8 +119,8 @@ class _Loop:
                 losses = self.variant.training_step(ink, target, chapters=chapters, update=number == accumulate - 1)
             self.step += 1
             self.seconds = time.monotonic() - begun
-            if self.watcher:
-                self.watcher.note_step(self.step, self.seconds, progress, waited, losses)
+            if self.monitor:
+                self.monitor.note_step(self.step, self.seconds, progress, waited, losses)
             if self.step % self.config.eval_every == 0:
                 self._report()
                 begun = time.monotonic() - self.seconds  # watching and saving are not training time
@@ -141,17 +141,17 @@ class _Loop:
             torch.distributed.broadcast(shared, 0)
         return float(shared)
 
-    def _ask_patience(self, watcher: Watcher) -> None:
-        self.out_of_patience = watcher.looks_since_best() >= (self.config.early_stop or math.inf)
+    def _ask_patience(self, monitor: Monitor) -> None:
+        self.out_of_patience = monitor.evaluations_since_best() >= (self.config.early_stop or math.inf)
 
     def _report(self) -> None:
         """Held-out metrics, samples and a checkpoint; every worker takes part, the first one does the work."""
         self.checkpointed = self.step
-        if self.watcher is None:
+        if self.monitor is None:
             ray.train.report({"step": self.step})
             return
-        metrics = self.watcher.look(self.variant, self.step, self.seconds)
-        self._ask_patience(self.watcher)
+        metrics = self.monitor.evaluate_heldout(self.variant, self.step, self.seconds)
+        self._ask_patience(self.monitor)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / STATE).write_bytes(to_bytes(self.variant.training_state()))
             (Path(folder) / WEIGHTS).write_bytes(to_bytes(self.variant.generator().state_dict()))

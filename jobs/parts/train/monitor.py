@@ -30,7 +30,7 @@ _POINT_EVERY = 20  # steps
 log = logging.getLogger("mangahue")
 
 
-class Watcher:
+class Monitor:
     """The eyes of the first worker. Local files go to the run's storage whenever a checkpoint is made."""
 
     def __init__(self, config: TrainConfig) -> None:
@@ -38,17 +38,17 @@ class Watcher:
         self._storage = open_storage(config.run)
         self._folder = Path(tempfile.mkdtemp(prefix="mangahue-watch-"))
         self._lines: list[dict[str, Any]] = []
-        self._told = time.monotonic()
+        self._logged_at = time.monotonic()
         self._recent: list[tuple[float, float, dict[str, torch.Tensor]]] = []
         self._last_seconds = 0.0
-        self._told_step = 0
+        self._logged_step = 0
 
     def open(self, step: int) -> None:
         """Take up the run's metrics up to `step`, and choose the pages to look at."""
         if step and self._storage.stat(METRICS):
             lines = (json.loads(line) for line in self._storage.read(METRICS).splitlines())
             self._lines = [line for line in lines if line["step"] <= step]
-        self._told_step = step
+        self._logged_step = step
         self._board = SummaryWriter(str(self._folder), purge_step=step or None)
         shards = ShardSet.open(self._config.data)
         self._split = "holdout" if shards.pages("holdout") else "train"
@@ -59,7 +59,7 @@ class Watcher:
             assert pair is not None  # `sample` gives pages that have both
             self._pages.append(pair)
 
-    def looks_since_best(self) -> int:
+    def evaluations_since_best(self) -> int:
         """How many looks in a row found no better CIEDE2000 than one before them."""
         found = [line["ciede2000"] for line in self._lines if "ciede2000" in line]
         return len(found) - 1 - found.index(min(found)) if found else 0
@@ -70,16 +70,16 @@ class Watcher:
         """Keep a step's losses; now and then write a point and tell a line."""
         self._recent.append((seconds - self._last_seconds, waited, losses))
         self._last_seconds = seconds
-        due = time.monotonic() - self._told > _LINE_EVERY
+        due = time.monotonic() - self._logged_at > _LINE_EVERY
         if step % _POINT_EVERY and not due:
             return
         point = self._point(step, seconds)
         if due:
             left = seconds * (1 - progress) / progress / 60 if progress else float("nan")
-            told = " ".join(f"{name} {value:.3f}" for name, value in point["losses"].items())
-            log_line = f"step {step}: {told}, {point['steps_per_second']:.2f} steps/s, "
+            shown = " ".join(f"{name} {value:.3f}" for name, value in point["losses"].items())
+            log_line = f"step {step}: {shown}, {point['steps_per_second']:.2f} steps/s, "
             print(f"{log_line}{point['waiting']:.0%} waiting for data, {left:.1f} min left", flush=True)
-            self._told = time.monotonic()
+            self._logged_at = time.monotonic()
 
     def _point(self, step: int, seconds: float) -> dict[str, Any]:
         took = sum(entry[0] for entry in self._recent)
@@ -101,7 +101,7 @@ class Watcher:
         self._board.add_scalar("rate/waiting_for_data", point["waiting"], step)
         return point
 
-    def look(self, variant: models.Variant, step: int, seconds: float) -> dict[str, float]:
+    def evaluate_heldout(self, variant: models.Variant, step: int, seconds: float) -> dict[str, float]:
         """Colour the watched pages at model size: metrics against the truth, a grid of samples; all saved.
 
         Returns means over the pages: ciede2000, ciede2000_gray (of the uncoloured page), colorfulness.
@@ -127,8 +127,8 @@ class Watcher:
             out = io.BytesIO()
             Image.fromarray(grid).save(out, "PNG")
             self._storage.put(f"samples/step-{step:07d}.png", out.getvalue(), content_type="image/png")
-        told = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
-        print(f"step {step}: {self._split} pages: {told}", flush=True)
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
+        print(f"step {step}: {self._split} pages: {shown}", flush=True)
         self._save()
         return metrics
 

@@ -71,7 +71,7 @@ def publish_model(
 ) -> None:
     """Publish the network of a checkpoint: weights, those of its last step beside them, then the card.
 
-    origin: what the training started from, as initial_weights.check_start tells it.
+    origin: what the training started from, as initial_weights.check_initial_weights tells it.
     """
     settings = config.as_settings()
     with checkpoint.as_directory() as folder:

@@ -10,7 +10,7 @@ from models import VARIANTS, VariantConfig
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def choose(variant: str, given: Mapping[str, Any], settings: Sequence[str]) -> VariantConfig:
+def variant_config(variant: str, given: Mapping[str, Any], settings: Sequence[str]) -> VariantConfig:
     """The config of `variant`, with its own defaults where nothing is chosen.
 
     given: options of the command line by their field's name; None: not given. settings: NAME=VALUE.
@@ -34,8 +34,8 @@ def choose(variant: str, given: Mapping[str, Any], settings: Sequence[str]) -> V
     try:
         return config_type(**chosen)
     except ValueError as error:
-        name, _, told = str(error).partition(" ")  # a config's errors name the field first
-        raise BadUsageError(f"{flags.get(name, f'--setting {name}')} {told}") from error
+        name, _, problem = str(error).partition(" ")  # a config's errors name the field first
+        raise BadUsageError(f"{flags.get(name, f'--setting {name}')} {problem}") from error
 
 
 def default_of(option: str) -> str:
@@ -52,12 +52,12 @@ def default_of(option: str) -> str:
 
 def settings_of_all(given: Sequence[str]) -> str:
     """The settings that variants have beside the options in `given`, with their defaults, for --help."""
-    told = []
+    texts = []
     for name, variant in VARIANTS.items():
         own = [f"{field.name}={field.default}" for field in fields(variant.config_type) if field.name not in given]
         if own:
-            told.append(f"{name}: {', '.join(own)}")
-    return "; ".join(told)
+            texts.append(f"{name}: {', '.join(own)}")
+    return "; ".join(texts)
 
 
 def _parse(word: str, text: str, wanted: Any) -> Any:

@@ -162,7 +162,7 @@ def mark(published: Published, findings: Iterable[Finding]) -> None:
         ledger.commit(replace(known, status="damaged", code=finding.code, message=finding.message))
 
 
-def tell(published: Published, findings: list[Finding]) -> Exit:
+def report_findings(published: Published, findings: list[Finding]) -> Exit:
     """Log, write `_mangahue/verified.json`, and say by the exit code whether all is whole."""
     for finding in findings:
         log.error("%s: %s %s", finding.rel, finding.code, finding.message)

@@ -21,10 +21,10 @@ def test_spots_are_gathered_by_page() -> None:
         of("ch01.cbz/1.png, 10, 20.5, 3, #e8772e", "", "ch01.cbz/1.png,1,2,3,red", "ch02/2.png,0,0,1,#fff"), "h.csv"
     )
 
-    first, second = hints.spots["ch01.cbz/1.png"]
+    first, second = hints.by_page["ch01.cbz/1.png"]
     assert (first.x, first.y, first.radius) == (10, 20.5, 3)
     assert second.ab == pytest.approx((80.1, 67.2), abs=0.1)  # sRGB red in CIELAB
-    assert hints.spots["ch02/2.png"][0].ab == pytest.approx((0, 0), abs=0.01)
+    assert hints.by_page["ch02/2.png"][0].ab == pytest.approx((0, 0), abs=0.01)
 
 
 def test_pages_find_their_chapter(tmp_path: Path) -> None:
@@ -32,7 +32,10 @@ def test_pages_find_their_chapter(tmp_path: Path) -> None:
 
     chapters = read_hints(f"{tmp_path}/h.csv").by_chapter(["a/ch01.cbz", "a/b", "c"])
 
-    assert {rel: list(hints.spots) for rel, hints in chapters.items()} == {"a/ch01.cbz": ["p/1.png"], "a/b": ["2.png"]}
+    assert {rel: list(hints.by_page) for rel, hints in chapters.items()} == {
+        "a/ch01.cbz": ["p/1.png"],
+        "a/b": ["2.png"],
+    }
 
 
 def test_a_page_of_no_chapter_is_named_with_its_line() -> None:
@@ -79,7 +82,7 @@ def test_any_bytes_are_hints_or_refused(data: bytes) -> None:
             hints = parse_hints(given_bytes, "h.csv")
         except BadUsageError:
             continue
-        assert hints.spots
+        assert hints.by_page
 
 
 def test_other_hints_have_another_digest() -> None:

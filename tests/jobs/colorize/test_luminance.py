@@ -18,7 +18,7 @@ from imaging.color import lightness_of_level, to_lab
 from imaging.gate import Thresholds
 from imaging.luminance import Luminance, relight
 from imaging.postprocess import PostprocessSettings, postprocess_page
-from imaging.reference import Example, build_reference
+from imaging.reference import ReferencePage, build_reference
 from imaging.views import STRATEGIES, Strategy
 from jobs.colorize import cli
 from jobs.parts.colorize.config import ColorizeConfig
@@ -113,7 +113,7 @@ def test_a_reference_changes_the_chroma_alone(tmp_path: Path, variant: models.Va
     settings = PageSettings("png", postprocess=PostprocessSettings(luminance="blend"))
     gray = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), np.uint8)
     chroma = np.full((SIZE, SIZE, 2), (30, -30), np.float32)
-    reference = build_reference([Example(gray, chroma, predict_chroma(variant, gray[None])[0])])
+    reference = build_reference([ReferencePage(gray, chroma, predict_chroma(variant, gray[None])[0])])
     task = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(INK)})})
     stages = stages_of(tmp_path, settings)
     predicted = []

@@ -16,7 +16,7 @@ from datasets.archive import find_chapters
 from datasets.storage import open_storage
 from datasets.synthetic import Series, draw_page
 from imaging.gate import Thresholds
-from imaging.hints import Spot
+from imaging.hints import Hint
 from imaging.overlay import LAYERS
 from imaging.postprocess import PostprocessSettings
 from jobs.parts.colorize.conclude import _MOST_SHOWN, _previews, conclude
@@ -25,7 +25,7 @@ from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.previews import _MOST_TOLD, SAMPLED_CHAPTERS, draw_preview
+from jobs.parts.colorize.previews import _MOST_FLAWED, SAMPLED_CHAPTERS, draw_preview
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages, color_chapter
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
@@ -84,7 +84,7 @@ def test_of_pages_that_the_gate_refuses_a_few_of_each_chunk_are_shown(tmp_path: 
     assert manifest.status == "done"
     assert {page.code for page in manifest.pages} == {"DULL"}
     of_chunk = [[name for name, place in shown(manifest).items() if f"/{n}-" in place] for n in (0, 1)]
-    assert of_chunk == [sorted(pages)[:_MOST_TOLD], sorted(pages)[CHUNK_MEMBERS:]]
+    assert of_chunk == [sorted(pages)[:_MOST_FLAWED], sorted(pages)[CHUNK_MEMBERS:]]
     assert set(previews(out)) == {key for place in shown(manifest).values() for key in suffixes(place)}
     other = chapter(task, Ledger(str(tmp_path / "out2"), FINGERPRINT), variant, PASSES)
     assert shown(other) == {"000.png": "previews/ep.cbz/0-0"}  # one sample of a chapter, not of each chunk
@@ -116,9 +116,9 @@ def test_pages_that_stay_keep_their_previews(tmp_path: Path) -> None:
     ledger = Ledger(out, FINGERPRINT)
     first = chapter(task, ledger, variant, FAILS)
     before = previews(out)
-    spot = Spot(5, 5, 3, (40.0, 0.0))
+    hint = Hint(5, 5, 3, (40.0, 0.0))
 
-    again = replace(task, replace=True, hints=ChapterHints({"1.png": (spot,), "3.png": (spot,)}))
+    again = replace(task, replace=True, hints=ChapterHints({"1.png": (hint,), "3.png": (hint,)}))
     second = chapter(again, ledger, variant, FAILS)
 
     assert second.taken == 1

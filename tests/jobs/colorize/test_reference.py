@@ -19,7 +19,7 @@ from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.reference import read_examples
+from jobs.parts.colorize.reference import read_reference_pages
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.ledger.ledger import Ledger
@@ -52,11 +52,11 @@ def write(folder: Path, files: dict[str, bytes]) -> str:
 def test_pages_in_colour_are_taken_and_others_are_not(tmp_path: Path, colored: dict[str, bytes]) -> None:
     gray = saved(draw_page(SERIES, 1, 3).ink)
     uri = write(tmp_path, {"0.png": gray, **colored, "3.png": b"no picture"})
-    examples = read_examples(uri, SIZE, Policy())
-    assert examples.pages == ("ch1.cbz/1.png", "ch1.cbz/2.png")
-    assert (examples.grays.shape, examples.chromas.shape) == ((2, SIZE, SIZE), (2, SIZE, SIZE, 2))
+    reference_pages = read_reference_pages(uri, SIZE, Policy())
+    assert reference_pages.pages == ("ch1.cbz/1.png", "ch1.cbz/2.png")
+    assert (reference_pages.grays.shape, reference_pages.chromas.shape) == ((2, SIZE, SIZE), (2, SIZE, SIZE, 2))
     truth = to_lab(draw_page(SERIES, 1, 1).color)[..., 1:].mean(axis=(0, 1))
-    np.testing.assert_allclose(examples.chromas[0].mean(axis=(0, 1)), truth, atol=3)
+    np.testing.assert_allclose(reference_pages.chromas[0].mean(axis=(0, 1)), truth, atol=3)
 
 
 def test_a_reference_without_colour_is_refused(tmp_path: Path, model: Path) -> None:
@@ -78,14 +78,14 @@ def test_another_reference_makes_another_job(tmp_path: Path, model: Path, colore
 def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Variant, colored: dict[str, bytes]) -> None:
     page = draw_page(SERIES, 1, 1)
     task, settings = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(page.ink)})}), PageSettings("png")
-    examples = read_examples(write(tmp_path / "reference", {"1.png": colored["1.png"]}), SIZE, Policy())
+    reference_pages = read_reference_pages(write(tmp_path / "reference", {"1.png": colored["1.png"]}), SIZE, Policy())
     stages = Stages(Ledger(str(tmp_path / "out"), FINGERPRINT), settings, SIZE)
     errors = []
-    for reference in (None, examples.reference(variant)):
+    for reference in (None, reference_pages.reference(variant)):
         (chunk,) = stages.open(task)
         (page,) = Predictor(variant, 4, reference=reference)(stages.prepare(chunk)).pages
         assert page.chroma is not None
-        errors.append(float(np.square(page.chroma.astype(float) - examples.chromas[0]).mean()))
+        errors.append(float(np.square(page.chroma.astype(float) - reference_pages.chromas[0]).mean()))
     assert errors[1] < 0.9 * errors[0]
 
 

