@@ -33,7 +33,7 @@ from tests.untrained import publish_untrained
 
 HEAD = "f" * 51 + "00000"  # the fake provider's name for the head
 HEAD_TYPE = "ray.head.default"  # the provider knows no other
-SETTLE = 60.0  # seconds to watch after the job's end
+SECONDS_AFTER = 60.0  # seconds to watch after the job's end
 CONFIG: dict[str, Any] = {
     "cluster_name": "fake",
     "max_workers": 3,
@@ -139,7 +139,7 @@ def watch(
     begun, ended, killed = time.monotonic(), 0.0, not kill
     with (out / "job.log").open("wb") as log:
         job = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        while not ended or time.monotonic() < ended + SETTLE:
+        while not ended or time.monotonic() < ended + SECONDS_AFTER:
             raylets = _raylets(scratch)
             done = len(list((scratch / "coloured/_mangahue/chapters").rglob("*.json")))
             now = {"seconds": time.monotonic() - begun, "nodes": len(raylets), "predictors": _predictors(scratch)}
@@ -174,9 +174,9 @@ def plot(charts: list[Chart]) -> str:
         curve = f'<path d="{chart.path}" fill="none" stroke="#0a66c2" stroke-width="1.5"/>'
         parts.append(f'<g transform="translate(0,{number * HEIGHT})">{"".join(marks)}{curve}{name}</g>')
     size = f'width="{WIDTH * 2}" height="{HEIGHT * 2 * len(charts)}" viewBox="0 0 {WIDTH} {HEIGHT * len(charts)}"'
-    style = 'font-family="sans-serif" font-size="11" fill="#333"'
+    font = 'font-family="sans-serif" font-size="11" fill="#333"'
     paper = '<rect width="100%" height="100%" fill="#fff"/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{paper}{"".join(parts)}</svg>\n'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{paper}{"".join(parts)}</svg>\n'
 
 
 @click.command(context_settings={"show_default": True})

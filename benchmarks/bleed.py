@@ -48,8 +48,8 @@ def find_strokes(gray: U8) -> Strokes:
     strong = ((middle + half) * _PEN**2 > _STROKE) & (np.abs(middle - half) < (middle + half) / 2)
     y, x = np.nonzero(strong)
     turn = 0.5 * np.arctan2(2 * xy[y, x], (xx - yy)[y, x])
-    places = (values.astype(np.float32) for values in (x, y, np.cos(turn), np.sin(turn)))
-    strokes, pair = Strokes(*places), np.dstack([soft, soft])
+    columns = (values.astype(np.float32) for values in (x, y, np.cos(turn), np.sin(turn)))
+    strokes, pair = Strokes(*columns), np.dstack([soft, soft])
     sides = np.minimum(strokes.around(pair, 1)[:, 0], strokes.around(pair, -1)[:, 0])
     return strokes.only(soft[y, x] <= sides)
 

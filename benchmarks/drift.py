@@ -98,11 +98,11 @@ def locked(pages: list[Page], chromas: list[F32], palette: Palette, strength: fl
     return out, 1000 * (thread_time() - begun) / len(pages)
 
 
-def on_generated(pages: list[Page], colorists: dict[str, list[F32]], strength: float) -> None:
+def on_generated(pages: list[Page], predictions: dict[str, list[F32]], strength: float) -> None:
     click.echo("| | drift, ab | drift, hue | between chapters, ab | error, ab | ms a page |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
     true = build_palette((page.gray, page.chroma) for page in pages if page.chapter == 1)
-    for name, chromas in colorists.items():
+    for name, chromas in predictions.items():
         seen = ((page.gray, chroma) for page, chroma in zip(pages, chromas, strict=True))
         own = build_palette(seen, colors=_COLORS, rounds=_ROUNDS)
         cases: dict[str, tuple[list[F32], float]] = {"": (chromas, 0.0)}
@@ -203,10 +203,10 @@ def main(
     variants = {uri.rstrip("/").split("/")[-2]: load_model(uri) for uri in uris}
     pages = drawn(Series(seed=seed, chapters=generated, pages=6, width=600, height=900), _SIZE)
     rng = np.random.default_rng(seed)
-    colorists = {"simulated": [drifting(page, rng) for page in pages]}
+    predictions = {"simulated": [drifting(page, rng) for page in pages]}
     for name, variant in variants.items():
-        colorists[name] = [predict_chroma(variant, page.gray[None])[0] for page in pages]
-    on_generated(pages, colorists, strength)
+        predictions[name] = [predict_chroma(variant, page.gray[None])[0] for page in pages]
+    on_generated(pages, predictions, strength)
     if color:
         known = true_palette(stored_pages(color, _names(palette))) if palette else None
         real = {

@@ -93,8 +93,8 @@ def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
     click.echo("| spots a page | | CIEDE2000 of the page | spots within 10 | median of spots |\n|" + " --- |" * 5)
     for (way, count), found in errors.items():
         away_by = np.array(distances[way, count])
-        spot_cells = f"{(away_by <= _NEAR).mean():.3f} | {np.median(away_by):.2f}" if count else " | "
-        click.echo(f"| {count} | {way} | {np.mean(found):.2f} | {spot_cells} |")
+        hint_cells = f"{(away_by <= _NEAR).mean():.3f} | {np.median(away_by):.2f}" if count else " | "
+        click.echo(f"| {count} | {way} | {np.mean(found):.2f} | {hint_cells} |")
 
 
 if __name__ == "__main__":

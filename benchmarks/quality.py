@@ -29,9 +29,9 @@ from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
 
 SETTINGS = {
-    "stretched": PostprocessSettings(lines="off", bubbles="colour"),
-    "lines": PostprocessSettings(lines="sides", bubbles="colour"),
-    "words": PostprocessSettings(lines="off", bubbles="neutral"),
+    "stretched": PostprocessSettings(lines="off", text="colour"),
+    "lines": PostprocessSettings(lines="sides", text="colour"),
+    "words": PostprocessSettings(lines="off", text="neutral"),
     "lines, words": PostprocessSettings(),
 }
 

@@ -61,10 +61,10 @@ def plain_table(reference: Page, page: Page) -> F32:
 _GRID, _NEAR = 64, 0.15
 
 
-def nearest_places(reference: Page, page: Page) -> F32:
+def nearest_features(reference: Page, page: Page) -> F32:
     """k-NN, softly, on a grid of 64 x 64: lightness and its spread at three scales, strength of edges across and along,
     what lightness there is around."""
-    known, asked = _places(reference.gray), _places(page.gray)
+    known, asked = _features(reference.gray), _features(page.gray)
     squared = (asked**2).sum(axis=1)[:, None] + (known**2).sum(axis=1) - 2 * asked @ known.T
     weight = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / (2 * _NEAR**2))
     chroma = cv2.resize(reference.chroma, (_GRID, _GRID), interpolation=cv2.INTER_AREA).reshape(-1, 2)
@@ -72,7 +72,7 @@ def nearest_places(reference: Page, page: Page) -> F32:
     return cv2.resize(found.reshape(_GRID, _GRID, 2), page.gray.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _places(gray: U8) -> F32:
+def _features(gray: U8) -> F32:
     light = lightness_of_level()[gray]
     parts = []
     for sigma, weight in ((1.5, 3.0), (8.0, 2.0), (24.0, 2.0)):
@@ -144,7 +144,7 @@ def ways(variants: dict[str, models.Variant]) -> dict[str, Way]:
     found: dict[str, Way] = {
         "gray page": lambda _, page: np.zeros_like(page.chroma),
         "plain table": plain_table,
-        "k-NN": nearest_places,
+        "k-NN": nearest_features,
         "reference, no network": by_reference(None),
     }
     for model, variant in variants.items():

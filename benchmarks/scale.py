@@ -60,7 +60,7 @@ def write_library(out: str, chapters: int, pages: int) -> None:
     rng = np.random.default_rng(0)
     for number in range(chapters):
         page = saved(np.kron(rng.integers(0, 256, (12, 8), np.uint8), np.ones((8, 8), np.uint8)))
-        members = {f"{place:05d}.png": page for place in range(pages)}
+        members = {f"{number:05d}.png": page for number in range(pages)}
         storage.put(f"series {number % 20:02d}/chapter {number:05d}.cbz", zipped(members))
 
 

@@ -28,7 +28,7 @@ _HUE_STEP, _HUE_BAND = 5, 40  # degrees
 _LEAST_CHROMA = 3.0  # below it hue is noise
 _TAMED = 0.9  # of the limits: tamed at small size, it must hold at full size
 _SAMPLE = 256  # pixels of a side that are enough to judge colour by
-_TAME_STEPS = 8  # halvings
+_REDUCE_STEPS = 8  # halvings
 
 
 class GateCode(StrEnum):
@@ -175,7 +175,7 @@ def reduce_chroma(gray: U8, chroma: F32, text: Mask | None = None, thresholds: T
     if _bounded(level, map_, lettered, limits, 1.0):
         return chroma
     low, high = 0.0, 1.0
-    for _ in range(_TAME_STEPS):
+    for _ in range(_REDUCE_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if _bounded(level, map_ * middle, lettered, limits, _TAMED) else (low, middle)
     return chroma * np.float32(low)

@@ -20,7 +20,7 @@ from imaging.components import I32, I64, Components, Mask
 F64 = NDArray[np.float64]
 
 GRID = 4  # pixels to a cell of the grid that blocks are made on
-_SHADE = 30  # levels that paper may be darker than the level most of it has
+_DARKER = 30  # levels that paper may be darker than the level most of it has
 _INK = 0.68  # of the paper's level; what is darker is ink
 _LONGEST, _BROADEST, _LEAST = 0.12, 0.055, 0.004  # sides of a letter (or of several that touch) to the page's scale
 _APART = 0.55  # of its size, how far a letter reaches for the next
@@ -94,7 +94,7 @@ def look(gray: U8) -> Page:
     brightest = int(np.searchsorted(counts.cumsum(), 0.995 * gray.size))
     lowest = max(brightest - 20, 0)
     level = max(lowest + int(counts[lowest:].argmax()), 160)  # of a page without white, nothing is paper
-    return Page(gray, gray >= level - _SHADE, level, scale)
+    return Page(gray, gray >= level - _DARKER, level, scale)
 
 
 def page_scale(height: int, width: int) -> float:

@@ -140,9 +140,9 @@ def _names(centres: Sequence[F32]) -> list[str]:
     """Names to begin with: hue and lightness, numbered where they repeat."""
     names: list[str] = []
     for light, a, b, _ in centres:
-        shade = "dark" if light < 35 else "light" if light > 70 else "middle"
+        light_name = "dark" if light < 35 else "light" if light > 70 else "middle"
         hue = _HUES[int(np.searchsorted(_HUE_ENDS, np.degrees(np.arctan2(b, a)) % 360).clip(0, len(_HUES) - 1))]
-        plain = f"{shade} {'gray' if is_gray(a, b) else hue}"
+        plain = f"{light_name} {'gray' if is_gray(a, b) else hue}"
         same = sum(name == plain or name.startswith(f"{plain} ") for name in names)
         names.append(f"{plain} {same + 1}" if same else plain)
     return names

@@ -25,14 +25,14 @@ class PostprocessSettings:
     """How predicted colours become a page.
 
     lines: whether colours are kept to their side of the ink.
-    bubbles: what becomes of words and their paper.
+    text: what becomes of words and their paper.
     thresholds: of the gate that every page passes before it is published.
     palette: the series' colours, which predicted ones are pulled back to.
     luminance: the page's own, or what the network says too.
     """
 
     lines: Lines = "sides"
-    bubbles: TextColor = "neutral"
+    text: TextColor = "neutral"
     thresholds: Thresholds = field(default_factory=Thresholds)
     palette: Palette | None = None
     luminance: Luminance = "keep"
@@ -84,14 +84,14 @@ def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: Postproces
     for prediction in predictions:
         chroma, light = np.ascontiguousarray(prediction[..., :2]), gray
         if settings.luminance != "keep":
-            untouched = text if settings.bubbles == "neutral" else None
+            untouched = text if settings.text == "neutral" else None
             light = relight(gray, np.ascontiguousarray(prediction[..., 2]), settings.luminance, untouched)
         if settings.palette is not None:
             small = cv2.resize(gray, chroma.shape[1::-1], interpolation=cv2.INTER_AREA)
             chroma, used_here = lock_and_tell(small, chroma, settings.palette)
             used |= used_here  # one that was refused counts too: with another colour it might have passed
         laid = refine_chroma(gray, chroma) if settings.lines == "sides" else chroma
-        if settings.bubbles == "neutral":
+        if settings.text == "neutral":
             laid = neutral(laid, text, overwrite=settings.lines == "sides")
         tried = _judged(gray, light, laid, text, settings)
         if tried.faults and {GateCode.WILD, GateCode.GAMUT} & {fault.code for fault in tried.faults}:
@@ -104,5 +104,5 @@ def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: Postproces
 
 def _judged(gray: U8, light: U8, chroma: F32, text: Mask, settings: PostprocessSettings) -> Postprocessed:
     page = join_chroma(light, chroma)
-    neutral_text = text if settings.bubbles == "neutral" else None
+    neutral_text = text if settings.text == "neutral" else None
     return Postprocessed(page, judge(gray, page, neutral_text, settings.thresholds).faults)

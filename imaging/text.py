@@ -94,7 +94,7 @@ def _find(gray: U8) -> Mask:
     for block, home in zip(blocks, homes, strict=True):
         if not closed[home]:
             _grow(found, room, block)
-    return _finish(found, page.scale)
+    return _smoothed(found, page.scale)
 
 
 def _homes(letters: Letters, blocks: list[Block], regions: I32) -> I64:
@@ -174,7 +174,7 @@ def _tails(room: Mask, body: U8) -> U8:
     return chosen.astype(np.uint8)[labels]
 
 
-def _finish(found: U8, scale: float) -> Mask:
+def _smoothed(found: U8, scale: float) -> Mask:
     """Holes filled, unless they are art that bubbles stand around, and the rim taken in."""
     around = 2 * _PAD + 1
     found = cv2.dilate(found, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (around, around)))

@@ -23,7 +23,7 @@ def cut_tiles(gray: U8, tile: tuple[float, float], overlap: float = 0.25) -> lis
     smaller or larger, so that a whole number of them fits. No tiles for a page that is blank all over.
     """
     height, width = gray.shape
-    down, across = (_pieces(side, part, overlap) for side, part in zip(gray.shape, tile, strict=True))
+    down, across = (_count_spans(side, part, overlap) for side, part in zip(gray.shape, tile, strict=True))
     if down * across > MOST_TILES:  # a strip, most likely: what is cut most is cut less
         fewer = math.sqrt(MOST_TILES / (down * across))
         down = min(max(1, int(down * fewer)), MOST_TILES)
@@ -39,7 +39,7 @@ def cut_tiles(gray: U8, tile: tuple[float, float], overlap: float = 0.25) -> lis
     return crops
 
 
-def _pieces(side: int, part: float, overlap: float) -> int:
+def _count_spans(side: int, part: float, overlap: float) -> int:
     shared = part * overlap
     return max(1, min(side, round((side - shared) / max(part - shared, 1))))
 

@@ -13,7 +13,7 @@ from datasets.limits import RATIO_FROM, Limits
 from datasets.names import is_image, is_junk, safe_name
 
 _natural = natsort_keygen()
-_TOLD = 5  # names in a warning
+_NAMED = 5  # names in a warning
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Chapter(ABC):
     def warn(self, what: str, names: list[str]) -> None:
         """Note for the report, unless there are no such names."""
         if names:
-            more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-            self.warnings.append(f"{what}: {', '.join(map(repr, names[:_TOLD]))}{more}")
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            self.warnings.append(f"{what}: {', '.join(map(repr, names[:_NAMED]))}{more}")
 
     def directory(self) -> Directory:
         return Directory(self.members, self.sequential, self.warnings, self.damage)

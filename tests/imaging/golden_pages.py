@@ -47,8 +47,8 @@ class Case:
 
 CASES = {
     "as they are by default": Case("talk", "patches"),
-    "no sides, words coloured": Case("bubble", "patches", {"lines": "off", "bubbles": "colour"}),
-    "sides, words coloured": Case("bubble", "patches", {"bubbles": "colour"}),
+    "no sides, words coloured": Case("bubble", "patches", {"lines": "off", "text": "colour"}),
+    "sides, words coloured": Case("bubble", "patches", {"text": "colour"}),
     "no sides, words neutral": Case("bubble", "patches", {"lines": "off"}),
     "a hint on a bubble": Case("talk", "patches", hints=(Hint(100.5, 96.5, 6.0, (40.0, 30.0)),)),
     "too much colour": Case("bubble", "wild"),

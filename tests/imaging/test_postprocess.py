@@ -25,10 +25,10 @@ def colored(page: np.ndarray) -> np.ndarray:
 def test_words_stay_neutral_unless_they_may_be_coloured(lettered: np.ndarray) -> None:
     text = find_text(lettered) & (lettered > 40) & (lettered < 250)  # where chroma can be seen
     violet = np.full((8, 8, 2), (30, -30), np.float32)
-    neutral = postprocess_page(lettered, violet, PostprocessSettings(bubbles="neutral")).page
+    neutral = postprocess_page(lettered, violet, PostprocessSettings(text="neutral")).page
     assert not colored(neutral)[text].any()
     assert colored(neutral)[~find_text(lettered) & (lettered > 40) & (lettered < 250)].mean() > 0.8
-    assert colored(postprocess_page(lettered, violet, PostprocessSettings(bubbles="colour")).page)[text].mean() > 0.9
+    assert colored(postprocess_page(lettered, violet, PostprocessSettings(text="colour")).page)[text].mean() > 0.9
 
 
 def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarray) -> None:
@@ -50,9 +50,9 @@ def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarr
 
 def test_lines_off_is_plain_stretching(lettered: np.ndarray) -> None:
     chroma = np.random.default_rng(0).uniform(-40, 40, (24, 16, 2)).astype(np.float32)
-    plain = postprocess_page(lettered, chroma, PostprocessSettings(lines="off", bubbles="colour")).page
+    plain = postprocess_page(lettered, chroma, PostprocessSettings(lines="off", text="colour")).page
     np.testing.assert_array_equal(plain, join_chroma(lettered, chroma))
-    kept = postprocess_page(lettered, chroma, PostprocessSettings(lines="sides", bubbles="colour")).page
+    kept = postprocess_page(lettered, chroma, PostprocessSettings(lines="sides", text="colour")).page
     assert np.abs(kept.astype(int) - plain).max() > 10
 
 

@@ -36,7 +36,7 @@ class PageSettings:
         """As a job's record tells them."""
         choices = self.postprocess
         limits = {f"gate_{name}": getattr(choices.thresholds, name) for name in GATE_OPTIONS}
-        named: dict[str, Any] = {"strategy": self.strategy, "lines": choices.lines, "bubbles": choices.bubbles}
+        named: dict[str, Any] = {"strategy": self.strategy, "lines": choices.lines, "bubbles": choices.text}
         if choices.palette is not None:
             centres = [color.centre for color in choices.palette.colors]  # `ab` may be edited: it is the same job
             named["palette"] = hashlib.sha256(json.dumps(centres).encode()).hexdigest()[:16]

@@ -55,10 +55,10 @@ def color(state: JobState, settings: JobSettings, cluster: Cluster) -> None:
         state.stopped = f"Ray could not go on: {type(error).__name__}: {error}"
     log.error("%s; what is not done is left to the next run", state.stopped)
     ray.shutdown()  # the workers end: what they have published by now is all
-    _look_what_is_done(state, ledger)
+    _take_up_what_is_done(state, ledger)
 
 
-def _look_what_is_done(state: JobState, ledger: Ledger) -> None:
+def _take_up_what_is_done(state: JobState, ledger: Ledger) -> None:
     list(ledger.recover(state.results))  # commits what was published and not told
     committed = {entry.key for entry in ledger.storage.list(f"{HOME}/chapters/")}
     for task in state.tasks:

@@ -23,7 +23,7 @@ SAMPLED_CHAPTERS = 100  # of a job, spread over it, whose first coloured page is
 _MOST_FLAWED = 8  # pages of a chunk: where a network does badly on all of them, a few say so
 _LONGEST = 640  # pixels of a preview's longer side
 _QUALITY = 80
-_LOOK = {  # over any picture: colour on white, and told from one another without colour
+_PEN = {  # over any picture: colour on white, and told from one another without colour
     "words": 'stroke="#d6006c" stroke-width="2.5" fill="#d6006c" fill-opacity=".3"',
     "panels": 'stroke="#0062d6" stroke-width="4" stroke-dasharray="14 7" fill="none"',
     "areas": 'stroke="#00803e" stroke-width="1.5" fill="none"',
@@ -54,7 +54,7 @@ def _svg(name: str, outlines: Outlines, size: tuple[int, int]) -> str:
     path = " ".join("M" + " ".join(f"{x},{y}" for x, y in outline) + "Z" for outline in outlines)
     shapes = (
         f'<defs><path id="o" d="{path}" fill-rule="evenodd"/></defs>'
-        f'<use href="#o" fill="none" stroke="#fff" stroke-width="5" stroke-opacity=".7"/><use href="#o" {_LOOK[name]}/>'
+        f'<use href="#o" fill="none" stroke="#fff" stroke-width="5" stroke-opacity=".7"/><use href="#o" {_PEN[name]}/>'
     )
     nothing = (
         f'<text x="{width / 2:g}" y="{height / 2:g}" text-anchor="middle" font-family="sans-serif" font-size="22" '

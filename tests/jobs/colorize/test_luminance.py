@@ -72,7 +72,7 @@ def test_a_page_gets_the_luminance_that_was_asked_for(
     tmp_path: Path, variant: models.Variant, way: Luminance, strategy: Strategy
 ) -> None:
     settings = PageSettings(
-        "png", strategy, postprocess=PostprocessSettings(bubbles="colour", thresholds=OPEN, luminance=way)
+        "png", strategy, postprocess=PostprocessSettings(text="colour", thresholds=OPEN, luminance=way)
     )
     task, outcome, page = through_the_stages(tmp_path, variant, settings)
     assert [page.code for page in outcome.pages] == [""]
@@ -89,7 +89,7 @@ def test_a_page_gets_the_luminance_that_was_asked_for(
 
 def test_blend_lies_between_the_other_two() -> None:
     colors = np.full((SIZE, SIZE, 3), (10, 20, 40), np.float32)
-    settings = PostprocessSettings(bubbles="colour", thresholds=OPEN)
+    settings = PostprocessSettings(text="colour", thresholds=OPEN)
     made = {way: lightness(postprocess_page(INK, colors, replace(settings, luminance=way)).page) for way in WAYS}
     tone = {
         way: cv2.resize(page, (12, 16), interpolation=cv2.INTER_AREA) for way, page in made.items()
