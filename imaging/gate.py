@@ -26,7 +26,7 @@ _BRIGHT = 50.0  # L* from which on a page can hold as much colour as any
 _WIDE = 0.3  # share of the page that can hold colour from which on it need not be thought little
 _HUE_STEP, _HUE_BAND = 5, 40  # degrees
 _LEAST_CHROMA = 3.0  # below it hue is noise
-_TAMED = 0.9  # of the limits: tamed at small size, it must hold at full size
+_REDUCED = 0.9  # of the limits: tamed at small size, it must hold at full size
 _SAMPLE = 256  # pixels of a side that are enough to judge colour by
 _REDUCE_STEPS = 8  # halvings
 
@@ -177,7 +177,7 @@ def reduce_chroma(gray: U8, chroma: F32, text: Mask | None = None, thresholds: T
     low, high = 0.0, 1.0
     for _ in range(_REDUCE_STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _bounded(level, map_ * middle, lettered, limits, _TAMED) else (low, middle)
+        low, high = (middle, high) if _bounded(level, map_ * middle, lettered, limits, _REDUCED) else (low, middle)
     return chroma * np.float32(low)
 
 

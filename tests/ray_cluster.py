@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -45,7 +46,13 @@ class RayCluster:
         self._nodes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        command = ["ray", "start", "--head", "--block", "--disable-usage-stats", f"--num-cpus={self._cpus}"]
+        self.start_head("ray start --head")
+        self.environment["RAY_ADDRESS"] = f"127.0.0.1:{self._gcs}"
+        return self
+
+    def start_head(self, line: str) -> None:
+        """Run the line that starts a head, with ports of its own; return when its dashboard answers."""
+        command = [*shlex.split(line), "--block", "--disable-usage-stats", f"--num-cpus={self._cpus}"]
         command += ['--resources={"on_demand": 1}']  # as the head of cluster.yaml
         command += [
             f"--port={self._gcs}",
@@ -57,18 +64,21 @@ class RayCluster:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
-        self.environment["RAY_ADDRESS"] = f"127.0.0.1:{self._gcs}"
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"ray did not start: {Path(self._folder, 'ray-start.log').read_text()[-2000:]}")
             time.sleep(0.5)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process is not None
+        self.stop()
+
+    def stop(self) -> None:
+        """End the head and the nodes, where they were started."""
+        if self._process is None:
+            return
         for process in [*self._nodes, self._process]:
             process.send_signal(signal.SIGTERM)
             try:
@@ -100,6 +110,11 @@ class RayCluster:
         return node
 
     @property
+    def dashboard(self) -> str:
+        """Where jobs are submitted to."""
+        return f"http://127.0.0.1:{self._dashboard}"
+
+    @property
     def pid(self) -> int:
         """Of the head's process group."""
         assert self._process is not None
@@ -127,13 +142,13 @@ class RayCluster:
 
     def submit(self, *words: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
         """`ray job submit ...`"""
-        environment = {**self.environment, "RAY_ADDRESS": f"http://127.0.0.1:{self._dashboard}"}
+        environment = {**self.environment, "RAY_ADDRESS": self.dashboard}
         return run(["ray", "job", "submit", *words], environment, cwd)
 
     def _answers(self) -> bool:
-        token = self.environment["RAY_AUTH_TOKEN"]
-        url = f"http://127.0.0.1:{self._dashboard}/api/version"
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+        kept = Path(self.environment.get("HOME", "/"), ".ray/auth_token")
+        token = self.environment.get("RAY_AUTH_TOKEN") or kept.read_text().strip()
+        request = urllib.request.Request(f"{self.dashboard}/api/version", headers={"Authorization": f"Bearer {token}"})
         try:
             with urllib.request.urlopen(request, timeout=5):
                 return True

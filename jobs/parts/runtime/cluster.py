@@ -52,6 +52,7 @@ def connect(*, state_api: bool = False) -> Cluster:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # or each printed line comes twice
+    _silence_notices()
     try:
         if os.environ.get("RAY_ADDRESS") == "local" and not ray.is_initialized():
             raise ConnectionError
@@ -69,6 +70,7 @@ def connect(*, state_api: bool = False) -> Cluster:
 
 
 def _start_local(state_api: bool) -> None:
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # of its workers, which tell of each stream they open and end
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
     cpus = max(1, len(os.sched_getaffinity(0)))
     store = int(min(_STORE_MOST, psutil.virtual_memory().available * _STORE_SHARE))
@@ -80,6 +82,16 @@ def _start_local(state_api: bool) -> None:
         logging_level=logging.WARNING,
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")]))}},
     )
+
+
+def _silence_notices() -> None:
+    """Drop what Ray says at each start and a user can do nothing about.
+
+    A local cluster has a token by itself; each job shows its own progress.
+    """
+    setup = logging.getLogger("ray._private.authentication.authentication_token_setup")
+    setup.addFilter(lambda record: "Token authentication is enabled" not in record.getMessage())
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
 def _quiet_data() -> None:

@@ -74,16 +74,25 @@ def plain_text(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def configure_log(*, force: bool = False) -> None:
+    """Write this process's log to stderr, in the form that the environment asks for.
+
+    force: instead of what another library has set up, as Ray does in its workers.
+    Raises BadUsageError where the form is unknown.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(log_formatter(os.environ.get(LOG_FORMAT, "")))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=force)
+    log.setLevel(logging.INFO)
+
+
 def run_job(config: Config, main: Callable[[Config], int]) -> NoReturn:
     """Log the resolved config, run the job and exit with its code; an error of ours is one line, not a traceback."""
-    handler = logging.StreamHandler()
     try:
-        handler.setFormatter(log_formatter(os.environ.get(LOG_FORMAT, "")))
+        configure_log()
     except BadUsageError as error:
         print(error, file=sys.stderr)  # there is no log yet
         sys.exit(int(Exit.BAD_USAGE))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("botocore").setLevel(logging.WARNING)
     log.info("config %s", json.dumps(asdict(config), sort_keys=True))  # type: ignore[call-overload]
     try:
         sys.exit(int(main(config)))

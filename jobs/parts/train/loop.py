@@ -22,6 +22,7 @@ from ray.train import Checkpoint
 import models
 from jobs.parts.model.folder import RAW, WEIGHTS
 from jobs.parts.runtime.options import as_settings
+from jobs.parts.runtime.outcome import configure_log
 from jobs.parts.train.batches import batches
 from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import load_initial_weights
@@ -42,6 +43,7 @@ class Plan:
 
 def train_worker(loop_config: dict[str, Plan]) -> None:
     """What each DDP worker runs. loop_config: it, under "plan" (Ray Train passes a dict)."""
+    configure_log(force=True)
     config, steps = loop_config["plan"].config, loop_config["plan"].steps
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()

@@ -77,8 +77,8 @@ class Monitor:
         if due:
             left = seconds * (1 - progress) / progress / 60 if progress else float("nan")
             shown = " ".join(f"{name} {value:.3f}" for name, value in point["losses"].items())
-            log_line = f"step {step}: {shown}, {point['steps_per_second']:.2f} steps/s, "
-            print(f"{log_line}{point['waiting']:.0%} waiting for data, {left:.1f} min left", flush=True)
+            log.info("step %d: %s, %.2f steps/s, %.0f%% waiting for data, %.1f min left", step, shown,
+                     point["steps_per_second"], 100 * point["waiting"], left)  # fmt: skip
             self._logged_at = time.monotonic()
 
     def _point(self, step: int, seconds: float) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Monitor:
             Image.fromarray(grid).save(out, "PNG")
             self._storage.put(f"samples/step-{step:07d}.png", out.getvalue(), content_type="image/png")
         shown = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
-        print(f"step {step}: {self._split} pages: {shown}", flush=True)
+        log.info("step %d: %s pages: %s", step, self._split, shown)
         self._save()
         return metrics
 

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 from datasets.errors import BadUsageError
 from models import VARIANTS, VariantConfig
 
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def variant_config(variant: str, given: Mapping[str, Any], settings: Sequence[str]) -> VariantConfig:
@@ -62,6 +62,6 @@ def settings_of_all(given: Sequence[str]) -> str:
 
 def _parse(word: str, text: str, wanted: Any) -> Any:
     try:
-        return _WORDS[text.lower()] if wanted is bool else wanted(text)
+        return _BOOLEANS[text.lower()] if wanted is bool else wanted(text)
     except (KeyError, ValueError) as error:
         raise BadUsageError(f"--setting {word!r}: {text!r} is no {wanted.__name__}") from error
