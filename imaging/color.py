@@ -110,7 +110,8 @@ def _join_rows(ink: U8, chroma: F32) -> U8:
     x -= y  # with D65 as white the gray of luminance y is (y, y, y): offsets from it are linear in x - y and z - y
     z -= y
     offsets = [x * row[0] + z * row[2] for row in _XYZN_TO_RGB]
-    # Room to move: the share of each channel's way from gray that stays within [0, 1]; the least of them holds.
+    # Room to move: the share of each channel's way from gray that stays within [0, 1]; the least of them holds. This is
+    # in closed form; scaling ab would need a search. The price is a small shift of hue for colours out of gamut.
     tiny = np.float32(1e-9)
     highest = np.maximum(np.maximum(offsets[0], offsets[1]), np.maximum(offsets[2], tiny))
     lowest = np.minimum(np.minimum(offsets[0], offsets[1]), np.minimum(offsets[2], -tiny))

@@ -1,6 +1,13 @@
 """Chapters opened: what an archive is told by its first bytes, whatever its name says.
 
-A format of its own is one module here with a Chapter, and one line in `_OPENERS`.
+A format of its own is one module here with a Chapter, and one line in `_OPENERS`. Who reads what:
+
+ZIP: zipfile; a member in a method that it does not know, libarchive (ppmd, zstd) or unar (deflate64).
+RAR: rarfile lists; libarchive reads; what does not agree with the list's sizes and checksums is asked of unar.
+7z, tar: libarchive, front to back.
+PDF: pdfium. EPUB: zipfile, the pictures of the spine.
+
+Nothing is unpacked to a path.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,8 @@
 
 Decoders and archive readers are large C programs: a page may crash one, or keep it busy for ever. Here such work is
 done by a child process, one call at a time; when it dies or is late, the call fails, a new child takes its place, and
-the worker lives. What a child runs must not need Ray or torch, which are slow to load.
+the worker lives. What a child runs must not need Ray or torch, which are slow to load. Every such call goes through a
+child, not only those that failed before: that would need a record that outlives the worker.
 """
 
 import faulthandler
