@@ -4,7 +4,7 @@
 
 CHAPTERSxPAGES. Each library is generated (small pages, an untrained network of the smallest size) and coloured on a
 local cluster from a real S3 server into it; then the job is run again, which has nothing to do. Printed as a table for
-docs/scale.md: wall time, planning, memory of the driver and of the largest worker, requests to the bucket.
+docs/benchmarks.md: wall time, planning, memory of the driver and of the largest worker, requests to the bucket.
 """
 
 import json

@@ -2,7 +2,7 @@
 
     python -m tests.faults.kills [--times 20] [--only driver]        # or: make faults
 
-Prints the table of docs/reliability.md. Ends with an assertion if anything is lost, comes twice, or is left behind.
+Prints a table of docs/benchmarks.md. Ends with an assertion if anything is lost, comes twice, or is left behind.
 """
 
 import os
