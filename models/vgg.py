@@ -1,12 +1,13 @@
 """The features of a frozen VGG (Simonyan & Zisserman 2014, arXiv 1409.1556), which some variants look at pages through.
 
-B batch; H, W pixels.
+The layers are torchvision's. B batch; H, W pixels.
 """
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
 
 from models.checkpoint import CheckpointError
 
@@ -22,8 +23,7 @@ PUBLISHED = {
     ),
 }
 
-_WIDTHS = (64, 128, 256, 512, 512)  # of the five blocks, a 2x2 max pooling after each
-_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # convolutions of each block: configurations D and E
+_CONFIGURATIONS = {"vgg16": "D", "vgg19": "E"}  # as the paper and torchvision call them
 _MEAN = (0.485, 0.456, 0.406)  # of ImageNet's R, G, B in [0, 1], as torchvision's weights expect
 _STD = (0.229, 0.224, 0.225)
 
@@ -31,7 +31,9 @@ _STD = (0.229, 0.224, 0.225)
 class VGGFeatures(nn.Module):
     """What a VGG sees at some of its layers: no deeper than needed, never trained, always in evaluation mode.
 
-    name: "vgg16" or "vgg19". layers: such as "relu1_2", the output of the second ReLU of the first block.
+    name: "vgg16" or "vgg19".
+    layers: such as "relu1_2", the output of the second ReLU of the first block.
+
     Weights are random (features of order 1) until `load`; their names are torchvision's, "features.0.weight".
     """
 
@@ -40,9 +42,11 @@ class VGGFeatures(nn.Module):
 
     def __init__(self, name: str, layers: tuple[str, ...]) -> None:
         super().__init__()
-        if name not in _DEPTHS:
-            raise ValueError(f"name is {name!r}; choose one of {', '.join(_DEPTHS)}")
-        positions = _relu_positions(_DEPTHS[name])
+        if name not in _CONFIGURATIONS:
+            raise ValueError(f"name is {name!r}; choose one of {', '.join(_CONFIGURATIONS)}")
+        # What torchvision's vgg16() and vgg19() are built on: those would make a classifier of 500 MB as well.
+        features = make_layers(cfgs[_CONFIGURATIONS[name]])
+        positions = _relu_positions(features)
         if unknown := [layer for layer in layers if layer not in positions]:
             raise ValueError(f"layers has {', '.join(unknown)}; {name} has {', '.join(positions)}")
         if not layers:
@@ -50,7 +54,8 @@ class VGGFeatures(nn.Module):
         self.name = name
         self.layers = layers
         self._taken = [positions[layer] for layer in layers]
-        self.features = _convolutions(_DEPTHS[name])[: max(self._taken) + 1]
+        # Not torchvision's create_feature_extractor: deep copies of that come back in training mode.
+        self.features = features[: max(self._taken) + 1]
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -95,25 +100,14 @@ class VGGFeatures(nn.Module):
         self.load_state_dict({key: state[key] for key in own})
 
 
-def _convolutions(depths: tuple[int, ...]) -> nn.Sequential:
-    """All layers before the classifier, numbered as torchvision numbers them."""
-    layers: list[nn.Module] = []
-    channels = 3
-    for width, depth in zip(_WIDTHS, depths, strict=True):
-        for _ in range(depth):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = width
-        layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers)
-
-
-def _relu_positions(depths: tuple[int, ...]) -> dict[str, int]:
-    """{"relu1_1": 1, "relu1_2": 3, ...}: the number of each ReLU among the layers."""
+def _relu_positions(features: nn.Sequential) -> dict[str, int]:
+    """{"relu1_1": 1, "relu1_2": 3, ...}: the number of each ReLU among the layers; a pooling ends a block."""
     positions = {}
-    position = 0
-    for block, depth in enumerate(depths, 1):
-        for convolution in range(1, depth + 1):
-            positions[f"relu{block}_{convolution}"] = position + 1
-            position += 2
-        position += 1  # the pooling
+    block, convolution = 1, 0
+    for number, layer in enumerate(features):
+        if isinstance(layer, nn.ReLU):
+            convolution += 1
+            positions[f"relu{block}_{convolution}"] = number
+        elif isinstance(layer, nn.MaxPool2d):
+            block, convolution = block + 1, 0
     return positions

@@ -1,6 +1,7 @@
 """The frozen VGG against torchvision's own."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 import torch
@@ -90,6 +91,7 @@ def test_nothing_in_it_learns_and_training_mode_does_not_reach_it() -> None:
     assert not any(parameter.requires_grad for parameter in around.parameters())
     assert around.training
     assert not any(module.training for module in around[0].modules())
+    assert not any(module.training for module in deepcopy(around)[0].modules())  # as the average of the weights is one
 
 
 def test_gradients_reach_the_images() -> None:
