@@ -80,7 +80,7 @@ class ColornetHead(nn.Module):
         return torch.sigmoid(self.last(x + self.gray_norm(gray)).float()) - 0.5
 
 
-class ColornetColorist(nn.Module):
+class ColornetGenerator(nn.Module):
     """The page's own luma under the U and V of the head; its VGG16 is frozen: 7,635,264 parameters.
 
     U and V reach 0.5: the most saturated reds and cyans, with a V up to 0.615, are out of reach.
@@ -112,10 +112,10 @@ class Colornet(Variant):
     pretrained_needed: ClassVar[bool] = True
 
     def __init__(self, config: ColornetConfig) -> None:
-        colorist = ColornetColorist()
-        super().__init__(config, colorist, {"head": {"head": colorist.head}})
-        self._look = colorist.look
-        self._vgg = colorist.vgg
+        generator = ColornetGenerator()
+        super().__init__(config, generator, {"head": {"head": generator.head}})
+        self._look = generator.look
+        self._vgg = generator.vgg
 
     def load_pretrained(self, state: Mapping[str, Tensor] | None) -> None:
         if state is not None:

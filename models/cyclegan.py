@@ -229,7 +229,7 @@ class ImagePool:
         return image.to("cpu", torch.float16, copy=True)
 
 
-class Colorist(nn.Module):
+class InkGenerator(nn.Module):
     """Colours ink with a 3 -> 3 generator: (B, 1, S, S) -> (B, 3, S, S)."""
 
     def __init__(self, generator: nn.Module) -> None:
@@ -257,7 +257,7 @@ class CycleGAN(Variant):
         generators = {name: recipe.generator(config.base_channels, config.blocks) for name in ("to_color", "to_ink")}
         discriminators = {name: recipe.discriminator(config.base_channels) for name in ("of_color", "of_ink")}
         trained = {"generators": generators, "discriminators": discriminators}
-        super().__init__(config, Colorist(generators["to_color"]), trained)
+        super().__init__(config, InkGenerator(generators["to_color"]), trained)
         self._critic_weight = recipe.critic_weight
         names = ("pool_color", "pool_ink") if recipe.pool else ()
         self._pools = {name: ImagePool(config.image_size, recipe.pool) for name in names}

@@ -70,7 +70,7 @@ class Memory:
         return cls(empty, empty, like.new_zeros(0, _LEVELS, 3))
 
 
-class ExemplarNetwork(nn.Module):
+class ExemplarGenerator(nn.Module):
     """An encoder that pages to colour and pages to look at share; attention between them; a decoder."""
 
     def __init__(self, base_channels: int = 32, place_features: int = 32) -> None:
@@ -255,7 +255,7 @@ class Exemplar(Variant):
     bundled: ClassVar[str] = "efficientnet_lite0"
 
     def __init__(self, config: ExemplarConfig) -> None:
-        self._network = ExemplarNetwork(config.base_channels, config.place_features)
+        self._network = ExemplarGenerator(config.base_channels, config.place_features)
         super().__init__(config, self._network, {"network": {"network": self._network}})
         self._memory: Memory | None = None
         self._chapters: Tensor | None = None
@@ -323,7 +323,7 @@ class Exemplar(Variant):
         memory = self._memory or Memory.nothing(places, network.features)
         return network.color(ink, seen, places, memory, None, None if hints is None else self._to_network(hints))
 
-    def _colouring(self) -> ExemplarNetwork:
+    def _colouring(self) -> ExemplarGenerator:
         network: Any = self.generator().eval()
         return network
 

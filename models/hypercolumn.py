@@ -91,7 +91,7 @@ def hypercolumn_head(columns: str, base_channels: int = 512, bins: int = 112) ->
     return head
 
 
-class HypercolumnColorist(nn.Module):
+class HypercolumnGenerator(nn.Module):
     """The head on a frozen VGG16, and the annealed mean of its bins at the size of the page."""
 
     def __init__(self, config: HypercolumnConfig) -> None:
@@ -124,7 +124,7 @@ class Hypercolumn(Variant):
     pretrained_needed: ClassVar[bool] = True
 
     def __init__(self, config: HypercolumnConfig) -> None:
-        self._hypercolumns = HypercolumnColorist(config)
+        self._hypercolumns = HypercolumnGenerator(config)
         super().__init__(config, self._hypercolumns, {"head": {"head": self._hypercolumns.head}})
 
     def load_pretrained(self, state: Mapping[str, Tensor] | None) -> None:

@@ -306,7 +306,7 @@ def _target(state: State, key: str, axis: int) -> str:
         if count == channels:
             return target
     known = " or ".join(f"{count} ({target})" for target, count in CHANNELS.items())
-    raise CheckpointError(f"its output has {channels} channels ({key}); a colourist of ours has {known}")
+    raise CheckpointError(f"its output has {channels} channels ({key}); a generator of ours has {known}")
 
 
 def _count(state: State, pattern: str) -> int:

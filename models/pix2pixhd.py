@@ -161,7 +161,7 @@ class LocalEnhancer(nn.Module):
         return torch.tanh(self.last(self.up(self.blocks(self.down(repeat_ink(x, self._in_channels)) + features))))
 
 
-class Colorist(nn.Module):
+class CoarseToFineGenerator(nn.Module):
     """The generator as far as it is trained: in phase 1 the global part, its colours enlarged; then the whole.
 
     Ink (B, 1, S, S) -> (B, C, S, S) in [-1, 1]; S a multiple of 32, at least 64.
@@ -249,7 +249,7 @@ class Pix2PixHD(Variant):
             "enhancer": {"enhancer": self._enhancer},
             "discriminators": critics,
         }
-        super().__init__(config, Colorist(coarse, head, self._enhancer), trained)
+        super().__init__(config, CoarseToFineGenerator(coarse, head, self._enhancer), trained)
         self._vgg: VGGFeatures | None = None
 
     def load_pretrained(self, state: Mapping[str, Tensor] | None) -> None:

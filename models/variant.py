@@ -70,7 +70,7 @@ class Mechanics:
 
     precision: of the forward passes; auto is bfloat16 on a GPU that has it, else fp32. fp16 scales its losses.
     accumulate: batches whose gradients make one step. clip_norm: the largest norm of the gradient of what one optimizer
-    trains; 0: no limit. ema_decay: of the running average of the colourist's weights, which is what colours (0: the
+    trains; 0: no limit. ema_decay: of the running average of the generator's weights, which is what colours (0: the
     last step's weights).
     """
 
@@ -83,7 +83,7 @@ class Mechanics:
 
 
 class Variant(ABC):
-    """A colourist: its networks, losses, optimizers, schedule and training step.
+    """A way to colour: its networks, losses, optimizers, schedule and training step.
 
     A variant is built from one frozen config whose fields are plain JSON values; `config_type(**card["config"])`
     rebuilds it. It knows nothing of data, storage or Ray. A subclass gives `__init__` and `step`.
@@ -103,15 +103,15 @@ class Variant(ABC):
     group: ClassVar[int] = 1
     follows: ClassVar[bool] = False
 
-    def __init__(self, config: Any, colorist: nn.Module, trained: Mapping[str, Mapping[str, nn.Module]]) -> None:
-        """colorist: the network that colours; its parts are among those trained, or frozen.
+    def __init__(self, config: Any, generator: nn.Module, trained: Mapping[str, Mapping[str, nn.Module]]) -> None:
+        """generator: the network that colours; its parts are among those trained, or frozen.
 
         trained: {optimizer's name: {network's name: network}}; networks that one optimizer steps together.
         """
         self.config = config
         self.image_size: int = config.image_size
         self.target: str = config.target
-        self._colorist = colorist
+        self._generator = generator
         self._trained = {side: dict(networks) for side, networks in trained.items()}
         self._bare = {name: network for networks in trained.values() for name, network in networks.items()}
         self._average: AveragedModel | None = None
@@ -120,11 +120,11 @@ class Variant(ABC):
 
     def generator(self) -> nn.Module:
         """The network that colours: what is published. In training it is the running average of the trained one."""
-        return self._colorist if self._average is None else self._average.module
+        return self._generator if self._average is None else self._average.module
 
     def trained_generator(self) -> nn.Module:
         """The network as the last step left it; `generator` is its average."""
-        return self._colorist
+        return self._generator
 
     def network(self, name: str) -> nn.Module:
         """One of the trained networks, unwrapped."""
@@ -153,9 +153,9 @@ class Variant(ABC):
             parameters = [p for name in networks for p in self._bare[name].parameters() if p.requires_grad]
             self._optimizers[side] = self.optimizer(side, parameters)
         self.device = next(self._bare[next(iter(self._bare))].parameters()).device
-        self._colorist.to(self.device)  # its frozen parts
+        self._generator.to(self.device)  # its frozen parts
         self._rates = {side: [group["lr"] for group in o.param_groups] for side, o in self._optimizers.items()}
-        self._average = AveragedModel(self._colorist, avg_fn=self._averaged, use_buffers=True)
+        self._average = AveragedModel(self._generator, avg_fn=self._averaged, use_buffers=True)
         self._dtype = _dtype_of(self.mechanics.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype is torch.float16)
 
@@ -183,7 +183,7 @@ class Variant(ABC):
         if update:
             self._scaler.update()
             assert self._average is not None
-            self._average.update_parameters(self._colorist)
+            self._average.update_parameters(self._generator)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def training_state(self) -> dict[str, Tensor]:
@@ -321,12 +321,12 @@ class Variant(ABC):
         return average + (1 - decay) * (latest - average)
 
     def _restore_frozen(self, average: nn.Module) -> None:
-        """What of the colourist is not trained (VGG's weights) is in the checkpoint as part of its average alone."""
+        """What of the generator is not trained (VGG's weights) is in the checkpoint as part of its average alone."""
         trained = {
             id(part) for network in self._bare.values() for part in chain(network.parameters(), network.buffers())
         }
         restored = dict(chain(average.named_parameters(), average.named_buffers()))
-        for name, own in chain(self._colorist.named_parameters(), self._colorist.named_buffers()):
+        for name, own in chain(self._generator.named_parameters(), self._generator.named_buffers()):
             if id(own) not in trained:
                 own.data.copy_(restored[name])
 

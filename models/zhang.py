@@ -108,7 +108,7 @@ def _block(inputs: int, outputs: int, convolutions: int, *, stride: int = 1, dil
     return nn.Sequential(*layers, nn.BatchNorm2d(outputs))
 
 
-class ZhangColorist(nn.Module):
+class ZhangGenerator(nn.Module):
     """The network between ink and colour: lightness in, the annealed mean of its bins out, at the size of the page."""
 
     def __init__(self, network: ECCV16, temperature: float) -> None:
@@ -143,8 +143,8 @@ class Zhang(Variant):
 
     def __init__(self, config: ZhangConfig) -> None:
         self._network = ECCV16(config.base_channels, config.bins)
-        colorist = ZhangColorist(self._network, config.temperature)
-        super().__init__(config, colorist, {"network": {"network": self._network}})
+        generator = ZhangGenerator(self._network, config.temperature)
+        super().__init__(config, generator, {"network": {"network": self._network}})
 
     def optimizer(self, side: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The published solver, its weight decay apart from Adam's steps (Loshchilov & Hutter 2019, arXiv 1711.05101).

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.checkpoint import CheckpointError, from_bytes, to_bytes
 from models.color import rgb_of_yuv, yuv_of
-from models.colornet import Colornet, ColornetColorist, ColornetConfig, ColornetHead
+from models.colornet import Colornet, ColornetConfig, ColornetGenerator, ColornetHead
 from models.layers import count_parameters
 from models.vgg import VGGFeatures
 
@@ -45,19 +45,19 @@ def uv_of(page: Tensor) -> Tensor:
 
 def vgg_of(variant: Colornet) -> Iterator[VGGFeatures]:
     """The VGG that trains the head, and the one that is published."""
-    for colorist in (variant.trained_generator(), variant.generator()):
-        assert isinstance(colorist, ColornetColorist)
-        yield colorist.vgg
+    for generator in (variant.trained_generator(), variant.generator()):
+        assert isinstance(generator, ColornetGenerator)
+        yield generator.vgg
 
 
 def test_it_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
         variant = Colornet(ColornetConfig())
-        colorist = variant.generator()
+        generator = variant.generator()
 
-    learning = [parameter for parameter in colorist.parameters() if parameter.requires_grad]
+    learning = [parameter for parameter in generator.parameters() if parameter.requires_grad]
     assert sum(parameter.numel() for parameter in learning) == 503_901
-    assert count_parameters(colorist) - 503_901 == 7_635_264
+    assert count_parameters(generator) - 503_901 == 7_635_264
     assert count_parameters(variant.network("head")) == 503_901
 
 
@@ -106,21 +106,21 @@ def test_black_and_white_stay_in_range_whatever_the_colour() -> None:
 @pytest.mark.parametrize("which", range(5))
 def test_the_head_uses_each_of_its_inputs(which: int) -> None:
     torch.manual_seed(0)
-    colorist = ColornetColorist().eval()
-    seen = colorist.look(gray_pages(1))
+    generator = ColornetGenerator().eval()
+    seen = generator.look(gray_pages(1))
     other = [value.flip(-1) if number == which else value for number, value in enumerate(seen)]
 
-    assert not torch.equal(colorist.head(*seen), colorist.head(*other))
+    assert not torch.equal(generator.head(*seen), generator.head(*other))
 
 
 def test_vgg_sees_the_page_in_its_own_range() -> None:
-    colorist = ColornetColorist()
+    generator = ColornetGenerator()
     ink = gray_pages(2)
 
-    gray, *seen = colorist.look(ink)
+    gray, *seen = generator.look(ink)
 
     torch.testing.assert_close(gray, torch.cat([(ink + 1) / 2] * 3, 1))
-    for value, expected in zip(seen, colorist.vgg(gray), strict=True):
+    for value, expected in zip(seen, generator.vgg(gray), strict=True):
         assert torch.equal(value, expected)
         assert not value.requires_grad
     assert [value.shape[1:] for value in seen] == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
@@ -147,13 +147,13 @@ def test_vgg_does_not_learn() -> None:
 def test_the_loss_is_the_squared_error_per_pixel_and_its_gradient_that_of_a_page() -> None:
     """By hand: plain descent on the sum over a page moves the last shift by the rate times the sum's gradient."""
     variant = tiny(learning_rate=1e-3)
-    colorist = variant.trained_generator()
-    assert isinstance(colorist, ColornetColorist)
+    generator = variant.trained_generator()
+    assert isinstance(generator, ColornetGenerator)
     ink = gray_pages()
     target = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3)) * 2 - 1
-    shift = colorist.head.last[4].bias
+    shift = generator.head.last[4].bias
     before = shift.detach().clone()
-    error = colorist.head.train()(*colorist.look(ink)) - uv_of(target)
+    error = generator.head.train()(*generator.look(ink)) - uv_of(target)
     gradient = torch.autograd.grad(error.square().sum() / 4, shift)[0]
 
     losses = variant.training_step(ink, target)

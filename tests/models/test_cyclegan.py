@@ -96,18 +96,18 @@ def test_a_network_has_the_published_number_of_parameters(network: type[nn.Modul
 
 
 @pytest.mark.parametrize(
-    ("options", "colorist", "all_four"),
+    ("options", "one", "all_four"),
     [
         ({}, 11_378_179, 2 * (11_378_179 + 2_764_737)),
         ({"generator": "skip", "base_channels": 32}, 1_523_776, 6_533_696),
     ],
 )
-def test_the_variant_has_the_published_networks(options: dict[str, object], colorist: int, all_four: int) -> None:
+def test_the_variant_has_the_published_networks(options: dict[str, object], one: int, all_four: int) -> None:
     with torch.device("meta"):
         variant = CycleGAN(CycleGANConfig(**options))  # type: ignore[arg-type]
 
     networks = [variant.network(name) for names in SIDES.values() for name in names]
-    assert count_parameters(variant.generator()) == colorist
+    assert count_parameters(variant.generator()) == one
     assert sum(map(count_parameters, networks)) == all_four
     assert not variant.paired
 

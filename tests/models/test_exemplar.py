@@ -9,7 +9,7 @@ from torch import Tensor
 import models
 from models.checkpoint import CheckpointError
 from models.efficientnet import CHANNELS, EfficientNetLite0
-from models.exemplar import Exemplar, ExemplarConfig, ExemplarNetwork, draw_hints
+from models.exemplar import Exemplar, ExemplarConfig, ExemplarGenerator, draw_hints
 from models.variant import Variant
 
 SIZE = 64
@@ -102,13 +102,13 @@ def test_a_hint_changes_the_page_where_it_is_and_where_it_looks_alike(taught: Ex
 
 def test_no_page_sees_itself_or_another_chapter(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    real = ExemplarNetwork.forward
+    real = ExemplarGenerator.forward
 
-    def forward(network: ExemplarNetwork, ink: Tensor, ab: Tensor, allowed: Tensor, hints: Tensor) -> Tensor:
+    def forward(network: ExemplarGenerator, ink: Tensor, ab: Tensor, allowed: Tensor, hints: Tensor) -> Tensor:
         seen.append(allowed.clone())
         return real(network, ink, ab, allowed, hints)
 
-    monkeypatch.setattr(ExemplarNetwork, "forward", forward)
+    monkeypatch.setattr(ExemplarGenerator, "forward", forward)
     variant = trainee()
     ink, target = chapter(0.0, 6, 1)
     chapters = torch.tensor([3, 3, 3, 5, 5, 8])

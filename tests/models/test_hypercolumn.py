@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.bins import soft_cross_entropy
 from models.checkpoint import CheckpointError, from_bytes, to_bytes
-from models.hypercolumn import Hypercolumn, HypercolumnColorist, HypercolumnConfig, hypercolumn_head
+from models.hypercolumn import Hypercolumn, HypercolumnConfig, HypercolumnGenerator, hypercolumn_head
 from models.layers import count_parameters
 from models.vgg import VGGFeatures
 
@@ -30,10 +30,10 @@ def batch(seed: int = 1, size: int = 32) -> tuple[Tensor, Tensor]:
     return ink, torch.cat([0.6 * ink, -0.5 * ink], 1)
 
 
-def colorist_of(variant: Hypercolumn) -> HypercolumnColorist:
-    colorist = variant.trained_generator()
-    assert isinstance(colorist, HypercolumnColorist)
-    return colorist
+def generator_of(variant: Hypercolumn) -> HypercolumnGenerator:
+    generator = variant.trained_generator()
+    assert isinstance(generator, HypercolumnGenerator)
+    return generator
 
 
 def loss_of(variant: Hypercolumn, ink: Tensor, target: Tensor) -> float:
@@ -72,12 +72,12 @@ def test_the_full_columns_look_through_vgg16_up_to_relu4_3() -> None:
 def test_a_column_is_what_vgg_sees_at_its_place(
     columns: str, layers: tuple[str, ...], shape: tuple[int, int, int]
 ) -> None:
-    colorist = colorist_of(tiny(columns=columns))
+    generator = generator_of(tiny(columns=columns))
     ink = batch()[0]
     vgg = VGGFeatures("vgg16", layers)
-    vgg.load_state_dict(colorist.vgg.state_dict())
+    vgg.load_state_dict(generator.vgg.state_dict())
 
-    stack = colorist.stack(ink.clone().requires_grad_())
+    stack = generator.stack(ink.clone().requires_grad_())
 
     assert stack.shape == (2, *shape)
     assert not stack.requires_grad
@@ -107,16 +107,16 @@ def test_a_prediction_has_the_shape_and_range_of_ab(columns: str, size: int) -> 
 
 def test_a_prediction_is_the_annealed_mean_of_the_bins() -> None:
     variant = tiny(temperature=0.2)
-    colorist = colorist_of(variant)
+    generator = generator_of(variant)
     torch.nn.init.normal_(variant.network("head")[-1].weight)
     ink = batch()[0]
 
     with torch.no_grad():
-        likelihood = colorist.head(colorist.stack(ink)).softmax(1).double() ** (1 / 0.2)
+        likelihood = generator.head(generator.stack(ink)).softmax(1).double() ** (1 / 0.2)
         shares = likelihood / likelihood.sum(1, keepdim=True)
-        ab = torch.einsum("bqhw,qc->bchw", shares, colorist.bins.centres.double())
+        ab = torch.einsum("bqhw,qc->bchw", shares, generator.bins.centres.double())
         expected = F.interpolate(ab, size=(32, 32), mode="bilinear", align_corners=False) / 110
-        torch.testing.assert_close(colorist(ink), expected.float(), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(generator(ink), expected.float(), atol=1e-4, rtol=1e-4)
 
 
 # The options.
@@ -183,12 +183,12 @@ def test_an_untrained_network_costs_ln_112_not_4849(columns: str, base_channels:
 @pytest.mark.parametrize(("columns", "stride"), [("full", 1), ("reduced", 4)])
 def test_the_loss_is_that_of_soft_labels_on_ten_bins(columns: str, stride: int) -> None:
     variant = tiny(columns=columns)
-    colorist = colorist_of(variant)
+    generator = generator_of(variant)
     torch.nn.init.normal_(variant.network("head")[-1].weight)
     ink, target = batch()
     with torch.no_grad():
-        logits = colorist.head(colorist.stack(ink))
-    label = colorist.bins.encode(target[..., ::stride, ::stride] * 110, 10, 6.25)
+        logits = generator.head(generator.stack(ink))
+    label = generator.bins.encode(target[..., ::stride, ::stride] * 110, 10, 6.25)
 
     assert label[0].shape[1:] == (10, *logits.shape[2:])
     assert loss_of(variant, ink, target) == pytest.approx(float(soft_cross_entropy(logits, *label)), rel=1e-5)
@@ -199,16 +199,16 @@ def test_the_loss_is_that_of_soft_labels_on_ten_bins(columns: str, stride: int) 
 
 def test_the_head_learns_and_vgg_does_not() -> None:
     variant = tiny()
-    colorist = colorist_of(variant)
-    vgg = {key: value.clone() for key, value in colorist.vgg.state_dict().items()}
-    head = {key: value.clone() for key, value in colorist.head.state_dict().items()}
+    generator = generator_of(variant)
+    vgg = {key: value.clone() for key, value in generator.vgg.state_dict().items()}
+    head = {key: value.clone() for key, value in generator.head.state_dict().items()}
 
     for number in range(3):
         loss_of(variant, *batch(number))
 
-    assert all(torch.equal(value, vgg[key]) for key, value in colorist.vgg.state_dict().items())
-    assert all(parameter.grad is None for parameter in colorist.vgg.parameters())
-    assert [key for key, value in colorist.head.state_dict().items() if torch.equal(value, head[key])] == []
+    assert all(torch.equal(value, vgg[key]) for key, value in generator.vgg.state_dict().items())
+    assert all(parameter.grad is None for parameter in generator.vgg.parameters())
+    assert [key for key, value in generator.head.state_dict().items() if torch.equal(value, head[key])] == []
     assert set(variant.training_state()) & {f"head/{key}" for key in head} == {f"head/{key}" for key in head}
 
 
@@ -250,13 +250,13 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(optimizer: str)
 def test_published_weights_are_taken_up_or_refused_and_none_are_needed_for_tests() -> None:
     torch.manual_seed(0)
     variant = Hypercolumn(HypercolumnConfig(image_size=32, base_channels=2, columns="reduced"))
-    random = {key: value.clone() for key, value in colorist_of(variant).vgg.state_dict().items()}
+    random = {key: value.clone() for key, value in generator_of(variant).vgg.state_dict().items()}
     published = {key: torch.randn(value.shape) for key, value in random.items()}
 
     variant.load_pretrained(None)
-    assert all(torch.equal(value, random[key]) for key, value in colorist_of(variant).vgg.state_dict().items())
+    assert all(torch.equal(value, random[key]) for key, value in generator_of(variant).vgg.state_dict().items())
     with pytest.raises(CheckpointError, match=r"features\.0\.weight"):
         variant.load_pretrained({key: value for key, value in published.items() if key != "features.0.weight"})
     variant.load_pretrained({**published, "classifier.0.weight": torch.zeros(1)})
 
-    assert all(torch.equal(value, published[key]) for key, value in colorist_of(variant).vgg.state_dict().items())
+    assert all(torch.equal(value, published[key]) for key, value in generator_of(variant).vgg.state_dict().items())
