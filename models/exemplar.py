@@ -250,7 +250,7 @@ class Exemplar(Variant):
 
     name: ClassVar[str] = "exemplar"
     config_type: ClassVar[type[VariantConfig]] = ExemplarConfig
-    group: ClassVar[int] = 4
+    pages_per_chapter: ClassVar[int] = 4
     follows: ClassVar[bool] = True
     bundled: ClassVar[str] = "efficientnet_lite0"
 

@@ -90,8 +90,9 @@ class Variant(ABC):
 
     paired: whether ink and target of a batch are of the same pages. pretrained: the torchvision network whose published
     weights it starts from ("vgg16"), if any; pretrained_needed: whether it is of no use without. bundled: the network
-    whose weights come with an installed package ("efficientnet_lite0"), which it starts from. group: pages of one
-    chapter that stand together in a training batch. follows: whether it looks at coloured pages, and at hints.
+    whose weights come with an installed package ("efficientnet_lite0"), which it starts from. follows: whether
+    it looks at coloured pages, and at hints. pages_per_chapter: pages of one chapter that stand together in a training
+    batch.
     """
 
     name: ClassVar[str]
@@ -100,7 +101,7 @@ class Variant(ABC):
     pretrained: ClassVar[str] = ""
     pretrained_needed: ClassVar[bool] = False
     bundled: ClassVar[str] = ""
-    group: ClassVar[int] = 1
+    pages_per_chapter: ClassVar[int] = 1
     follows: ClassVar[bool] = False
 
     def __init__(self, config: Any, generator: nn.Module, trained: Mapping[str, Mapping[str, nn.Module]]) -> None:
@@ -173,7 +174,7 @@ class Variant(ABC):
     ) -> dict[str, Tensor]:
         """Learn from one batch. Returns the losses by name, detached scalars.
 
-        chapters: (B,) equal numbers for pages of one chapter that may be looked at, for a variant that does (`group`).
+        chapters: (B,) equal numbers for pages of one chapter that may be looked at, for a variant that does.
         update: False for a batch whose gradients only add to those of the next (`Mechanics.accumulate` - 1 times).
         """
         for network in self._networks.values():

@@ -70,7 +70,7 @@ def batches(config: TrainConfig, *, paired: bool, device: torch.device) -> Itera
 
 def _stream(kind: str, config: TrainConfig, device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
     stream = ray.train.get_dataset_shard(kind)
-    size, group = config.batch_size, models.VARIANTS[config.variant].group
+    size, group = config.batch_size, models.VARIANTS[config.variant].pages_per_chapter
     buffer = max(64, 4 * size)
     for opened in range(2**31):
         empty = True
