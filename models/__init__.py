@@ -14,7 +14,8 @@ from models.exemplar import Exemplar
 from models.hypercolumn import Hypercolumn
 from models.pix2pix import Pix2Pix
 from models.pix2pixhd import Pix2PixHD
-from models.variant import Mechanics, Precision, Variant, VariantConfig
+from models.training import Mechanics, Precision, Training
+from models.variant import Variant, VariantConfig
 from models.zhang import Zhang
 
 VARIANTS: dict[str, type[Variant]] = {variant.name: variant for variant in (
@@ -48,4 +49,14 @@ def load(card: bytes, weights: bytes) -> tuple[Variant, dict[str, Any]]:
     return variant, parsed
 
 
-__all__ = ["VARIANTS", "CheckpointError", "Mechanics", "Precision", "Variant", "VariantConfig", "build", "load"]
+__all__ = [
+    "VARIANTS",
+    "CheckpointError",
+    "Mechanics",
+    "Precision",
+    "Training",
+    "Variant",
+    "VariantConfig",
+    "build",
+    "load",
+]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.color import rgb_of_yuv, yuv_of
+from models.training import Training
 from models.variant import Variant, VariantConfig
 from models.vgg import VGGFeatures
 
@@ -121,17 +122,16 @@ class Colornet(Variant):
         if state is not None:
             self._vgg.load(state)
 
-    def optimizer(self, side: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, group: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Plain gradient descent, as published."""
         return torch.optim.SGD(parameters, lr=self.config.learning_rate)
 
-    def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
+    def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         truth = yuv_of((target.float() + 1) / 2)[:, 1:]
         seen = self._look(ink)
-        with self.gradients_of("head", update):
-            uv = self.call("head", *seen)
+        with training.gradients_of("head"):
+            uv = training.call("head", *seen)
             of_page = (uv - truth).square().sum((1, 2, 3)).mean()  # the sum: the published rate belongs to it
-            self.backward(of_page)
-        if update:
-            self.advance("head")
+            training.backward(of_page)
+        training.advance("head")
         return {"squared": of_page / ink[0].numel()}

@@ -18,6 +18,7 @@ from imaging.target import CHANNELS
 from models.checkpoint import CheckpointError
 from models.layers import PatchDiscriminator, init_normal, repeat_ink
 from models.losses import lsgan_loss
+from models.training import Training
 from models.variant import Variant, VariantConfig
 
 _RGB = CHANNELS["rgb"]
@@ -256,46 +257,49 @@ class CycleGAN(Variant):
         recipe = _RECIPES[config.generator]
         generators = {name: recipe.generator(config.base_channels, config.blocks) for name in ("to_color", "to_ink")}
         discriminators = {name: recipe.discriminator(config.base_channels) for name in ("of_color", "of_ink")}
-        trained = {"generators": generators, "discriminators": discriminators}
-        super().__init__(config, InkGenerator(generators["to_color"]), trained)
+        groups = {"generators": generators, "discriminators": discriminators}
+        super().__init__(config, InkGenerator(generators["to_color"]), groups)
         self._critic_weight = recipe.critic_weight
         names = ("pool_color", "pool_ink") if recipe.pool else ()
         self._pools = {name: ImagePool(config.image_size, recipe.pool) for name in names}
 
-    def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
+    def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         ink = repeat_ink(ink, _RGB)
-        with self.gradients_of("generators", update):
-            painted, inked = self.call("to_color", ink), self.call("to_ink", target)
-            with self.frozen("discriminators") as critics:
+        with training.gradients_of("generators"):
+            painted, inked = training.call("to_color", ink), training.call("to_ink", target)
+            with training.frozen("discriminators") as critics:
                 fooled = lsgan_loss(critics["of_color"](painted), real=True)
                 fooled = fooled + lsgan_loss(critics["of_ink"](inked), real=True)
-            cycle = _distance(self.call("to_ink", painted), ink) + _distance(self.call("to_color", inked), target)
-            identity = self._identity(ink, target)
-            self.backward(fooled + self.config.cycle_weight * cycle + self.config.identity_weight * identity)
-        if update:
-            self.advance("generators")
-        critic = self._step_discriminators(ink, target, painted.detach(), inked.detach(), update)
+            cycle = _distance(training.call("to_ink", painted), ink)
+            cycle = cycle + _distance(training.call("to_color", inked), target)
+            identity = self._identity(training, ink, target)
+            training.backward(fooled + self.config.cycle_weight * cycle + self.config.identity_weight * identity)
+        training.advance("generators")
+        critic = self._step_discriminators(training, (ink, target), (inked.detach(), painted.detach()))
         return {"discriminator": critic, "generator": fooled, "cycle": cycle, "identity": identity}
 
-    def _identity(self, ink: Tensor, target: Tensor) -> Tensor:
+    def _identity(self, training: Training, ink: Tensor, target: Tensor) -> Tensor:
         """How far a generator changes what is already of its output domain (the paper's 5.2)."""
         if not self.config.identity_weight:
             return ink.new_zeros(())  # two forward passes saved
-        return _distance(self.call("to_color", target), target) + _distance(self.call("to_ink", ink), ink)
+        return _distance(training.call("to_color", target), target) + _distance(training.call("to_ink", ink), ink)
 
-    def _step_discriminators(self, ink: Tensor, target: Tensor, painted: Tensor, inked: Tensor, update: bool) -> Tensor:
+    def _step_discriminators(
+        self, training: Training, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """real, fake: (ink, colour), both (B, 3, S, S); what is fake without gradient. Returns the loss."""
+        (ink, target), (inked, painted) = real, fake
         if self._pools:
             painted = self._pools["pool_color"].exchange(painted)
             inked = self._pools["pool_ink"].exchange(inked)
-        with self.gradients_of("discriminators", update):
-            loss = lsgan_loss(self.call("of_color", target), real=True)
-            loss = loss + lsgan_loss(self.call("of_color", painted), real=False)
-            loss = loss + lsgan_loss(self.call("of_ink", ink), real=True)
-            loss = loss + lsgan_loss(self.call("of_ink", inked), real=False)
+        with training.gradients_of("discriminators"):
+            loss = lsgan_loss(training.call("of_color", target), real=True)
+            loss = loss + lsgan_loss(training.call("of_color", painted), real=False)
+            loss = loss + lsgan_loss(training.call("of_ink", ink), real=True)
+            loss = loss + lsgan_loss(training.call("of_ink", inked), real=False)
             loss = self._critic_weight * loss
-            self.backward(loss)
-        if update:
-            self.advance("discriminators")
+            training.backward(loss)
+        training.advance("discriminators")
         return loss
 
     def more_state(self) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from imaging.target import AB_RANGE
 from models.color import lightness
 from models.efficientnet import CHANNELS, EfficientNetLite0
+from models.training import Training
 from models.variant import Variant, VariantConfig
 
 _STRIDE = 8  # of the image to a place
@@ -255,61 +256,54 @@ class Exemplar(Variant):
     bundled: ClassVar[str] = "efficientnet_lite0"
 
     def __init__(self, config: ExemplarConfig) -> None:
-        self._network = ExemplarGenerator(config.base_channels, config.place_features)
-        super().__init__(config, self._network, {"network": {"network": self._network}})
+        generator = ExemplarGenerator(config.base_channels, config.place_features)
+        super().__init__(config, generator, {"network": {"network": generator}})
+        self._encoder = generator.encoder
         self._memory: Memory | None = None
-        self._chapters: Tensor | None = None
 
     def load_pretrained(self, state: Mapping[str, Tensor] | None) -> None:
         if state is not None:
-            self._network.encoder.load(state)
+            self._encoder.load(state)
 
-    def optimizer(self, side: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, group: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The encoder, which knows how to see, learns at a third of the rate."""
-        encoder = {id(parameter) for parameter in self._network.encoder.parameters()}
-        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        encoder = {id(parameter) for parameter in self._encoder.parameters()}
+        of_encoder: dict[bool, list[nn.Parameter]] = {True: [], False: []}
         for parameter in parameters:
-            groups[id(parameter) in encoder].append(parameter)
+            of_encoder[id(parameter) in encoder].append(parameter)
         rate = self.config.learning_rate
         return torch.optim.AdamW(
-            [{"params": groups[False], "lr": rate}, {"params": groups[True], "lr": rate / 3}],
+            [{"params": of_encoder[False], "lr": rate}, {"params": of_encoder[True], "lr": rate / 3}],
             betas=(0.9, 0.99),
             weight_decay=1e-2,
         )
 
-    def training_step(
-        self, ink: Tensor, target: Tensor, *, chapters: Tensor | None = None, update: bool = True
-    ) -> dict[str, Tensor]:
-        self._chapters = chapters
-        return super().training_step(ink, target, update=update)
-
-    def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
+    def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         given: tuple[Tensor, ...] = ()
         hints = None
-        if self._chapters is not None:
-            target = _recolored(target, self._chapters)
+        if training.chapters is not None:
+            target = _recolored(target, training.chapters)
             hints = draw_hints(target)
-            given = (target, _shown(self._chapters), hints)
-        with self.gradients_of("network", update):
-            painted = self.call("network", ink, *given)
+            given = (target, _shown(training.chapters), hints)
+        with training.gradients_of("network"):
+            painted = training.call("network", ink, *given)
             off = (painted.float() - target) * AB_RANGE
             per_pixel = F.smooth_l1_loss(off, torch.zeros_like(off), beta=_SMALL, reduction="none").mean(
                 1, keepdim=True
             )
             told = 0.0 if hints is None else hints[:, :1]
             loss = ((1 + _HINT_WEIGHT * told) * per_pixel).mean()
-            self.backward(loss)
-        if update:
-            self.advance("network")
+            training.backward(loss)
+        training.advance("network")
         return {"chroma": loss}
 
     @torch.inference_mode()
     def look_at(self, ink: Tensor, target: Tensor) -> None:
         """Pages in colour, (R, 1, S, S) and (R, 2, S, S), that `predict` follows from now on; R of 0: none."""
-        network = self._colouring()
-        ink, target = self._to_network(ink), self._to_network(target)
+        generator = self._ready_generator()
+        ink, target = self._as_weights(ink), self._as_weights(target)
         parts = [
-            network.memorize(network.encode(page)[1], page, ab)
+            generator.memorize(generator.encode(page)[1], page, ab)
             for page, ab in zip(ink.split(1), target.split(1), strict=True)
         ]
         joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "sums")]
@@ -317,17 +311,19 @@ class Exemplar(Variant):
 
     @torch.inference_mode()
     def predict(self, ink: Tensor, hints: Tensor | None = None) -> Tensor:
-        network = self._colouring()
-        ink = self._to_network(ink)
-        seen, places = network.encode(ink)
-        memory = self._memory or Memory.nothing(places, network.features)
-        return network.color(ink, seen, places, memory, None, None if hints is None else self._to_network(hints))
+        generator = self._ready_generator()
+        ink = self._as_weights(ink)
+        seen, places = generator.encode(ink)
+        memory = self._memory or Memory.nothing(places, generator.features)
+        return generator.color(ink, seen, places, memory, None, None if hints is None else self._as_weights(hints))
 
-    def _colouring(self) -> ExemplarGenerator:
-        network: Any = self.generator().eval()
-        return network
+    def _ready_generator(self) -> ExemplarGenerator:
+        """The generator, in evaluation mode."""
+        generator: Any = self.generator().eval()
+        return generator
 
-    def _to_network(self, values: Tensor) -> Tensor:
+    def _as_weights(self, values: Tensor) -> Tensor:
+        """On the device of the generator's weights, and of their dtype."""
         parameter = next(self.generator().parameters())
         return values.to(parameter.device, parameter.dtype, non_blocking=True)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from imaging.target import AB_RANGE
 from models.bins import ColorBins, check_classes, soft_cross_entropy
+from models.training import Training
 from models.variant import Variant, VariantConfig
 from models.vgg import VGGFeatures
 
@@ -131,7 +132,7 @@ class Hypercolumn(Variant):
         if state is not None:
             self._hypercolumns.vgg.load(state)
 
-    def optimizer(self, side: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, group: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         name, rate = self.config.optimizer, self.config.learning_rate
         rate = _RATES[name] if rate is None else rate
         if name == "sgd":
@@ -140,14 +141,13 @@ class Hypercolumn(Variant):
             return torch.optim.Adadelta(parameters, lr=rate)
         return torch.optim.Adam(parameters, lr=rate)
 
-    def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
+    def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         stride = self._hypercolumns.stride
         ab = target[..., ::stride, ::stride].float() * AB_RANGE
         indices, shares = self._hypercolumns.bins.encode(ab, _NEIGHBOURS, _SIGMA)
         columns = self._hypercolumns.stack(ink)
-        with self.gradients_of("head", update):
-            loss = soft_cross_entropy(self.call("head", columns), indices, shares)
-            self.backward(loss)
-        if update:
-            self.advance("head")
+        with training.gradients_of("head"):
+            loss = soft_cross_entropy(training.call("head", columns), indices, shares)
+            training.backward(loss)
+        training.advance("head")
         return {"cross_entropy": loss}

@@ -186,7 +186,7 @@ def _cyclegan(state: State) -> _Plan:
     for index in (10 + blocks, 13 + blocks, 17 + blocks):
         keys |= _conv(f"model.{index}", f"{ours}.{index}")
     options = {"generator": "resnet", "base_channels": _size(state, "model.1.weight", 0, 64), "blocks": blocks}
-    return _Plan("cyclegan", options, keys, lambda variant: variant.network("to_color"))
+    return _Plan("cyclegan", options, keys, lambda variant: variant.networks["to_color"])
 
 
 def _berserk(state: State) -> _Plan:
@@ -200,7 +200,7 @@ def _berserk(state: State) -> _Plan:
         keys |= _conv(f"{public}.0", f"generator.{ours}", bias=False)
         keys |= _batch_norm(f"{public}.1", f"generator.{part}.{int(index) + 1}")
     options = {"generator": "skip", "base_channels": _size(state, "cv1.0.weight", 0, 32), "blocks": blocks}
-    return _Plan("cyclegan", options, keys, lambda variant: variant.network("to_color"))
+    return _Plan("cyclegan", options, keys, lambda variant: variant.networks["to_color"])
 
 
 def _pix2pixhd(state: State) -> _Plan:
@@ -237,7 +237,7 @@ def _pix2pixhd(state: State) -> _Plan:
 
 
 def _global_generator(variant: Variant) -> nn.Module:
-    return nn.Sequential(variant.network("coarse"), variant.network("head"))
+    return nn.Sequential(variant.networks["coarse"], variant.networks["head"])
 
 
 def _zhang(state: State) -> _Plan:
@@ -261,7 +261,7 @@ class _PublicZhang(nn.Module):
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()
-        self.network = variant.network("network")
+        self.network = variant.networks["network"]
         self.temperature: float = variant.config.temperature
 
     def forward(self, lightness: Tensor) -> Tensor:

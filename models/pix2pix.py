@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from imaging.target import CHANNELS
 from models.layers import PatchDiscriminator, init_normal, repeat_ink
 from models.losses import vanilla_gan_loss
+from models.training import Training
 from models.variant import Variant, VariantConfig
 
 _DEEPEST = 8  # U-Net 256: eight halvings take 256 pixels to one
@@ -97,31 +98,29 @@ class Pix2Pix(Variant):
         channels = CHANNELS[config.target]
         generator = UNet(config.in_channels, channels, config.base_channels, depth_for(config.image_size))
         discriminator = PatchDiscriminator(1 + channels, config.base_channels)
-        trained: dict[str, dict[str, nn.Module]] = {
+        groups: dict[str, dict[str, nn.Module]] = {
             "generator": {"generator": generator},
             "discriminator": {"discriminator": discriminator},
         }
-        super().__init__(config, generator, trained)
+        super().__init__(config, generator, groups)
 
-    def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
-        with self.gradients_of("generator", update):
-            painted = self.call("generator", ink)
-            critic = self._step_discriminator(ink, target, painted.detach(), update)
-            with self.frozen("discriminator") as bare:
+    def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
+        with training.gradients_of("generator"):
+            painted = training.call("generator", ink)
+            critic = self._step_discriminator(training, ink, target, painted.detach())
+            with training.frozen("discriminator") as bare:
                 fooled = vanilla_gan_loss(bare["discriminator"](torch.cat([ink, painted], 1)), real=True)
             l1 = F.l1_loss(painted.float(), target)
-            self.backward(fooled + self.config.l1_weight * l1)
-        if update:
-            self.advance("generator")
+            training.backward(fooled + self.config.l1_weight * l1)
+        training.advance("generator")
         return {"discriminator": critic, "gan": fooled, "l1": l1}
 
-    def _step_discriminator(self, ink: Tensor, target: Tensor, painted: Tensor, update: bool) -> Tensor:
-        with self.without_sync("discriminator"):  # two passes, one exchange of gradients: the second sends both
-            real = 0.5 * vanilla_gan_loss(self.call("discriminator", torch.cat([ink, target], 1)), real=True)
-            self.backward(real)
-        with self.gradients_of("discriminator", update):
-            fake = 0.5 * vanilla_gan_loss(self.call("discriminator", torch.cat([ink, painted], 1)), real=False)
-            self.backward(fake)
-        if update:
-            self.advance("discriminator")
+    def _step_discriminator(self, training: Training, ink: Tensor, target: Tensor, painted: Tensor) -> Tensor:
+        with training.without_sync("discriminator"):  # two passes, one exchange of gradients: the second sends both
+            real = 0.5 * vanilla_gan_loss(training.call("discriminator", torch.cat([ink, target], 1)), real=True)
+            training.backward(real)
+        with training.gradients_of("discriminator"):
+            fake = 0.5 * vanilla_gan_loss(training.call("discriminator", torch.cat([ink, painted], 1)), real=False)
+            training.backward(fake)
+        training.advance("discriminator")
         return (real + fake).detach()

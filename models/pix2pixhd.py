@@ -6,7 +6,6 @@ labels and instance maps.
 """
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -19,7 +18,8 @@ from imaging.target import AB_RANGE, CHANNELS
 from models.color import lab_to_rgb, lightness
 from models.layers import init_normal, repeat_ink
 from models.losses import lsgan_loss
-from models.variant import Mechanics, Variant, VariantConfig, Wrap
+from models.training import Training
+from models.variant import Variant, VariantConfig
 from models.vgg import VGGFeatures
 
 _HALVINGS = 4  # of the global generator, which itself sees the page at half size
@@ -229,7 +229,7 @@ class Pix2PixHD(Variant):
     """Paired training in three phases: the global part alone at half size; the enhancer on it; both.
 
     LSGAN, feature matching and, where VGG19's weights are given, a perceptual loss. All losses look at the same
-    discriminators: neither side has stepped before the other's gradients are there.
+    discriminators: neither they nor the generator have stepped before the other's gradients are there.
     """
 
     name: ClassVar[str] = "pix2pixhd"
@@ -243,13 +243,13 @@ class Pix2PixHD(Variant):
         critics: dict[str, nn.Module] = {
             f"discriminator_{scale}": PatchCritic(1 + channels, width) for scale in range(config.scales)
         }
-        trained: dict[str, dict[str, nn.Module]] = {
+        groups: dict[str, dict[str, nn.Module]] = {
             "coarse": {"coarse": coarse},
             "head": {"head": head},
             "enhancer": {"enhancer": self._enhancer},
             "discriminators": critics,
         }
-        super().__init__(config, CoarseToFineGenerator(coarse, head, self._enhancer), trained)
+        super().__init__(config, CoarseToFineGenerator(coarse, head, self._enhancer), groups)
         self._vgg: VGGFeatures | None = None
 
     def load_pretrained(self, state: Mapping[str, Tensor] | None) -> None:
@@ -259,72 +259,66 @@ class Pix2PixHD(Variant):
             vgg.load(state)
         self._vgg = vgg
 
-    def start_training(self, wrap: Wrap, mechanics: Mechanics | None = None) -> None:
-        super().start_training(wrap, mechanics)
-        if self._vgg is not None:
-            self._vgg.to(self.device)
-
-    def set_progress(self, progress: float) -> None:
-        """Rates, and the phase: 1 until 0.4, 2 until 0.5, then 3. A phase that is over does not come back."""
-        super().set_progress(progress)
-        phase = 1 + sum(progress >= start for start in _PHASE_STARTS)
-        if phase > int(self._enhancer.phase):
-            self._enhancer.phase.fill_(phase)
-            self._optimizers["coarse"].state.clear()  # moments of another loss; the public code too builds Adam anew
-            self.restart_average()
-
-    def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
-        phase = int(self._enhancer.phase)
+    def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
+        phase = self._enter_phase(training)
         if phase == 1:
             ink, target = halve(ink), halve(target)
-        with ExitStack() as stack:
-            for side in _LEARNING[phase]:
-                stack.enter_context(self.gradients_of(side, update))
-            painted = self._paint(phase, ink)
-            critic, true = self._judge(ink, target, painted.detach(), update)
-            losses = self._generator_losses(ink, target, painted, true)
+        with training.gradients_of(*_LEARNING[phase]):
+            painted = self._paint(training, phase, ink)
+            critic, true = self._judge(training, ink, target, painted.detach())
+            losses = self._generator_losses(training, ink, target, painted, true)
             weights = {"features": self.config.feature_weight, "perceptual": self.config.perceptual_weight}
-            self.backward(torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum())
-        if update:
-            self.advance(*_LEARNING[phase], "discriminators")
+            training.backward(torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum())
+        training.advance(*_LEARNING[phase], "discriminators")
         return {"discriminator": critic, **losses}
 
-    def _paint(self, phase: int, ink: Tensor) -> Tensor:
+    def _enter_phase(self, training: Training) -> int:
+        """The phase for the training's progress: 1 until 0.4, 2 until 0.5, then 3. One that is over does not return."""
+        phase = 1 + sum(training.progress >= start for start in _PHASE_STARTS)
+        if phase > int(self._enhancer.phase):
+            self._enhancer.phase.fill_(phase)
+            training.restart_optimizer("coarse")  # moments of another loss; the public code too builds Adam anew
+            training.restart_average()
+        return int(self._enhancer.phase)
+
+    def _paint(self, training: Training, phase: int, ink: Tensor) -> Tensor:
         """What the phase trains, run as it is wrapped. ink: in phase 1 at half size."""
         painted: Tensor
         if phase == 1:
-            painted = self.call("head", self.call("coarse", ink))
+            painted = training.call("head", training.call("coarse", ink))
         elif phase == 2:
             with torch.no_grad():
-                features = self.network("coarse")(halve(ink))
-            painted = self.call("enhancer", ink, features)
+                features = self.networks["coarse"](halve(ink))
+            painted = training.call("enhancer", ink, features)
         else:
-            painted = self.call("enhancer", ink, self.call("coarse", halve(ink)))
+            painted = training.call("enhancer", ink, training.call("coarse", halve(ink)))
         return painted
 
-    def _judge(self, ink: Tensor, target: Tensor, painted: Tensor, update: bool) -> tuple[Tensor, list[list[Tensor]]]:
+    def _judge(
+        self, training: Training, ink: Tensor, target: Tensor, painted: Tensor
+    ) -> tuple[Tensor, list[list[Tensor]]]:
         """The discriminators' gradients. Returns their loss and what they saw in the true pair, scale by scale."""
         true, false = [], []
-        with self.gradients_of("discriminators", update):
+        with training.gradients_of("discriminators"):
             both = torch.cat([torch.cat([ink, target], 1), torch.cat([ink, painted], 1)])
             for scale, level in enumerate(pyramid(both, self.config.scales)):
-                halves = [output.chunk(2) for output in self.call(f"discriminator_{scale}", level)]
+                halves = [output.chunk(2) for output in training.call(f"discriminator_{scale}", level)]
                 true.append([half[0] for half in halves])
                 false.append([half[1] for half in halves])
             loss = 0.5 * (least_squares_loss(true, real=True) + least_squares_loss(false, real=False))
-            self.backward(loss)
+            training.backward(loss)
         return loss.detach(), [[output.detach() for output in outputs] for outputs in true]
 
     def _generator_losses(
-        self, ink: Tensor, target: Tensor, painted: Tensor, true: list[list[Tensor]]
+        self, training: Training, ink: Tensor, target: Tensor, painted: Tensor, true: list[list[Tensor]]
     ) -> dict[str, Tensor]:
         """By name, not weighed. true: the discriminators' outputs for the true pair, one list for each scale."""
-        with self.frozen("discriminators") as critics:
+        with training.frozen("discriminators") as critics:
             levels = pyramid(torch.cat([ink, painted], 1), self.config.scales)
             seen = [critic(level) for critic, level in zip(critics.values(), levels, strict=True)]
         losses = {"gan": least_squares_loss(seen, real=True), "features": feature_matching(seen, true)}
         if self._vgg is not None:
-            losses["perceptual"] = self._perceptual(self._vgg, ink, target, painted)
+            losses["perceptual"] = self._perceptual(self._vgg.to(training.device), ink, target, painted)
         return losses
 
     def _perceptual(self, vgg: VGGFeatures, ink: Tensor, target: Tensor, painted: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from imaging.target import AB_RANGE
 from models.bins import ColorBins, check_classes, soft_cross_entropy
 from models.color import lightness
+from models.training import Training
 from models.variant import Variant, VariantConfig
 
 SPACING = 10.0  # of the grid of bins, ab units
@@ -146,7 +147,7 @@ class Zhang(Variant):
         generator = ZhangGenerator(self._network, config.temperature)
         super().__init__(config, generator, {"network": {"network": self._network}})
 
-    def optimizer(self, side: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, group: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The published solver, its weight decay apart from Adam's steps (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
         As a part of the gradient it would move weights ahead of a BatchNorm, whose scale tells nothing, by whole steps:
@@ -154,19 +155,18 @@ class Zhang(Variant):
         """
         return torch.optim.AdamW(parameters, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
 
-    def step(self, ink: Tensor, target: Tensor, update: bool) -> dict[str, Tensor]:
+    def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         ab = target.float() * AB_RANGE
         indices, shares = self._network.bins.encode(ab[..., ::_STRIDE, ::_STRIDE], _NEIGHBOURS, _SIGMA)
         nearest = indices[:, 0]
         colored = torch.linalg.vector_norm(ab, dim=1).amax(dim=(1, 2)) > _GRAY
         pixel_weights = rebalancing(self._network.counts, self._network.bins.centres)[nearest] * colored[:, None, None]
         self._count(nearest)
-        with self.gradients_of("network", update):
-            logits = self.call("network", lightness(ink))
+        with training.gradients_of("network"):
+            logits = training.call("network", lightness(ink))
             loss = soft_cross_entropy(logits, indices, shares, pixel_weights)
-            self.backward(loss)
-        if update:
-            self.advance("network")
+            training.backward(loss)
+        training.advance("network")
         return {"cross_entropy": loss}
 
     def _count(self, nearest: Tensor) -> None:

@@ -12,17 +12,16 @@ from models.checkpoint import CheckpointError, from_bytes, to_bytes
 from models.color import rgb_of_yuv, yuv_of
 from models.colornet import Colornet, ColornetConfig, ColornetGenerator, ColornetHead
 from models.layers import count_parameters
+from models.training import Training
+from models.variant import Variant
 from models.vgg import VGGFeatures
 
 SIZE = 32
 
 
-def tiny(seed: int = 0, **options: float) -> Colornet:
+def tiny(seed: int = 0, **options: float) -> Training:
     torch.manual_seed(seed)
-    variant = Colornet(ColornetConfig(image_size=SIZE, **options))
-    variant.start_training(lambda network: network)
-    variant.set_progress(0.0)
-    return variant
+    return Training(Colornet(ColornetConfig(image_size=SIZE, **options)), lambda network: network)
 
 
 @cache
@@ -43,7 +42,7 @@ def uv_of(page: Tensor) -> Tensor:
     return yuv_of((page + 1) / 2)[:, 1:]
 
 
-def vgg_of(variant: Colornet) -> Iterator[VGGFeatures]:
+def vgg_of(variant: Variant) -> Iterator[VGGFeatures]:
     """The VGG that trains the head, and the one that is published."""
     for generator in (variant.trained_generator(), variant.generator()):
         assert isinstance(generator, ColornetGenerator)
@@ -58,7 +57,7 @@ def test_it_has_the_published_number_of_parameters() -> None:
     learning = [parameter for parameter in generator.parameters() if parameter.requires_grad]
     assert sum(parameter.numel() for parameter in learning) == 503_901
     assert count_parameters(generator) - 503_901 == 7_635_264
-    assert count_parameters(variant.network("head")) == 503_901
+    assert count_parameters(variant.networks["head"]) == 503_901
 
 
 def test_the_head_has_no_convolution_with_a_bias_and_normalizes_with_a_scale() -> None:
@@ -128,26 +127,26 @@ def test_vgg_sees_the_page_in_its_own_range() -> None:
 
 def test_vgg_does_not_learn() -> None:
     """Bit by bit, in the trained network and in the average, and no gradient comes near it."""
-    variant = tiny(learning_rate=2e-3)
-    vgg, _ = vgg_of(variant)
+    training = tiny(learning_rate=2e-3)
+    vgg, _ = vgg_of(training.variant)
     before = {key: value.clone() for key, value in vgg.state_dict().items()}
     ink = gray_pages()
-    start = variant.network("head").state_dict()["deepest.weight"].clone()
+    start = training.variant.networks["head"].state_dict()["deepest.weight"].clone()
 
     for _ in range(3):
-        variant.training_step(ink, ink.expand(-1, 3, -1, -1))
+        training.step(ink, ink.expand(-1, 3, -1, -1))
 
-    for frozen in vgg_of(variant):
+    for frozen in vgg_of(training.variant):
         assert all(torch.equal(value, before[key]) for key, value in frozen.state_dict().items())
         assert all(parameter.grad is None and not parameter.requires_grad for parameter in frozen.parameters())
-    assert not torch.equal(variant.network("head").state_dict()["deepest.weight"], start)
-    assert not any("vgg" in key for key in variant.training_state() if not key.startswith("average/"))
+    assert not torch.equal(training.variant.networks["head"].state_dict()["deepest.weight"], start)
+    assert not any("vgg" in key for key in training.state() if not key.startswith("average/"))
 
 
 def test_the_loss_is_the_squared_error_per_pixel_and_its_gradient_that_of_a_page() -> None:
     """By hand: plain descent on the sum over a page moves the last shift by the rate times the sum's gradient."""
-    variant = tiny(learning_rate=1e-3)
-    generator = variant.trained_generator()
+    training = tiny(learning_rate=1e-3)
+    generator = training.variant.trained_generator()
     assert isinstance(generator, ColornetGenerator)
     ink = gray_pages()
     target = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3)) * 2 - 1
@@ -156,7 +155,7 @@ def test_the_loss_is_the_squared_error_per_pixel_and_its_gradient_that_of_a_page
     error = generator.head.train()(*generator.look(ink)) - uv_of(target)
     gradient = torch.autograd.grad(error.square().sum() / 4, shift)[0]
 
-    losses = variant.training_step(ink, target)
+    losses = training.step(ink, target)
 
     assert losses.keys() == {"squared"}
     assert float(losses["squared"]) == pytest.approx(float(error.detach().square().sum() / 4 / SIZE**2), rel=1e-5)
@@ -169,12 +168,12 @@ def test_it_learns_colours_that_follow_from_gray(rate: float, factor: float) -> 
 
     The sum over these pages is a quarter of theirs: four times the rate is the same stride.
     """
-    variant = tiny(learning_rate=4 * rate)
+    training = tiny(learning_rate=4 * rate)
     ink = gray_pages()
     room = 1 - ink.abs()
     target = colored(ink, -0.2 * room, 0.25 * ink * room)
 
-    losses = [float(variant.training_step(ink, target)["squared"]) for _ in range(25)]
+    losses = [float(training.step(ink, target)["squared"]) for _ in range(25)]
 
     assert losses[-1] < losses[0] / factor
     assert losses[-1] < 1.05 * min(losses)
@@ -185,22 +184,22 @@ def test_of_red_and_cyan_it_makes_greyish_brown() -> None:
 
     Squared error can do no better than half the distance of the two, squared.
     """
-    variant = tiny(learning_rate=4e-3)
+    training = tiny(learning_rate=4e-3)
     ink = 0.1 * gray_pages(2)
     red, cyan = torch.tensor([-0.13, 0.33]).view(1, 2, 1, 1), torch.tensor([0.03, -0.13]).view(1, 2, 1, 1)
     pages, uv = ink.repeat(2, 1, 1, 1), torch.cat([red, red, cyan, cyan])
     target = colored(pages, uv[:, :1], uv[:, 1:])
 
     for _ in range(30):
-        loss = float(variant.training_step(pages, target)["squared"])
+        loss = float(training.step(pages, target)["squared"])
 
-    answer = uv_of(variant.predict(ink)).mean((0, 2, 3))
+    answer = uv_of(training.variant.predict(ink)).mean((0, 2, 3))
     mean = (red + cyan).flatten() / 2
     torch.testing.assert_close(answer, mean, atol=0.02, rtol=0)
     assert loss == pytest.approx(float((red - cyan).square().sum()) / 4, rel=0.05)
     chroma = float(answer.norm())
     assert chroma < 0.4 * float(red.norm())
-    r, g, b = (variant.predict(ink).mean((0, 2, 3)) + 1) / 2
+    r, g, b = (training.variant.predict(ink).mean((0, 2, 3)) + 1) / 2
     assert r > g > b  # brown
     assert float(r - b) < 0.3  # greyish: the red has 0.64
 
@@ -226,17 +225,17 @@ def test_a_resumed_training_goes_on_with_the_vgg_that_it_began_with() -> None:
     ink = gray_pages()
     target = colored(ink, -0.2 * (1 - ink.abs()), 0.1 * (1 - ink.abs()))
     whole = tiny(seed=3)
-    whole.training_step(ink, target)
-    saved = to_bytes(whole.training_state())
-    whole.training_step(ink, target)
+    whole.step(ink, target)
+    saved = to_bytes(whole.state())
+    whole.step(ink, target)
 
     second = tiny(seed=99)
-    second.load_training_state(from_bytes(saved))
-    second.training_step(ink, target)
+    second.load_state(from_bytes(saved))
+    second.step(ink, target)
 
-    expected, resumed = whole.training_state(), second.training_state()
+    expected, resumed = whole.state(), second.state()
     assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
-    first, later = (next(vgg_of(variant)).state_dict() for variant in (whole, second))
+    first, later = (next(vgg_of(training.variant)).state_dict() for training in (whole, second))
     assert all(torch.equal(value, later[key]) for key, value in first.items())
 
 

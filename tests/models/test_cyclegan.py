@@ -21,19 +21,17 @@ from models.cyclegan import (
 )
 from models.layers import count_parameters
 from models.losses import lsgan_loss
+from models.training import Training
 
-SIDES = {"generators": ("to_color", "to_ink"), "discriminators": ("of_color", "of_ink")}
+GROUPS = {"generators": ("to_color", "to_ink"), "discriminators": ("of_color", "of_ink")}
 
 each_generator = pytest.mark.parametrize("generator", ["resnet", "skip"])
 
 
-def tiny(generator: str = "resnet", seed: int = 0, **options: object) -> CycleGAN:
+def tiny(generator: str = "resnet", seed: int = 0, **options: object) -> Training:
     torch.manual_seed(seed)
     small = {"image_size": 64, "base_channels": 4, "blocks": 1, **options}
-    variant = CycleGAN(CycleGANConfig(generator=generator, **small))  # type: ignore[arg-type]
-    variant.start_training(lambda network: network)
-    variant.set_progress(0.0)
-    return variant
+    return Training(CycleGAN(CycleGANConfig(generator=generator, **small)), lambda network: network)  # type: ignore[arg-type]
 
 
 def batch(count: int = 2, size: int = 64, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -45,9 +43,9 @@ def l1(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).abs().mean()
 
 
-def expected_losses(variant: CycleGAN, ink: Tensor, target: Tensor) -> tuple[dict[str, Tensor], dict[str, nn.Module]]:
+def expected_losses(training: Training, ink: Tensor, target: Tensor) -> tuple[dict[str, Tensor], dict[str, nn.Module]]:
     """The losses of a first step by the formulas of the paper, on copies of the networks; the copies."""
-    nets = {name: deepcopy(variant.network(name)).train() for names in SIDES.values() for name in names}
+    nets = {name: deepcopy(training.variant.networks[name]).train() for names in GROUPS.values() for name in names}
     to_color, to_ink, of_color, of_ink = nets.values()
     ink = torch.cat([ink, ink, ink], 1)
     painted, inked = to_color(ink), to_ink(target)
@@ -63,19 +61,24 @@ def expected_losses(variant: CycleGAN, ink: Tensor, target: Tensor) -> tuple[dic
     return losses, nets
 
 
-def on_each_step(note: Callable[[str], None], variant: CycleGAN, *batches: tuple[Tensor, Tensor]) -> None:
-    """Train, and call `note` with the side that has just stepped, its gradients still there."""
-    owner = {id(p): side for side, names in SIDES.items() for name in names for p in variant.network(name).parameters()}
+def on_each_step(note: Callable[[str], None], training: Training, *batches: tuple[Tensor, Tensor]) -> None:
+    """Train, and call `note` with the optimizer group that has just stepped, its gradients still there."""
+    owner = {
+        id(parameter): group
+        for group, networks in training.variant.optimizer_groups.items()
+        for network in networks.values()
+        for parameter in network.parameters()
+    }
     hook = register_optimizer_step_post_hook(lambda it, *_: note(owner[id(it.param_groups[0]["params"][0])]))
     try:
         for ink, target in batches:
-            variant.training_step(ink, target)
+            training.step(ink, target)
     finally:
         hook.remove()
 
 
-def gradients(variant: CycleGAN, side: str) -> list[Tensor | None]:
-    return [p.grad for name in SIDES[side] for p in variant.network(name).parameters()]
+def gradients(training: Training, group: str) -> list[Tensor | None]:
+    return [p.grad for name in GROUPS[group] for p in training.variant.networks[name].parameters()]
 
 
 # The networks.
@@ -106,7 +109,7 @@ def test_the_variant_has_the_published_networks(options: dict[str, object], one:
     with torch.device("meta"):
         variant = CycleGAN(CycleGANConfig(**options))  # type: ignore[arg-type]
 
-    networks = [variant.network(name) for names in SIDES.values() for name in names]
+    networks = [variant.networks[name] for names in GROUPS.values() for name in names]
     assert count_parameters(variant.generator()) == one
     assert sum(map(count_parameters, networks)) == all_four
     assert not variant.paired
@@ -115,14 +118,14 @@ def test_the_variant_has_the_published_networks(options: dict[str, object], one:
 @pytest.mark.parametrize("size", [64, 96])
 @each_generator
 def test_a_prediction_has_the_shape_and_range_of_a_color_page(generator: str, size: int) -> None:
-    variant = tiny(generator, image_size=size, blocks=2)
+    training = tiny(generator, image_size=size, blocks=2)
     ink = batch(2, size)[0]
 
-    colored = variant.predict(ink)
+    colored = training.variant.predict(ink)
 
     assert colored.shape == (2, 3, size, size)
     assert 0 < float(colored.abs().max()) <= 1
-    assert torch.equal(colored, variant.network("to_color").eval()(ink.repeat(1, 3, 1, 1)))
+    assert torch.equal(colored, training.variant.networks["to_color"].eval()(ink.repeat(1, 3, 1, 1)))
 
 
 @pytest.mark.parametrize(
@@ -247,10 +250,10 @@ def test_the_gan_loss_is_the_squared_distance_from_the_right_answer() -> None:
 @pytest.mark.parametrize(("generator", "share"), [("resnet", 0.5), ("skip", 1.0)])
 def test_the_losses_are_those_of_the_paper(generator: str, share: float) -> None:
     """The discriminators' loss is halved with the paper's networks, and not with the write-up's."""
-    variant = tiny(generator)
-    expected, _ = expected_losses(variant, *batch())
+    training = tiny(generator)
+    expected, _ = expected_losses(training, *batch())
 
-    losses = variant.training_step(*batch())
+    losses = training.step(*batch())
 
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
@@ -261,42 +264,42 @@ def test_the_losses_are_those_of_the_paper(generator: str, share: float) -> None
 
 @each_generator
 @pytest.mark.parametrize(("cycle_weight", "identity_weight"), [(10.0, 5.0), (3.0, 0.5), (0.0, 0.0)])
-def test_each_side_learns_from_its_own_losses(generator: str, cycle_weight: float, identity_weight: float) -> None:
-    """The gradients that each optimizer steps with are those of the formulas, and the other side has none."""
-    variant = tiny(generator, cycle_weight=cycle_weight, identity_weight=identity_weight)
-    losses, nets = expected_losses(variant, *batch())
+def test_each_group_learns_from_its_own_losses(generator: str, cycle_weight: float, identity_weight: float) -> None:
+    """The gradients that each optimizer steps with are those of the formulas, and the other group has none."""
+    training = tiny(generator, cycle_weight=cycle_weight, identity_weight=identity_weight)
+    losses, nets = expected_losses(training, *batch())
     of_generators = losses["generator"] + cycle_weight * losses["cycle"] + identity_weight * losses["identity"]
     of_critics = losses["discriminator"] * (0.5 if generator == "resnet" else 1.0)
     order = []
 
-    def note(side: str) -> None:
-        (other,) = SIDES.keys() - {side}
-        wanted = [p for name in SIDES[side] for p in nets[name].parameters()]
-        loss = of_generators if side == "generators" else of_critics
+    def note(group: str) -> None:
+        (other,) = GROUPS.keys() - {group}
+        wanted = [p for name in GROUPS[group] for p in nets[name].parameters()]
+        loss = of_generators if group == "generators" else of_critics
         for ours, theirs in zip(
-            gradients(variant, side), torch.autograd.grad(loss, wanted, retain_graph=True), strict=True
+            gradients(training, group), torch.autograd.grad(loss, wanted, retain_graph=True), strict=True
         ):
             assert ours is not None
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
-        assert gradients(variant, other) == [None] * len(gradients(variant, other))
-        order.append(side)
+        assert gradients(training, other) == [None] * len(gradients(training, other))
+        order.append(group)
 
-    on_each_step(note, variant, batch())
+    on_each_step(note, training, batch())
 
     assert order == ["generators", "discriminators"]
-    for names in SIDES.values():
+    for names in GROUPS.values():
         for name in names:
-            assert all(p.requires_grad and p.grad is None for p in variant.network(name).parameters())
+            assert all(p.requires_grad and p.grad is None for p in training.variant.networks[name].parameters())
 
 
 @pytest.mark.parametrize(("identity_weight", "passes"), [(5.0, 3), (0.0, 2)])
 def test_an_identity_loss_that_weighs_nothing_costs_nothing(identity_weight: float, passes: int) -> None:
-    variant = tiny(identity_weight=identity_weight)
+    training = tiny(identity_weight=identity_weight)
     calls = []
-    for name in SIDES["generators"]:
-        variant.network(name).register_forward_hook(lambda *_, name=name: calls.append(name))
+    for name in GROUPS["generators"]:
+        training.variant.networks[name].register_forward_hook(lambda *_, name=name: calls.append(name))
 
-    losses = variant.training_step(*batch())
+    losses = training.step(*batch())
 
     assert sorted(calls) == passes * ["to_color"] + passes * ["to_ink"]
     assert (float(losses["identity"]) > 0) == (identity_weight > 0)
@@ -314,17 +317,17 @@ def test_colors_invert_without_the_identity_loss_and_not_with_it() -> None:
         patches = torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
         return F.interpolate(patches, size=32)
 
-    def slope(variant: CycleGAN) -> float:
+    def slope(training: Training) -> float:
         page = ink(999, 8)
         truth = tint * page
-        return float((variant.trained_generator()(page) * truth).sum().detach() / truth.square().sum())
+        return float((training.variant.trained_generator()(page) * truth).sum().detach() / truth.square().sum())
 
-    def at_start(identity_weight: float) -> CycleGAN:
+    def at_start(identity_weight: float) -> Training:
         return tiny(image_size=32, identity_weight=identity_weight, learning_rate=4e-3)
 
     leaning = at_start(0.0)
     for name, given, wanted in (("to_color", 1, tint), ("to_ink", tint, torch.ones_like(tint))):
-        network = leaning.network(name)
+        network = leaning.variant.networks[name]
         lean = torch.optim.Adam(network.parameters(), lr=4e-3)
         for number in range(40):
             page = ink(1000 + number)
@@ -334,13 +337,13 @@ def test_colors_invert_without_the_identity_loss_and_not_with_it() -> None:
     assert -0.2 < slope(leaning) < 0
 
     def trained(identity_weight: float) -> float:
-        variant = at_start(identity_weight)
-        for name in SIDES["generators"]:
-            variant.network(name).load_state_dict(leaning.network(name).state_dict())
+        training = at_start(identity_weight)
+        for name in GROUPS["generators"]:
+            training.variant.networks[name].load_state_dict(leaning.variant.networks[name].state_dict())
         for number in range(40):
             torch.manual_seed(number)
-            variant.training_step(ink(2 * number), tint * ink(2 * number + 1))
-        return slope(variant)
+            training.step(ink(2 * number), tint * ink(2 * number + 1))
+        return slope(training)
 
     assert trained(0.0) < -0.6
     assert trained(5.0) > 0.6
@@ -445,13 +448,14 @@ def test_a_pool_refuses_a_state_of_another_shape_or_kind(state: Tensor) -> None:
 @pytest.mark.parametrize(("generator", "pooled"), [("resnet", True), ("skip", False)])
 def test_the_discriminators_judge_what_their_pools_return(generator: str, pooled: bool) -> None:
     """Full after two steps of 25 pages; then about half of the images judged are of earlier steps."""
-    variant = tiny(generator, base_channels=2, image_size=32 if pooled else 64)
+    training = tiny(generator, base_channels=2, image_size=32 if pooled else 64)
     seen: dict[str, list[Tensor]] = {"of_color": [], "of_ink": []}
     for name, given in seen.items():
-        variant.network(name).register_forward_hook(lambda _, inputs, __, given=given: given.append(inputs[0].detach()))
+        network = training.variant.networks[name]
+        network.register_forward_hook(lambda _, inputs, __, given=given: given.append(inputs[0].detach()))
     shares = []
     for number in range(3):
-        variant.training_step(*batch(25, variant.image_size, seed=number))
+        training.step(*batch(25, training.variant.image_size, seed=number))
         for given in seen.values():
             generated, _, judged = given[-3:]
             shares.append(float((generated != judged).flatten(1).any(1).float().mean()))
@@ -464,11 +468,11 @@ def test_the_discriminators_judge_what_their_pools_return(generator: str, pooled
 # Going on after an interruption.
 
 
-def train(variant: CycleGAN, numbers: range, count: int = 25) -> None:
+def train(training: Training, numbers: range, count: int = 25) -> None:
     """Two steps of 25 pages fill the pools; then each step swaps."""
     for number in numbers:
         torch.manual_seed(1000 + number)
-        variant.training_step(*batch(count, variant.image_size, seed=number))
+        training.step(*batch(count, training.variant.image_size, seed=number))
 
 
 @pytest.mark.parametrize(("generator", "size", "count"), [("resnet", 32, 25), ("skip", 64, 2)])
@@ -478,12 +482,12 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(generator: str,
 
     first = tiny(generator, seed=3, image_size=size, base_channels=2)
     train(first, range(3), count)
-    saved = to_bytes(first.training_state())
+    saved = to_bytes(first.state())
     second = tiny(generator, seed=99, image_size=size, base_channels=2)
-    second.load_training_state(from_bytes(saved))
+    second.load_state(from_bytes(saved))
     train(second, range(3, 4), count)
 
-    expected, resumed = whole.training_state(), second.training_state()
+    expected, resumed = whole.state(), second.state()
     pools = [len(value) for key, value in expected.items() if "pool" in key]
     assert pools == ([50, 50] if generator == "resnet" else [])
     assert resumed.keys() == expected.keys()
@@ -491,13 +495,13 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(generator: str,
 
 
 def test_a_state_whose_pools_do_not_fit_is_refused() -> None:
-    variant = tiny()
-    variant.training_step(*batch())
-    state = variant.training_state()
+    training = tiny()
+    training.step(*batch())
+    state = training.state()
     key = "more/pool_color"
     skip = tiny("skip")
 
-    variant.load_training_state(state)
+    training.load_state(state)
     for other in (
         {name: value for name, value in state.items() if name != key},
         {**state, "more/pool_gray": state[key]},
@@ -505,6 +509,6 @@ def test_a_state_whose_pools_do_not_fit_is_refused() -> None:
         {**state, key: state[key].float()},
     ):
         with pytest.raises(CheckpointError, match="pool"):
-            variant.load_training_state(other)
+            training.load_state(other)
     with pytest.raises(CheckpointError, match="pool_color"):
-        skip.load_training_state({**skip.training_state(), key: state[key]})
+        skip.load_state({**skip.state(), key: state[key]})

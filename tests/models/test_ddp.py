@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import models
 from imaging.target import CHANNELS
+from models.training import Training
 from tests.models.test_registry import PHASES, descend, settle, tiny
 
 STEPS = 5
@@ -22,10 +23,10 @@ def learn(name: str, rank: int, world: int, steps: int = STEPS) -> dict[str, Ten
     """The training state after a few steps on this worker's share of the same rows."""
     torch.manual_seed(0)
     variant = models.build(name, tiny(name))
-    layers = [layer for network in variant.training_networks() for layer in network.modules()]
+    layers = [layer for network in variant.networks.values() for layer in network.modules()]
     # InstanceNorm amplifies rounding errors from step to step; in double precision there are next to none.
     precision = torch.float64 if any(isinstance(layer, nn.InstanceNorm2d) for layer in layers) else torch.float32
-    for network in (*variant.training_networks(), variant.generator()):
+    for network in (*variant.networks.values(), variant.generator()):
         network.to(precision)
     settle(variant)
     descend(variant, RATE)
@@ -33,14 +34,14 @@ def learn(name: str, rank: int, world: int, steps: int = STEPS) -> dict[str, Ten
     def wrap(network: nn.Module) -> nn.Module:
         return DistributedDataParallel(network, broadcast_buffers=False) if world > 1 else network
 
-    variant.start_training(wrap)
+    training = Training(variant, wrap)
     for number in range(steps):
-        variant.set_progress(PHASES[number * len(PHASES) // steps])
+        training.set_progress(PHASES[number * len(PHASES) // steps])
         # Noise: on flat pages InstanceNorm divides by next to nothing, and rounding errors grow a thousandfold a step.
         torch.manual_seed(number)
         ink, target = (torch.rand(4, n, 64, 64, dtype=precision) * 2 - 1 for n in (1, CHANNELS[variant.target]))
-        variant.training_step(ink.chunk(world)[rank], target.chunk(world)[rank])
-    return variant.training_state()
+        training.step(ink.chunk(world)[rank], target.chunk(world)[rank])
+    return training.state()
 
 
 def worker(rank: int, port: int, folder: str) -> None:

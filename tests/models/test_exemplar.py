@@ -10,17 +10,16 @@ import models
 from models.checkpoint import CheckpointError
 from models.efficientnet import CHANNELS, EfficientNetLite0
 from models.exemplar import Exemplar, ExemplarConfig, ExemplarGenerator, draw_hints
+from models.training import Training
 from models.variant import Variant
 
 SIZE = 64
 
 
-def trainee(seed: int = 0) -> Exemplar:
+def trainee(seed: int = 0) -> Training:
     torch.manual_seed(seed)
     variant = Exemplar(ExemplarConfig(image_size=SIZE, base_channels=8, learning_rate=2e-3))
-    variant.start_training(lambda network: network)
-    variant.set_progress(0.0)
-    return variant
+    return Training(variant, lambda network: network)
 
 
 def chapter(hue: float, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -33,15 +32,15 @@ def chapter(hue: float, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def taught() -> Exemplar:
+def taught() -> Variant:
     """Chapters whose hues are drawn by chance: nothing but the others' pages tells them."""
-    variant = trainee()
+    training = trainee()
     torch.manual_seed(1)
     for step in range(70):
         pages = [chapter(float(torch.rand(())) * 2 * math.pi, 2, 2 * step + i) for i in range(2)]
         ink, target = (torch.cat(part) for part in zip(*pages, strict=True))
-        variant.training_step(ink, target, chapters=torch.tensor([7, 7, 9, 9]))
-    return variant
+        training.step(ink, target, chapters=torch.tensor([7, 7, 9, 9]))
+    return training.variant
 
 
 def off(variant: Variant, ink: Tensor, target: Tensor, hints: Tensor | None = None) -> float:
@@ -49,7 +48,7 @@ def off(variant: Variant, ink: Tensor, target: Tensor, hints: Tensor | None = No
 
 
 @pytest.mark.parametrize("hue", [0.0, 1.6, 3.1, 4.7])
-def test_a_coloured_page_tells_the_hues_of_its_chapter(taught: Exemplar, hue: float) -> None:
+def test_a_coloured_page_tells_the_hues_of_its_chapter(taught: Variant, hue: float) -> None:
     ink, target = chapter(hue, 3, 5000)
     taught.look_at(ink[:0], target[:0])
     alone = off(taught, ink[1:], target[1:])
@@ -63,7 +62,7 @@ def test_a_coloured_page_tells_the_hues_of_its_chapter(taught: Exemplar, hue: fl
     assert misled > 1.3 * alone
 
 
-def test_what_is_looked_at_is_forgotten_for_the_next(taught: Exemplar) -> None:
+def test_what_is_looked_at_is_forgotten_for_the_next(taught: Variant) -> None:
     ink, target = chapter(1.0, 3, 6000)
     taught.look_at(ink[:0], target[:0])
     alone = taught.predict(ink)
@@ -74,7 +73,7 @@ def test_what_is_looked_at_is_forgotten_for_the_next(taught: Exemplar) -> None:
     torch.testing.assert_close(taught.predict(ink), alone, atol=0, rtol=0)
 
 
-def test_followed_pages_do_not_depend_on_their_batch(taught: Exemplar) -> None:
+def test_followed_pages_do_not_depend_on_their_batch(taught: Variant) -> None:
     ink, target = chapter(2.0, 4, 7000)
     hints = draw_hints(target, 1.0)
     taught.look_at(ink[:1], target[:1])
@@ -84,7 +83,7 @@ def test_followed_pages_do_not_depend_on_their_batch(taught: Exemplar) -> None:
     torch.testing.assert_close(taught.predict(ink[2:3], hints[2:3]), together[2:3], atol=5e-5, rtol=0)
 
 
-def test_a_hint_changes_the_page_where_it_is_and_where_it_looks_alike(taught: Exemplar) -> None:
+def test_a_hint_changes_the_page_where_it_is_and_where_it_looks_alike(taught: Variant) -> None:
     ink, target = chapter(0.7, 1, 8000)
     taught.look_at(ink[:0], target[:0])
     hints = torch.zeros(1, 3, SIZE, SIZE)
@@ -109,11 +108,11 @@ def test_no_page_sees_itself_or_another_chapter(monkeypatch: pytest.MonkeyPatch)
         return real(network, ink, ab, allowed, hints)
 
     monkeypatch.setattr(ExemplarGenerator, "forward", forward)
-    variant = trainee()
+    training = trainee()
     ink, target = chapter(0.0, 6, 1)
     chapters = torch.tensor([3, 3, 3, 5, 5, 8])
     for _ in range(12):
-        variant.training_step(ink, target, chapters=chapters)
+        training.step(ink, target, chapters=chapters)
 
     together = torch.stack(seen)
     same = (chapters[:, None] == chapters) & ~torch.eye(6, dtype=torch.bool)
@@ -191,11 +190,11 @@ def test_features_have_the_strides_that_they_say() -> None:
 
 
 def test_the_encoder_keeps_its_statistics_and_learns_its_weights() -> None:
-    variant = trainee()
-    encoder = variant.network("network").encoder
+    training = trainee()
+    encoder = training.variant.networks["network"].encoder
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
 
-    variant.training_step(*chapter(0.0, 2, 1))
+    training.step(*chapter(0.0, 2, 1))
 
     after = encoder.state_dict()
     statistics = [name for name in before if "running" in name or "num_batches" in name]

@@ -12,15 +12,15 @@ from models.bins import soft_cross_entropy
 from models.checkpoint import CheckpointError, from_bytes, to_bytes
 from models.hypercolumn import Hypercolumn, HypercolumnConfig, HypercolumnGenerator, hypercolumn_head
 from models.layers import count_parameters
+from models.training import Training
+from models.variant import Variant
 from models.vgg import VGGFeatures
 
 
-def tiny(seed: int = 0, **options: Any) -> Hypercolumn:
+def tiny(seed: int = 0, **options: Any) -> Training:
     small = {"image_size": 32, "base_channels": 8, "columns": "reduced", "optimizer": "adam"}
     torch.manual_seed(seed)
-    variant = Hypercolumn(HypercolumnConfig(**{**small, **options}))
-    variant.start_training(lambda network: network)
-    return variant
+    return Training(Hypercolumn(HypercolumnConfig(**{**small, **options})), lambda network: network)
 
 
 def batch(seed: int = 1, size: int = 32) -> tuple[Tensor, Tensor]:
@@ -30,14 +30,14 @@ def batch(seed: int = 1, size: int = 32) -> tuple[Tensor, Tensor]:
     return ink, torch.cat([0.6 * ink, -0.5 * ink], 1)
 
 
-def generator_of(variant: Hypercolumn) -> HypercolumnGenerator:
+def generator_of(variant: Variant) -> HypercolumnGenerator:
     generator = variant.trained_generator()
     assert isinstance(generator, HypercolumnGenerator)
     return generator
 
 
-def loss_of(variant: Hypercolumn, ink: Tensor, target: Tensor) -> float:
-    return float(variant.training_step(ink, target)["cross_entropy"])
+def loss_of(training: Training, ink: Tensor, target: Tensor) -> float:
+    return float(training.step(ink, target)["cross_entropy"])
 
 
 # The networks.
@@ -49,7 +49,7 @@ def test_the_heads_have_the_size_of_the_write_up(columns: str, count: int) -> No
         assert count_parameters(hypercolumn_head(columns)) == count
         variant = Hypercolumn(HypercolumnConfig(columns=columns))
 
-    assert count_parameters(variant.network("head")) == count
+    assert count_parameters(variant.networks["head"]) == count
 
 
 def test_the_full_columns_look_through_vgg16_up_to_relu4_3() -> None:
@@ -72,7 +72,7 @@ def test_the_full_columns_look_through_vgg16_up_to_relu4_3() -> None:
 def test_a_column_is_what_vgg_sees_at_its_place(
     columns: str, layers: tuple[str, ...], shape: tuple[int, int, int]
 ) -> None:
-    generator = generator_of(tiny(columns=columns))
+    generator = generator_of(tiny(columns=columns).variant)
     ink = batch()[0]
     vgg = VGGFeatures("vgg16", layers)
     vgg.load_state_dict(generator.vgg.state_dict())
@@ -106,9 +106,9 @@ def test_a_prediction_has_the_shape_and_range_of_ab(columns: str, size: int) -> 
 
 
 def test_a_prediction_is_the_annealed_mean_of_the_bins() -> None:
-    variant = tiny(temperature=0.2)
-    generator = generator_of(variant)
-    torch.nn.init.normal_(variant.network("head")[-1].weight)
+    training = tiny(temperature=0.2)
+    generator = generator_of(training.variant)
+    torch.nn.init.normal_(training.variant.networks["head"][-1].weight)
     ink = batch()[0]
 
     with torch.no_grad():
@@ -182,46 +182,46 @@ def test_an_untrained_network_costs_ln_112_not_4849(columns: str, base_channels:
 
 @pytest.mark.parametrize(("columns", "stride"), [("full", 1), ("reduced", 4)])
 def test_the_loss_is_that_of_soft_labels_on_ten_bins(columns: str, stride: int) -> None:
-    variant = tiny(columns=columns)
-    generator = generator_of(variant)
-    torch.nn.init.normal_(variant.network("head")[-1].weight)
+    training = tiny(columns=columns)
+    generator = generator_of(training.variant)
+    torch.nn.init.normal_(training.variant.networks["head"][-1].weight)
     ink, target = batch()
     with torch.no_grad():
         logits = generator.head(generator.stack(ink))
     label = generator.bins.encode(target[..., ::stride, ::stride] * 110, 10, 6.25)
 
     assert label[0].shape[1:] == (10, *logits.shape[2:])
-    assert loss_of(variant, ink, target) == pytest.approx(float(soft_cross_entropy(logits, *label)), rel=1e-5)
+    assert loss_of(training, ink, target) == pytest.approx(float(soft_cross_entropy(logits, *label)), rel=1e-5)
 
 
 # Training.
 
 
 def test_the_head_learns_and_vgg_does_not() -> None:
-    variant = tiny()
-    generator = generator_of(variant)
+    training = tiny()
+    generator = generator_of(training.variant)
     vgg = {key: value.clone() for key, value in generator.vgg.state_dict().items()}
     head = {key: value.clone() for key, value in generator.head.state_dict().items()}
 
     for number in range(3):
-        loss_of(variant, *batch(number))
+        loss_of(training, *batch(number))
 
     assert all(torch.equal(value, vgg[key]) for key, value in generator.vgg.state_dict().items())
     assert all(parameter.grad is None for parameter in generator.vgg.parameters())
     assert [key for key, value in generator.head.state_dict().items() if torch.equal(value, head[key])] == []
-    assert set(variant.training_state()) & {f"head/{key}" for key in head} == {f"head/{key}" for key in head}
+    assert set(training.state()) & {f"head/{key}" for key in head} == {f"head/{key}" for key in head}
 
 
 def test_pages_are_learnt_by_heart() -> None:
-    variant = tiny(learning_rate=5e-3, base_channels=64)
+    training = tiny(learning_rate=5e-3, base_channels=64)
     ink, target = batch()
 
     def away() -> float:
-        return float(F.l1_loss(variant.predict(ink), target))
+        return float(F.l1_loss(training.variant.predict(ink), target))
 
     start = away()
     for _ in range(40):
-        loss_of(variant, ink, target)
+        loss_of(training, ink, target)
 
     assert away() < 0.35 * start  # the true labels themselves leave 0.26: bins lie on every fourth pixel only
 
@@ -235,11 +235,11 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(optimizer: str)
     for number in range(2):
         loss_of(first, *batch(number))
     second = tiny(99, optimizer=optimizer)
-    second.load_training_state(from_bytes(to_bytes(first.training_state())))
+    second.load_state(from_bytes(to_bytes(first.state())))
     for number in range(2, 4):
         loss_of(second, *batch(number))
 
-    expected, resumed = whole.training_state(), second.training_state()
+    expected, resumed = whole.state(), second.state()
     assert resumed.keys() == expected.keys()
     assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
 

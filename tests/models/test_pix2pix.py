@@ -12,14 +12,14 @@ import models
 from models.layers import PatchDiscriminator, count_parameters
 from models.losses import vanilla_gan_loss
 from models.pix2pix import Pix2Pix, UNet, depth_for
+from models.training import Training
 
 
-def tiny(**options: object) -> Pix2Pix:
+def tiny(**options: object) -> Training:
     torch.manual_seed(0)
     variant = models.build("pix2pix", {"image_size": 64, "base_channels": 8, **options})
     assert isinstance(variant, Pix2Pix)
-    variant.start_training(lambda network: network)
-    return variant
+    return Training(variant, lambda network: network)
 
 
 def batch(channels: int = 2) -> tuple[Tensor, Tensor]:
@@ -45,7 +45,7 @@ def test_the_default_variant_is_the_published_one() -> None:
 
     assert count_parameters(variant.generator()) == 54_409_858
     assert (
-        count_parameters(variant.network("discriminator")) == 2_768_705 - 3 * 64 * 16
+        count_parameters(variant.networks["discriminator"]) == 2_768_705 - 3 * 64 * 16
     )  # ink and ab: 3 channels, not 6
 
 
@@ -131,22 +131,22 @@ def test_the_gan_loss_prefers_the_right_answer() -> None:
 
 @pytest.mark.parametrize("target", ["ab", "rgb"])
 def test_an_untrained_discriminator_costs_about_ln_2(target: str) -> None:
-    losses = tiny(target=target).training_step(*batch(2 if target == "ab" else 3))
+    losses = tiny(target=target).step(*batch(2 if target == "ab" else 3))
 
     assert float(losses["discriminator"]) == pytest.approx(math.log(2), abs=0.12)
 
 
 def test_the_losses_are_those_of_the_page_that_was_painted() -> None:
     """With dropout out of the way the first step's L1 is that of a plain forward pass."""
-    variant = tiny()
+    training = tiny()
     ink, target = batch()
-    for layer in variant.trained_generator().modules():
+    for layer in training.variant.trained_generator().modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
     with torch.no_grad():
-        expected = float(F.l1_loss(variant.trained_generator().train()(ink), target))
+        expected = float(F.l1_loss(training.variant.trained_generator().train()(ink), target))
 
-    losses = variant.training_step(ink, target)
+    losses = training.step(ink, target)
 
     assert float(losses["l1"]) == pytest.approx(expected, rel=1e-5)
     assert losses.keys() == {"discriminator", "gan", "l1"}
@@ -154,8 +154,8 @@ def test_the_losses_are_those_of_the_page_that_was_painted() -> None:
 
 def test_the_generator_s_step_leaves_the_discriminator_alone() -> None:
     """After the discriminator's own step its weights do not move, and no gradient waits for its next."""
-    variant = tiny()
-    critic = list(variant.network("discriminator").parameters())
+    training = tiny()
+    critic = list(training.variant.networks["discriminator"].parameters())
     noted = []
 
     def note(optimizer: torch.optim.Optimizer, *_: object) -> None:
@@ -164,7 +164,7 @@ def test_the_generator_s_step_leaves_the_discriminator_alone() -> None:
 
     hook = register_optimizer_step_post_hook(note)
     try:
-        variant.training_step(*batch())
+        training.step(*batch())
     finally:
         hook.remove()
 
@@ -178,8 +178,8 @@ def test_the_generator_s_step_leaves_the_discriminator_alone() -> None:
 
 def test_the_discriminator_s_step_leaves_the_generator_alone() -> None:
     """When the discriminator steps, no gradient has reached the generator."""
-    variant = tiny()
-    network = list(variant.trained_generator().parameters())
+    training = tiny()
+    network = list(training.variant.trained_generator().parameters())
     seen = []
 
     def note(optimizer: torch.optim.Optimizer, *_: object) -> None:
@@ -189,7 +189,7 @@ def test_the_discriminator_s_step_leaves_the_generator_alone() -> None:
 
     hook = register_optimizer_step_post_hook(note)
     try:
-        variant.training_step(*batch())
+        training.step(*batch())
     finally:
         hook.remove()
 
@@ -198,11 +198,11 @@ def test_the_discriminator_s_step_leaves_the_generator_alone() -> None:
 
 
 def test_the_discriminator_learns_to_tell_truth_from_paint() -> None:
-    variant = tiny(learning_rate=2e-3)
+    training = tiny(learning_rate=2e-3)
     ink, target = batch()
-    first = float(variant.training_step(ink, target)["discriminator"])
+    first = float(training.step(ink, target)["discriminator"])
     for _ in range(15):
-        last = float(variant.training_step(ink, target)["discriminator"])
+        last = float(training.step(ink, target)["discriminator"])
 
     assert last < first / 2
 
@@ -211,11 +211,11 @@ def test_the_l1_weight_weighs() -> None:
     """Without it the first step goes elsewhere; with Adam's equal strides only the direction can tell."""
 
     def step(weight: float) -> Tensor:
-        variant = tiny(l1_weight=weight)
-        before = torch.cat([p.detach().flatten().clone() for p in variant.generator().parameters()])
+        training = tiny(l1_weight=weight)
+        before = torch.cat([p.detach().flatten().clone() for p in training.variant.generator().parameters()])
         torch.manual_seed(5)
-        variant.training_step(*batch())
-        return torch.cat([p.detach().flatten() for p in variant.generator().parameters()]) - before
+        training.step(*batch())
+        return torch.cat([p.detach().flatten() for p in training.variant.generator().parameters()]) - before
 
     published, without, more = step(100.0), step(0.0), step(1e6)
 

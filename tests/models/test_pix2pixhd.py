@@ -26,7 +26,7 @@ from models.pix2pixhd import (
     least_squares_loss,
     pyramid,
 )
-from models.variant import Wrap
+from models.training import Training, Wrap
 
 PHASES = {1: 0.0, 2: 0.4, 3: 0.5}  # phase: the progress at which it begins
 GENERATOR = ("coarse", "head", "enhancer")
@@ -41,11 +41,10 @@ def bare(**options: object) -> Pix2PixHD:
     return Pix2PixHD(Pix2PixHDConfig(**{**tiny, **options}))  # type: ignore[arg-type]
 
 
-def trainee(phase: int = 1, wrap: Wrap = lambda network: network, **options: object) -> Pix2PixHD:
-    variant = bare(**options)
-    variant.start_training(wrap)
-    variant.set_progress(PHASES[phase])
-    return variant
+def trainee(phase: int = 1, wrap: Wrap = lambda network: network, **options: object) -> Training:
+    training = Training(bare(**options), wrap)
+    training.set_progress(PHASES[phase])
+    return training
 
 
 def batch(target: str = "ab", count: int = 2, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -65,7 +64,7 @@ def gradient_of(network: nn.Module) -> Tensor:
 
 
 def critics_of(variant: Pix2PixHD) -> list[nn.Module]:
-    return [variant.network(f"discriminator_{scale}") for scale in range(variant.config.scales)]
+    return [variant.networks[f"discriminator_{scale}"] for scale in range(variant.config.scales)]
 
 
 # The networks.
@@ -99,7 +98,7 @@ def test_the_default_variant_is_the_published_one() -> None:
     def third_color(width: int) -> int:
         return 49 * width + 1
 
-    coarse, head, enhancer = (count_parameters(variant.network(name)) for name in GENERATOR)
+    coarse, head, enhancer = (count_parameters(variant.networks[name]) for name in GENERATOR)
     assert coarse + head == 182_443_267 - inputs(64) - third_color(64)
     assert coarse + enhancer == 182_701_827 - inputs(64) - inputs(32) - third_color(32)
     assert count_parameters(variant.generator()) == coarse + head + enhancer
@@ -109,7 +108,7 @@ def test_the_global_part_works_at_half_size_with_four_halvings() -> None:
     sides: dict[str, list[tuple[int, int]]] = {name: [] for name in GENERATOR}
     variant = bare(image_size=96)
     for name in GENERATOR:
-        for layer in variant.network(name).modules():
+        for layer in variant.networks[name].modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 layer.register_forward_hook(lambda _, __, out, to=sides[name]: to.append(tuple(out.shape[1:3])))
 
@@ -164,7 +163,7 @@ def test_a_score_of_a_discriminator_sees_70_pixels() -> None:
 @pytest.mark.parametrize("size", [64, 96])
 def test_a_prediction_has_the_shape_and_range_of_the_target(size: int, target: str, phase: int) -> None:
     variant = bare(image_size=size, target=target)
-    variant.network("enhancer").get_buffer("phase").fill_(phase)
+    variant.networks["enhancer"].get_buffer("phase").fill_(phase)
 
     colored = variant.predict(torch.rand(2, 1, size, size) * 2 - 1)
 
@@ -174,7 +173,7 @@ def test_a_prediction_has_the_shape_and_range_of_the_target(size: int, target: s
 
 def test_a_prediction_goes_the_way_of_its_phase() -> None:
     variant, ink = bare(), batch()[0]
-    coarse, head, enhancer = (variant.network(name) for name in GENERATOR)
+    coarse, head, enhancer = (variant.networks[name] for name in GENERATOR)
     with torch.no_grad():
         features = coarse(halve(ink))
         enlarged = F.interpolate(head(features), size=64, mode="bilinear")
@@ -218,7 +217,7 @@ def test_a_bad_option_is_refused_by_its_name(option: str, value: object) -> None
 
 @each_phase
 def test_the_least_page_and_the_most_scales_go_together(phase: int) -> None:
-    trainee(phase, scales=4).training_step(*batch())
+    trainee(phase, scales=4).step(*batch())
 
 
 # The phases.
@@ -228,37 +227,39 @@ def test_the_least_page_and_the_most_scales_go_together(phase: int) -> None:
     ("progress", "phase"), [(0.0, 1), (0.399, 1), (0.4, 2), (0.499, 2), (0.5, 3), (0.75, 3), (1.0, 3)]
 )
 def test_a_phase_begins_at_its_progress(progress: float, phase: int) -> None:
-    variant = trainee()
+    training = trainee()
 
-    variant.set_progress(progress)
+    training.set_progress(progress)
+    training.step(*batch())
 
-    assert int(variant.network("enhancer").get_buffer("phase")) == phase
+    assert int(training.variant.networks["enhancer"].get_buffer("phase")) == phase
 
 
 def test_a_phase_does_not_come_back() -> None:
-    variant = trainee()
+    training = trainee()
     seen = []
     for progress in (0.1, 0.45, 0.2, 0.6, 0.45, 0.0):
-        variant.set_progress(progress)
-        seen.append(int(variant.network("enhancer").get_buffer("phase")))
+        training.set_progress(progress)
+        training.step(*batch())
+        seen.append(int(training.variant.networks["enhancer"].get_buffer("phase")))
 
     assert seen == [1, 2, 2, 3, 3, 3]
 
 
 @pytest.mark.parametrize(("phase", "moving"), [(1, {"coarse", "head"}), (2, {"enhancer"}), (3, {"coarse", "enhancer"})])
 def test_a_phase_moves_its_networks_and_leaves_the_others_bit_equal(phase: int, moving: set[str]) -> None:
-    variant = trainee()
+    training = trainee()
     for earlier in range(1, phase):  # so that Adam has moments that could go on moving what is to rest
-        variant.set_progress(PHASES[earlier])
-        variant.training_step(*batch())
-    variant.set_progress(PHASES[phase])
+        training.set_progress(PHASES[earlier])
+        training.step(*batch())
+    training.set_progress(PHASES[phase])
     names = [*GENERATOR, "discriminator_0", "discriminator_1"]
-    before = {name: weights_of(variant.network(name)) for name in names}
+    before = {name: weights_of(training.variant.networks[name]) for name in names}
 
     for _ in range(2):
-        variant.training_step(*batch())
+        training.step(*batch())
 
-    moved = {name for name in names if not torch.equal(weights_of(variant.network(name)), before[name])}
+    moved = {name for name in names if not torch.equal(weights_of(training.variant.networks[name]), before[name])}
     assert moved == moving | {"discriminator_0", "discriminator_1"}
 
 
@@ -266,45 +267,45 @@ def test_a_phase_moves_its_networks_and_leaves_the_others_bit_equal(phase: int, 
     ("phase", "learning"), [(1, {"coarse", "head"}), (2, {"enhancer"}), (3, {"coarse", "enhancer"})]
 )
 def test_a_loss_reaches_every_parameter_of_a_learning_network(phase: int, learning: set[str]) -> None:
-    variant = trainee(phase)
+    training = trainee(phase)
 
-    variant.training_step(*batch(), update=False)
+    training.step(*batch(), update=False)
 
     for name in GENERATOR:
-        has = {parameter.grad is not None for parameter in variant.network(name).parameters()}
+        has = {parameter.grad is not None for parameter in training.variant.networks[name].parameters()}
         assert has == {name in learning}, name
-    assert all(p.grad is not None for critic in critics_of(variant) for p in critic.parameters())
+    assert all(p.grad is not None for critic in critics_of(training.variant) for p in critic.parameters())
 
 
 @pytest.mark.parametrize(("phase", "sizes"), [(1, [32, 16, 8]), (2, [64, 32, 16]), (3, [64, 32, 16])])
 def test_each_discriminator_sees_its_own_image_size(phase: int, sizes: list[int]) -> None:
-    variant = trainee(phase, scales=3)
+    training = trainee(phase, scales=3)
     seen: list[set[tuple[int, ...]]] = [set() for _ in sizes]
-    for scale, critic in enumerate(critics_of(variant)):
+    for scale, critic in enumerate(critics_of(training.variant)):
         critic.register_forward_pre_hook(lambda _, inputs, to=seen[scale]: to.add(tuple(inputs[0].shape[1:])))
 
-    variant.training_step(*batch())
+    training.step(*batch())
 
     assert seen == [{(3, size, size)} for size in sizes]
 
 
 @each_phase
 def test_a_phase_begins_its_average_and_the_moments_of_the_global_part_anew(phase: int) -> None:
-    variant = trainee()
+    training = trainee()
     for _ in range(3):
-        variant.training_step(*batch())
-    variant.set_progress(PHASES[phase])
-    variant.training_step(*batch())
+        training.step(*batch())
+    training.set_progress(PHASES[phase])
+    training.step(*batch())
 
-    same = torch.equal(weights_of(variant.generator()), weights_of(variant.trained_generator()))
+    same = torch.equal(weights_of(training.variant.generator()), weights_of(training.variant.trained_generator()))
     steps = {
         key: int(value)
-        for key, value in variant.training_state().items()
+        for key, value in training.state().items()
         if key.startswith("coarse_optimizer/") and key.endswith(".step")
     }
     assert same == (phase > 1)
     assert set(steps.values()) == {1: {4}, 2: set(), 3: {1}}[phase]
-    assert int(variant.generator().get_buffer("enhancer.phase")) == phase
+    assert int(training.variant.generator().get_buffer("enhancer.phase")) == phase
 
 
 @pytest.mark.parametrize(
@@ -320,10 +321,10 @@ def test_a_phase_begins_its_average_and_the_moments_of_the_global_part_anew(phas
 def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(
     before: tuple[float, ...], after: tuple[float, ...]
 ) -> None:
-    def train(variant: Pix2PixHD, progresses: tuple[float, ...]) -> None:
+    def train(training: Training, progresses: tuple[float, ...]) -> None:
         for progress in progresses:
-            variant.set_progress(progress)
-            variant.training_step(*batch(seed=int(100 * progress)))
+            training.set_progress(progress)
+            training.step(*batch(seed=int(100 * progress)))
 
     whole = trainee()
     train(whole, before + after)
@@ -331,25 +332,25 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(
     first = trainee()
     train(first, before)
     second = trainee()
-    for network in (*map(second.network, GENERATOR), *critics_of(second)):
+    for network in second.variant.networks.values():
         for parameter in network.parameters():
             nn.init.normal_(parameter)
-    second.load_training_state(from_bytes(to_bytes(first.training_state())))
+    second.load_state(from_bytes(to_bytes(first.state())))
     train(second, after)
 
-    expected, resumed = whole.training_state(), second.training_state()
+    expected, resumed = whole.state(), second.state()
     assert resumed.keys() == expected.keys()
     assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
 
 
 def test_what_is_published_colours_as_the_training_left_it() -> None:
-    variant, ink = trainee(2), batch()[0]
-    variant.training_step(*batch())
+    training, ink = trainee(2), batch()[0]
+    training.step(*batch())
 
     again = bare()
-    restore_module(again.generator(), from_bytes(to_bytes(variant.generator().state_dict())))
+    restore_module(again.generator(), from_bytes(to_bytes(training.variant.generator().state_dict())))
 
-    torch.testing.assert_close(again.predict(ink), variant.predict(ink), rtol=0, atol=1e-5)
+    torch.testing.assert_close(again.predict(ink), training.variant.predict(ink), rtol=0, atol=1e-5)
 
 
 @pytest.fixture
@@ -365,26 +366,26 @@ def test_ddp_learns_what_the_bare_networks_learn() -> None:
     """It refuses a second step after one in which a wrapped network was called and a parameter got no gradient."""
     plain, wrapped = trainee(), trainee(wrap=DistributedDataParallel)
     for progress in PHASES.values():
-        for variant in (plain, wrapped):
-            variant.set_progress(progress)
+        for training in (plain, wrapped):
+            training.set_progress(progress)
             for update in (True, False, True):
-                variant.training_step(*batch(), update=update)
+                training.step(*batch(), update=update)
 
     for name in (*GENERATOR, "discriminator_0", "discriminator_1"):
-        torch.testing.assert_close(weights_of(wrapped.network(name)), weights_of(plain.network(name)))
+        torch.testing.assert_close(weights_of(wrapped.variant.networks[name]), weights_of(plain.variant.networks[name]))
 
 
 def test_three_phases_learn_two_pages_by_heart() -> None:
-    variant = trainee(base_channels=8, learning_rate=2e-3)
+    training = trainee(base_channels=8, learning_rate=2e-3)
     ink = F.interpolate(torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1, size=64)
     truth = torch.cat([0.6 * ink, -0.8 * ink], 1)
-    start = float(F.l1_loss(variant.predict(ink), truth))
+    start = float(F.l1_loss(training.variant.predict(ink), truth))
 
     for step in range(50):
-        variant.set_progress(step / 50)
-        variant.training_step(ink, truth)
+        training.set_progress(step / 50)
+        training.step(ink, truth)
 
-    assert float(F.l1_loss(variant.predict(ink), truth)) < start / 2
+    assert float(F.l1_loss(training.variant.predict(ink), truth)) < start / 2
 
 
 # The losses.
@@ -431,7 +432,7 @@ def test_feature_matching_teaches_only_the_painter() -> None:
 def halves_of(variant: Pix2PixHD, ink: Tensor, target: Tensor) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """What the discriminators see in the page that phase 1 paints, and in the true one, at half size."""
     ink, target = halve(ink), halve(target)
-    painted = variant.network("head")(variant.network("coarse")(ink))
+    painted = variant.networks["head"](variant.networks["coarse"](ink))
     both = []
     for colors in (painted, target):
         levels = pyramid(torch.cat([ink, colors], 1), 2)
@@ -441,38 +442,38 @@ def halves_of(variant: Pix2PixHD, ink: Tensor, target: Tensor) -> tuple[list[lis
 
 @pytest.mark.parametrize("weight", [10.0, 3.0])
 def test_the_generator_learns_from_the_gan_and_the_weighed_features(weight: float) -> None:
-    variant = trainee(feature_weight=weight)
-    by_hand = deepcopy(variant)
+    training = trainee(feature_weight=weight)
+    by_hand = deepcopy(training.variant)
     painted, true = halves_of(by_hand, *batch())
     features = feature_matching(painted, true)
     (least_squares_loss(painted, real=True) + weight * features).backward()
 
-    losses = variant.training_step(*batch(), update=False)
+    losses = training.step(*batch(), update=False)
 
     assert losses.keys() == {"discriminator", "gan", "features"}
     assert float(losses["features"]) == pytest.approx(features.item(), rel=1e-4)
     for name in ("coarse", "head"):
-        expected = gradient_of(by_hand.network(name))
-        torch.testing.assert_close(gradient_of(variant.network(name)), expected, rtol=1e-3, atol=1e-5)
+        expected = gradient_of(by_hand.networks[name])
+        torch.testing.assert_close(gradient_of(training.variant.networks[name]), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_the_discriminators_learn_from_half_of_both_pictures_and_nothing_else() -> None:
-    variant = trainee()
-    by_hand = deepcopy(variant)
+    training = trainee()
+    by_hand = deepcopy(training.variant)
     painted, true = halves_of(by_hand, *batch())
     loss = 0.5 * (least_squares_loss(painted, real=False) + least_squares_loss(true, real=True))
     loss.backward()
 
-    losses = variant.training_step(*batch(), update=False)
+    losses = training.step(*batch(), update=False)
 
     assert float(losses["discriminator"]) == pytest.approx(loss.item(), rel=1e-5)
-    for critic, expected in zip(critics_of(variant), critics_of(by_hand), strict=True):
+    for critic, expected in zip(critics_of(training.variant), critics_of(by_hand), strict=True):
         torch.testing.assert_close(gradient_of(critic), gradient_of(expected), rtol=1e-3, atol=1e-6)
 
 
-def test_no_side_steps_before_both_have_their_gradients() -> None:
-    variant = trainee()
-    learning = [variant.network(name) for name in ("coarse", "head", "discriminator_0", "discriminator_1")]
+def test_no_optimizer_steps_before_all_have_their_gradients() -> None:
+    training = trainee()
+    learning = [training.variant.networks[name] for name in ("coarse", "head", "discriminator_0", "discriminator_1")]
     before = [weights_of(network) for network in learning]
     first: list[bool] = []
 
@@ -483,7 +484,7 @@ def test_no_side_steps_before_both_have_their_gradients() -> None:
 
     hook = register_optimizer_step_pre_hook(note)
     try:
-        variant.training_step(*batch())
+        training.step(*batch())
     finally:
         hook.remove()
 
@@ -497,23 +498,23 @@ def test_the_perceptual_loss_is_there_with_vgg19_only(target: str, phase: int) -
     without, weightless, whole = (
         trainee(phase, target=target, perceptual_weight=weight) for weight in (10.0, 0.0, 10.0)
     )
-    for variant in (weightless, whole):
+    for training in (weightless, whole):
         torch.manual_seed(5)
-        variant.load_pretrained(None)
+        training.variant.load_pretrained(None)
 
-    losses = [variant.training_step(*batch(target), update=False) for variant in (without, weightless, whole)]
+    losses = [training.step(*batch(target), update=False) for training in (without, weightless, whole)]
 
     assert "perceptual" not in losses[0]
     assert float(losses[1]["perceptual"]) == float(losses[2]["perceptual"]) > 0
     name = "enhancer" if phase > 1 else "head"
-    plain, same, other = (gradient_of(variant.network(name)) for variant in (without, weightless, whole))
+    plain, same, other = (gradient_of(training.variant.networks[name]) for training in (without, weightless, whole))
     torch.testing.assert_close(same, plain)
     assert float((other - plain).norm()) > 1e-3 * float(plain.norm())
 
 
 @each_target
 def test_the_perceptual_loss_is_nothing_for_the_true_page(target: str) -> None:
-    variant = trainee(target=target)
+    variant = bare(target=target)
     variant.load_pretrained(None)
     assert variant._vgg is not None
     ink, truth = batch(target)
@@ -525,14 +526,14 @@ def test_the_perceptual_loss_is_nothing_for_the_true_page(target: str) -> None:
 def test_vgg19_is_neither_trained_nor_kept() -> None:
     plain, variant = trainee(), bare()
     variant.load_pretrained(None)
-    variant.start_training(lambda network: network)
+    training = Training(variant, lambda network: network)
     assert variant._vgg is not None
     before = {key: value.clone() for key, value in variant._vgg.state_dict().items()}
 
-    for one in (plain, variant):
-        one.training_step(*batch())
+    for one in (plain, training):
+        one.step(*batch())
 
     assert all(torch.equal(value, before[key]) for key, value in variant._vgg.state_dict().items())
     assert all(parameter.grad is None for parameter in variant._vgg.parameters())
-    assert variant.training_state().keys() == plain.training_state().keys()
-    assert variant.generator().state_dict().keys() == plain.generator().state_dict().keys()
+    assert training.state().keys() == plain.state().keys()
+    assert variant.generator().state_dict().keys() == plain.variant.generator().state_dict().keys()

@@ -17,7 +17,8 @@ from datasets.synthetic import Series, draw_page
 from datasets.transforms import encode_ink, encode_target
 from imaging.target import CHANNELS, quantized_target
 from models.checkpoint import CheckpointError, from_bytes, to_bytes
-from models.variant import Mechanics, Variant
+from models.training import Mechanics, Training
+from models.variant import Variant
 
 TINY = {"image_size": 64, "base_channels": 8}
 OWN: dict[str, dict[str, Any]] = {  # small settings that one variant alone has
@@ -78,12 +79,9 @@ def targets_of(name: str) -> list[str]:
 WITH_TARGET = [(name, target) for name in models.VARIANTS for target in targets_of(name)]
 
 
-def trainee(name: str, seed: int = 0, **options: Any) -> Variant:
+def trainee(name: str, seed: int = 0, **options: Any) -> Training:
     torch.manual_seed(seed)
-    variant = models.build(name, tiny(name, **options))
-    variant.start_training(lambda network: network)
-    variant.set_progress(0.0)
-    return variant
+    return Training(models.build(name, tiny(name, **options)), lambda network: network)
 
 
 def pages(target: str, count: int = 4, seed: int = 1, size: int = 64) -> tuple[Tensor, Tensor]:
@@ -93,17 +91,17 @@ def pages(target: str, count: int = 4, seed: int = 1, size: int = 64) -> tuple[T
     return ink, torch.cat([0.6 * ink, -0.8 * ink, 0.5 - 0.4 * ink.abs()][: CHANNELS[target]], 1)
 
 
-def train(variant: Variant, ink: Tensor, target: Tensor, numbers: range) -> None:
+def train(training: Training, ink: Tensor, target: Tensor, numbers: range) -> None:
     """Steps whose dropout depends on the number of the step alone."""
     for number in numbers:
         torch.manual_seed(1000 + number)
-        variant.training_step(ink, target)
+        training.step(ink, target)
 
 
 def settle(variant: Variant) -> None:
     """Dropout away, and BatchNorm with its running statistics for good: no page of a batch changes another."""
-    for layer in variant.training_networks():
-        for part in layer.modules():
+    for network in variant.networks.values():
+        for part in network.modules():
             if isinstance(part, nn.BatchNorm2d | nn.Dropout):
                 part.eval()
                 part.train = lambda mode=True, part=part: part  # type: ignore[method-assign]
@@ -111,7 +109,7 @@ def settle(variant: Variant) -> None:
 
 def descend(variant: Variant, rate: float) -> None:
     """Plain descent for all networks: Adam makes whole strides of rounding errors where a gradient is nothing."""
-    variant.optimizer = lambda side, parameters: torch.optim.SGD(parameters, lr=rate)  # type: ignore[method-assign]
+    variant.optimizer = lambda group, parameters: torch.optim.SGD(parameters, lr=rate)  # type: ignore[method-assign]
 
 
 def weights_of(variant: Variant) -> dict[str, Tensor]:
@@ -198,14 +196,14 @@ def test_every_variant_has_a_target(name: str) -> None:
 
 @each_variant
 def test_a_prediction_is_the_same_alone_and_in_a_batch(name: str) -> None:
-    variant = trainee(name)
-    ink, target = pages(variant.target)
-    train(variant, ink, target, range(2))
+    training = trainee(name)
+    ink, target = pages(training.variant.target)
+    train(training, ink, target, range(2))
 
-    together = variant.predict(ink)
+    together = training.variant.predict(ink)
 
-    torch.testing.assert_close(variant.predict(ink[2:3]), together[2:3], atol=5e-5, rtol=0)
-    torch.testing.assert_close(variant.predict(ink), together, atol=0, rtol=0)
+    torch.testing.assert_close(training.variant.predict(ink[2:3]), together[2:3], atol=5e-5, rtol=0)
+    torch.testing.assert_close(training.variant.predict(ink), together, atol=0, rtol=0)
 
 
 # Training.
@@ -213,31 +211,31 @@ def test_a_prediction_is_the_same_alone_and_in_a_batch(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "target"), WITH_TARGET)
 def test_a_training_has_finite_losses_and_moves_every_weight(name: str, target: str) -> None:
-    variant = trainee(name, target=target)
-    before = weights_of(variant)
+    training = trainee(name, target=target)
+    before = weights_of(training.variant)
 
     for progress in PHASES:
-        variant.set_progress(progress)
-        losses = variant.training_step(*pages(target, 2))
+        training.set_progress(progress)
+        losses = training.step(*pages(target, 2))
 
         assert losses
         assert all(value.dim() == 0 and not value.requires_grad for value in losses.values())
         assert all(math.isfinite(float(value)) for value in losses.values())
-    still = [key for key, value in weights_of(variant).items() if torch.equal(value, before[key])]
+    still = [key for key, value in weights_of(training.variant).items() if torch.equal(value, before[key])]
     assert not still
 
 
 @pytest.mark.parametrize(("name", "target"), WITH_TARGET)
 def test_a_handful_of_pages_is_learnt_by_heart(name: str, target: str) -> None:
-    variant = trainee(name, target=target, learning_rate=2e-3)
+    training = trainee(name, target=target, learning_rate=2e-3)
     ink, truth = pages(target)
 
     def away() -> float:
-        return float(F.l1_loss(variant.predict(ink), truth))
+        return float(F.l1_loss(training.variant.predict(ink), truth))
 
     steps, left = HEART.get(name, (60, 1 / 3))
     start = away()
-    train(variant, ink, truth, range(steps))
+    train(training, ink, truth, range(steps))
 
     assert away() < start * left
 
@@ -258,14 +256,14 @@ def drawn_pages(target: str, size: int = 64) -> tuple[Tensor, Tensor]:
 
 @each_variant
 def test_eight_pages_of_the_generated_series_are_learnt(name: str) -> None:
-    variant = trainee(name, learning_rate=2e-3)
-    ink, truth = drawn_pages(variant.target)
-    gray = torch.zeros_like(truth) if variant.target == "ab" else ink.expand_as(truth)
+    training = trainee(name, learning_rate=2e-3)
+    ink, truth = drawn_pages(training.variant.target)
+    gray = torch.zeros_like(truth) if training.variant.target == "ab" else ink.expand_as(truth)
     steps, left = SERIES.get(name, (180, 0.8))
 
-    train(variant, ink, truth, range(steps))
+    train(training, ink, truth, range(steps))
 
-    assert float(F.l1_loss(variant.predict(ink), truth)) < left * float(F.l1_loss(gray, truth))
+    assert float(F.l1_loss(training.variant.predict(ink), truth)) < left * float(F.l1_loss(gray, truth))
 
 
 @each_variant
@@ -278,10 +276,9 @@ def test_batches_that_add_up_are_one_large_batch(name: str) -> None:
         variant = models.build(name, tiny(name))
         settle(variant)
         descend(variant, 1e-3)
-        variant.start_training(lambda network: network, Mechanics(accumulate=parts))
-        variant.set_progress(0.0)
+        training = Training(variant, lambda network: network, Mechanics(accumulate=parts))
         for number, half in enumerate(zip(ink.chunk(parts), target.chunk(parts), strict=True)):
-            variant.training_step(*half, update=number == parts - 1)
+            training.step(*half, update=number == parts - 1)
         return weights_of(variant)
 
     whole, halves = stepped(1), stepped(2)
@@ -299,9 +296,7 @@ def test_a_step_that_is_clipped_is_shorter(name: str) -> None:
         variant = models.build(name, tiny(name))
         descend(variant, 1.0)
         before = weights_of(variant)
-        variant.start_training(lambda network: network, Mechanics(clip_norm=clip_norm))
-        variant.set_progress(0.0)
-        variant.training_step(ink, target)
+        Training(variant, lambda network: network, Mechanics(clip_norm=clip_norm)).step(ink, target)
         return math.sqrt(sum(float((weights_of(variant)[key] - value).square().sum()) for key, value in before.items()))
 
     assert 0 < stride(1e-3) <= 1e-3 * 1.5  # of two optimizers' networks at most
@@ -314,11 +309,10 @@ def test_a_step_in_half_precision_is_nearly_the_whole_one(name: str, precision: 
 
     def losses(precision: Any) -> dict[str, Tensor]:
         torch.manual_seed(0)
-        variant = models.build(name, tiny(name))
-        variant.start_training(lambda network: network, Mechanics(precision=precision))
-        variant.set_progress(0.0)
+        mechanics = Mechanics(precision=precision)
+        training = Training(models.build(name, tiny(name)), lambda network: network, mechanics)
         torch.manual_seed(1)
-        return variant.training_step(ink, target)
+        return training.step(ink, target)
 
     exact, half = losses("fp32"), losses(precision)
     assert any(float(half[key]) != float(value) for key, value in exact.items())
@@ -328,17 +322,16 @@ def test_a_step_in_half_precision_is_nearly_the_whole_one(name: str, precision: 
 
 @each_variant
 def test_what_colours_is_the_average_of_the_weights(name: str) -> None:
-    variant = trainee(name)
-    ink, target = pages(variant.target)
-    train(variant, ink, target, range(3))
+    training = trainee(name)
+    ink, target = pages(training.variant.target)
+    train(training, ink, target, range(3))
 
-    average = dict(variant.generator().named_parameters())
-    assert any(not torch.equal(average[key], value) for key, value in weights_of(variant).items())
+    average = dict(training.variant.generator().named_parameters())
+    assert any(not torch.equal(average[key], value) for key, value in weights_of(training.variant).items())
 
     torch.manual_seed(0)
     plain = models.build(name, tiny(name))
-    plain.start_training(lambda network: network, Mechanics(ema_decay=0.0))
-    train(plain, ink, target, range(3))
+    train(Training(plain, lambda network: network, Mechanics(ema_decay=0.0)), ink, target, range(3))
     average = dict(plain.generator().named_parameters())
     assert all(torch.allclose(average[key], value, atol=1e-7) for key, value in weights_of(plain).items())
 
@@ -348,11 +341,11 @@ def test_the_rate_is_constant_and_then_goes_down_to_nothing(name: str) -> None:
     """Seen by how far the first step of equal trainees goes, over the weights that it moves."""
 
     def stride(progress: float) -> float:
-        variant = trainee(name)
-        variant.set_progress(progress)
-        before = weights_of(variant)
-        train(variant, *pages(variant.target), range(1))
-        after = weights_of(variant)
+        training = trainee(name)
+        training.set_progress(progress)
+        before = weights_of(training.variant)
+        train(training, *pages(training.variant.target), range(1))
+        after = weights_of(training.variant)
         gone = torch.cat([(after[key] - value).abs().flatten() for key, value in before.items()])
         return float(gone[gone > 0].median()) if gone.any() else 0.0
 
@@ -371,33 +364,33 @@ def test_the_rate_is_constant_and_then_goes_down_to_nothing(name: str) -> None:
 @each_variant
 def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(name: str) -> None:
     whole = trainee(name, seed=3)
-    ink, target = pages(whole.target)
+    ink, target = pages(whole.variant.target)
     train(whole, ink, target, range(6))
 
     first = trainee(name, seed=3)
     train(first, ink, target, range(3))
-    saved = to_bytes(first.training_state())
+    saved = to_bytes(first.state())
     second = trainee(name, seed=99)
-    second.load_training_state(from_bytes(saved))
+    second.load_state(from_bytes(saved))
     train(second, ink, target, range(3, 6))
 
-    expected, resumed = whole.training_state(), second.training_state()
+    expected, resumed = whole.state(), second.state()
     assert resumed.keys() == expected.keys()
     assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
 
 
 @each_variant
 def test_a_state_does_not_change_with_the_training_once_it_is_bytes(name: str) -> None:
-    variant = trainee(name)
-    ink, target = pages(variant.target)
-    train(variant, ink, target, range(1))
+    training = trainee(name)
+    ink, target = pages(training.variant.target)
+    train(training, ink, target, range(1))
 
-    saved = to_bytes(variant.training_state())
+    saved = to_bytes(training.state())
     kept = {key: value.clone() for key, value in from_bytes(saved).items()}
-    train(variant, ink, target, range(1, 2))
+    train(training, ink, target, range(1, 2))
 
     assert all(torch.equal(kept[key], value) for key, value in from_bytes(saved).items())
-    assert any(not torch.equal(kept[key], value) for key, value in variant.training_state().items())
+    assert any(not torch.equal(kept[key], value) for key, value in training.state().items())
 
 
 @each_variant
@@ -405,16 +398,16 @@ def test_a_state_from_before_the_first_step_is_taken_up(name: str) -> None:
     early = trainee(name, seed=3)
 
     late = trainee(name, seed=4)
-    late.load_training_state(from_bytes(to_bytes(early.training_state())))
+    late.load_state(from_bytes(to_bytes(early.state())))
 
-    assert all(torch.equal(value, weights_of(late)[key]) for key, value in weights_of(early).items())
+    assert all(torch.equal(value, weights_of(late.variant)[key]) for key, value in weights_of(early.variant).items())
 
 
 @cache
 def saved_state(name: str) -> bytes:
-    variant = trainee(name)
-    train(variant, *pages(variant.target), range(1))
-    return to_bytes(variant.training_state())
+    training = trainee(name)
+    train(training, *pages(training.variant.target), range(1))
+    return to_bytes(training.state())
 
 
 @each_variant
@@ -424,7 +417,7 @@ def test_a_state_of_another_size_is_refused(name: str) -> None:
     wider = trainee(name, base_channels=64)
 
     with pytest.raises(CheckpointError):
-        wider.load_training_state(from_bytes(saved_state(name)))
+        wider.load_state(from_bytes(saved_state(name)))
 
 
 def some_of(state: dict[str, Tensor]) -> list[str]:
@@ -435,10 +428,10 @@ def some_of(state: dict[str, Tensor]) -> list[str]:
 @each_variant
 def test_a_state_that_lacks_a_tensor_is_refused(name: str) -> None:
     whole = from_bytes(saved_state(name))
-    variant, taken = trainee(name), []
+    training, taken = trainee(name), []
     for key in some_of(whole):
         try:
-            variant.load_training_state({other: value for other, value in whole.items() if other != key})
+            training.load_state({other: value for other, value in whole.items() if other != key})
         except CheckpointError:
             continue
         taken.append(key)
@@ -450,10 +443,10 @@ def test_a_state_that_lacks_a_tensor_is_refused(name: str) -> None:
 def test_a_state_with_a_tensor_too_many_is_refused(name: str) -> None:
     whole = from_bytes(saved_state(name))
     parts = {key.partition("/")[0] for key in whole}
-    variant, taken = trainee(name), []
+    training, taken = trainee(name), []
     for key in ["palette/weight", *(f"{part}/0.unheard_of" for part in sorted(parts))]:
         try:
-            variant.load_training_state({**whole, key: torch.zeros(1)[0]})
+            training.load_state({**whole, key: torch.zeros(1)[0]})
         except CheckpointError:
             continue
         taken.append(key)
@@ -464,14 +457,14 @@ def test_a_state_with_a_tensor_too_many_is_refused(name: str) -> None:
 @each_variant
 def test_a_state_with_a_tensor_of_another_shape_is_refused(name: str) -> None:
     whole = from_bytes(saved_state(name))
-    variant, taken = trainee(name), []
+    training, taken = trainee(name), []
     for key in some_of(whole):
         value = whole[key]
         for other in (torch.zeros(3, 5), torch.tensor(0.0)):
             if other.shape == value.shape:
                 continue
             try:
-                variant.load_training_state({**whole, key: other})
+                training.load_state({**whole, key: other})
             except CheckpointError:
                 continue
             taken.append((key, tuple(other.shape)))

@@ -13,16 +13,16 @@ from models.bins import soft_cross_entropy
 from models.checkpoint import from_bytes, to_bytes
 from models.color import lightness
 from models.layers import count_parameters
+from models.training import Training
 from models.zhang import ECCV16, Zhang, ZhangConfig, rebalancing
 
 SATURATED = 60 / 110  # of a target
 
 
-def tiny(seed: int = 0, **options: Any) -> Zhang:
+def tiny(seed: int = 0, **options: Any) -> Training:
     torch.manual_seed(seed)
     variant = Zhang(ZhangConfig(**{"image_size": 64, "base_channels": 4, **options}))
-    variant.start_training(lambda network: network)
-    return variant
+    return Training(variant, lambda network: network)
 
 
 def batch(count: int = 2, seed: int = 1, size: int = 64) -> tuple[Tensor, Tensor]:
@@ -34,8 +34,8 @@ def batch(count: int = 2, seed: int = 1, size: int = 64) -> tuple[Tensor, Tensor
     return page[:, :1], page[:, 1:]
 
 
-def loss_of(variant: Zhang, ink: Tensor, target: Tensor, update: bool = True) -> float:
-    return float(variant.training_step(ink, target, update=update)["cross_entropy"])
+def loss_of(training: Training, ink: Tensor, target: Tensor, update: bool = True) -> float:
+    return float(training.step(ink, target, update=update)["cross_entropy"])
 
 
 # The published network.
@@ -66,7 +66,7 @@ def published_shapes() -> dict[str, list[int]]:
 
 def test_the_default_network_is_the_published_one() -> None:
     with torch.device("meta"):
-        network = Zhang(ZhangConfig()).network("network")
+        network = Zhang(ZhangConfig()).networks["network"]
     shapes = {
         name: list(value.shape) for name, value in network.state_dict().items() if "num_batches_tracked" not in name
     }
@@ -102,7 +102,7 @@ def test_published_weights_colour_as_they_do_in_the_published_code() -> None:
     published, decoding = ECCV16(4), nn.Conv2d(313, 2, 1, bias=False)
     variant = Zhang(ZhangConfig(image_size=64, base_channels=4, temperature=1.0))
     weights = {**published.state_dict(), "bins.centres": 110 * decoding.weight.detach()[..., 0, 0].T}
-    variant.network("network").load_state_dict(weights)
+    variant.networks["network"].load_state_dict(weights)
     ink = batch()[0]
 
     with torch.no_grad():
@@ -125,11 +125,11 @@ def test_the_network_sees_lightness_around_its_middle() -> None:
 
 @pytest.mark.parametrize("size", [64, 96])
 def test_a_prediction_has_the_shape_and_range_of_ab(size: int) -> None:
-    variant = tiny(image_size=size)
+    training = tiny(image_size=size)
 
-    colored = variant.predict(batch(size=size)[0])
+    colored = training.variant.predict(batch(size=size)[0])
 
-    assert variant.network("network")(torch.zeros(1, 1, size, size)).shape == (1, 313, size // 4, size // 4)
+    assert training.variant.networks["network"](torch.zeros(1, 1, size, size)).shape == (1, 313, size // 4, size // 4)
     assert colored.shape == (2, 2, size, size)
     assert float(colored.abs().max()) <= 1
 
@@ -137,13 +137,13 @@ def test_a_prediction_has_the_shape_and_range_of_ab(size: int) -> None:
 def test_a_low_temperature_makes_more_of_the_likeliest_bin() -> None:
     """Of the same weights."""
     dull, vivid = tiny(temperature=1.0), tiny(temperature=0.05)
-    nn.init.normal_(dull.network("network").model8[6].weight)
-    vivid.network("network").load_state_dict(dull.network("network").state_dict())
+    nn.init.normal_(dull.variant.networks["network"].model8[6].weight)
+    vivid.variant.networks["network"].load_state_dict(dull.variant.networks["network"].state_dict())
     ink = batch()[0]
 
-    def chroma(variant: Zhang) -> float:
+    def chroma(training: Training) -> float:
         with torch.no_grad():
-            return float(torch.linalg.vector_norm(variant.trained_generator().eval()(ink), dim=1).mean())
+            return float(torch.linalg.vector_norm(training.variant.trained_generator().eval()(ink), dim=1).mean())
 
     assert chroma(vivid) > 1.5 * chroma(dull)
 
@@ -175,8 +175,8 @@ def test_an_untrained_network_costs_ln_313(base_channels: int) -> None:
 
 
 def test_the_first_step_has_no_weights_and_the_second_those_of_the_colors_seen() -> None:
-    variant = tiny()
-    network = variant.network("network")
+    training = tiny()
+    network = training.variant.networks["network"]
     assert isinstance(network, ECCV16)
     ink, target = batch()
     target = target + 0.2 * torch.rand(target.shape, generator=torch.Generator().manual_seed(2))  # no two pixels alike
@@ -187,13 +187,13 @@ def test_the_first_step_has_no_weights_and_the_second_those_of_the_colors_seen()
             return float(soft_cross_entropy(network.train()(lightness(ink)), indices, shares, weights[indices[:, 0]]))
 
     first = expected(torch.ones(313))
-    assert loss_of(variant, ink, target) == pytest.approx(first, rel=1e-5)
+    assert loss_of(training, ink, target) == pytest.approx(first, rel=1e-5)
     seen = 1 + torch.bincount(indices[:, 0].flatten(), minlength=313)
     assert torch.equal(network.counts, seen)
     weights = rebalancing(seen, network.bins.centres)
     assert float(weights[indices[:, 0]].mean()) < 0.9
     second = expected(weights)
-    assert loss_of(variant, ink, target) == pytest.approx(second, rel=1e-5)
+    assert loss_of(training, ink, target) == pytest.approx(second, rel=1e-5)
     assert torch.equal(network.counts, 1 + 2 * (seen - 1))
 
 
@@ -214,13 +214,13 @@ def test_a_gray_page_teaches_nothing() -> None:
 
 def test_a_batch_of_gray_pages_reaches_all_weights_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """DDP waits for the gradient of every weight, though it be nothing."""
-    variant = tiny()
+    training = tiny()
     gradients: list[Tensor | None] = []
-    network = variant.network("network")
-    monkeypatch.setattr(variant, "advance", lambda _: gradients.extend(p.grad for p in network.parameters()))
+    network = training.variant.networks["network"]
+    monkeypatch.setattr(training, "advance", lambda _: gradients.extend(p.grad for p in network.parameters()))
     ink, target = batch()
 
-    assert loss_of(variant, ink, 0 * target) == 0
+    assert loss_of(training, ink, 0 * target) == 0
     assert len(gradients) == len(list(network.parameters()))
     assert all(gradient is not None and not gradient.any() for gradient in gradients)
 
@@ -262,7 +262,7 @@ def test_a_bin_beside_a_frequent_one_weighs_less_than_one_afar() -> None:
 
 
 def test_the_counts_are_those_of_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    variant = tiny()
+    training = tiny()
     ink, target = batch()
 
     def reduce(counts: Tensor) -> None:
@@ -270,48 +270,48 @@ def test_the_counts_are_those_of_all_workers(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "all_reduce", reduce)
-    loss_of(variant, ink, target)
+    loss_of(training, ink, target)
 
-    assert int(variant.network("network").counts.sum()) == 313 + 3 * 2 * 16 * 16
+    assert int(training.variant.networks["network"].counts.sum()) == 313 + 3 * 2 * 16 * 16
 
 
 def test_colouring_does_not_count() -> None:
-    variant = tiny()
+    training = tiny()
     ink, target = batch()
-    loss_of(variant, ink, target, update=False)  # a batch of a step of several
-    before = variant.network("network").counts.clone()
+    loss_of(training, ink, target, update=False)  # a batch of a step of several
+    before = training.variant.networks["network"].counts.clone()
 
-    variant.predict(ink)
-    variant.trained_generator()(ink)
+    training.variant.predict(ink)
+    training.variant.trained_generator()(ink)
 
     assert int(before.sum()) == 313 + 2 * 16 * 16
-    assert torch.equal(variant.network("network").counts, before)
+    assert torch.equal(training.variant.networks["network"].counts, before)
 
 
 # Training.
 
 
 def test_every_weight_learns() -> None:
-    variant = tiny()
-    before = {name: value.detach().clone() for name, value in variant.trained_generator().named_parameters()}
+    training = tiny()
+    before = {name: value.detach().clone() for name, value in training.variant.trained_generator().named_parameters()}
 
-    loss_of(variant, *batch())
+    loss_of(training, *batch())
 
-    after = dict(variant.trained_generator().named_parameters())
+    after = dict(training.variant.trained_generator().named_parameters())
     assert [name for name, value in before.items() if torch.equal(value, after[name])] == []
 
 
 def test_the_loss_goes_down() -> None:
-    variant = tiny(learning_rate=5e-3)
+    training = tiny(learning_rate=5e-3)
     ink, target = batch()
-    losses = [loss_of(variant, ink, target) for _ in range(25)]
+    losses = [loss_of(training, ink, target) for _ in range(25)]
 
     assert losses[-1] < 0.7 * losses[1]  # the first step has other weights
 
 
 def test_the_solver_is_the_published_one_at_a_rate_for_one_series() -> None:
     variant = Zhang(ZhangConfig(image_size=64, base_channels=1))
-    solver = variant.optimizer("network", variant.network("network").parameters())
+    solver = variant.optimizer("network", variant.networks["network"].parameters())
 
     group = solver.param_groups[0]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (3e-4, (0.9, 0.99), 1e-3)
@@ -324,11 +324,11 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit() -> None:
     for number in range(2):
         loss_of(first, *batch(seed=number))
     second = tiny(99)
-    second.load_training_state(from_bytes(to_bytes(first.training_state())))
+    second.load_state(from_bytes(to_bytes(first.state())))
     for number in range(2, 4):
         loss_of(second, *batch(seed=number))
 
-    expected, resumed = whole.training_state(), second.training_state()
+    expected, resumed = whole.state(), second.state()
     assert resumed.keys() == expected.keys()
     assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
     assert int(expected["network/counts"].sum()) == 313 + 4 * 2 * 16 * 16

@@ -1,6 +1,7 @@
 """What each worker of a training runs: it steps the variant over its share of the pages, and saves checkpoints.
 
-The loop knows no variant by name: networks, losses, optimizers and schedule are the variant's own (models.variant).
+The loop knows no variant by name: networks, losses and optimizers are the variant's own (models.variant), how its steps
+are made is the same for all (models.training).
 """
 
 import json
@@ -66,8 +67,8 @@ def train_worker(loop_config: dict[str, Plan]) -> None:
     options: dict[str, Any] = {"parallel_strategy": "ddp", "parallel_strategy_kwargs": {"broadcast_buffers": False}}
     if world == 1:
         options = {"parallel_strategy": None}
-    variant.start_training(lambda network: ray.train.torch.prepare_model(network, **options), mechanics)
-    loop = _Loop(variant, config, steps, device, rank, world)
+    training = models.Training(variant, lambda network: ray.train.torch.prepare_model(network, **options), mechanics)
+    loop = _Loop(training, config, steps, device, rank, world)
     loop.resume()
     loop.run()
 
@@ -84,9 +85,9 @@ class _Loop:
     """One worker's steps: from the checkpoint to the end."""
 
     def __init__(
-        self, variant: models.Variant, config: TrainConfig, steps: int, device: torch.device, rank: int, world: int
+        self, training: models.Training, config: TrainConfig, steps: int, device: torch.device, rank: int, world: int
     ) -> None:
-        self.variant, self.config, self.device = variant, config, device
+        self.training, self.variant, self.config, self.device = training, training.variant, config, device
         self.rank, self.world, self.steps = rank, world, steps
         self.step = 0
         self.seconds = 0.0  # trained so far, in earlier lives too
@@ -99,7 +100,7 @@ class _Loop:
         if checkpoint is not None:
             with checkpoint.as_directory() as folder:
                 progress = json.loads((Path(folder) / PROGRESS).read_bytes())
-                self.variant.load_training_state(from_bytes((Path(folder) / STATE).read_bytes()))
+                self.training.load_state(from_bytes((Path(folder) / STATE).read_bytes()))
             self.step = self.checkpointed = progress["step"]
             self.seconds = progress["seconds"]
         if self.monitor:
@@ -112,13 +113,13 @@ class _Loop:
         stream = batches(self.config, paired=self.variant.paired, device=self.device)
         accumulate = self.config.accumulate
         while (progress := self._progress()) < 1:
-            self.variant.set_progress(progress)
+            self.training.set_progress(progress)
             waited = 0.0
             for number in range(accumulate):
                 asked = time.monotonic()
                 ink, target, chapters = next(stream)
                 waited += time.monotonic() - asked
-                losses = self.variant.training_step(ink, target, chapters=chapters, update=number == accumulate - 1)
+                losses = self.training.step(ink, target, chapters=chapters, update=number == accumulate - 1)
             self.step += 1
             self.seconds = time.monotonic() - begun
             if self.monitor:
@@ -155,7 +156,7 @@ class _Loop:
         metrics = self.monitor.evaluate_heldout(self.variant, self.step, self.seconds)
         self._ask_patience(self.monitor)
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / STATE).write_bytes(to_bytes(self.variant.training_state()))
+            (Path(folder) / STATE).write_bytes(to_bytes(self.training.state()))
             (Path(folder) / WEIGHTS).write_bytes(to_bytes(self.variant.generator().state_dict()))
             (Path(folder) / RAW).write_bytes(to_bytes(self.variant.trained_generator().state_dict()))
             progress = {"step": self.step, "seconds": self.seconds, "metrics": metrics}

@@ -147,14 +147,14 @@ def test_the_weights_of_an_installed_package_are_taken_up() -> None:
     chosen = config(variant="exemplar")
     origin = check_initial_weights(chosen)
     variant = models.build("exemplar", dataclasses.asdict(chosen.model))
-    random = variant.network("network").encoder.stem[0].weight.clone()
+    random = variant.networks["network"].encoder.stem[0].weight.clone()
 
     load_initial_weights(variant, chosen)
 
     assert origin["pretrained"]["network"] == "efficientnet_lite0"
-    learnt = variant.network("network").encoder.stem[0].weight
+    learnt = variant.networks["network"].encoder.stem[0].weight
     assert not torch.equal(learnt, random)
-    assert variant.network("network").encoder.stem[1].running_var.std() > 0  # statistics of pictures, not of nothing
+    assert variant.networks["network"].encoder.stem[1].running_var.std() > 0  # statistics of pictures, not of nothing
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
