@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from imaging.colorimetry import LUMA
 from imaging.target import AB_RANGE, CHANNELS
 
 AUGMENTS = ("pix2pix", "berserk", "none")
 _STORED = {"pix2pix": 286 / 256, "berserk": 2.0, "none": 1.0}  # R / S; crops of a tenth of a page want more to enlarge
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def resize_for(image_size: int, augment: str) -> int:
@@ -63,7 +63,7 @@ class Augment:
             factor = torch.where(faded, torch.rand(len(target), 1, 1, 1), factor)
         gray = torch.zeros_like(target[:, :1])
         if self._target == "rgb":
-            weights = torch.tensor(_LUMA, device=target.device).view(1, 3, 1, 1)
+            weights = torch.tensor(LUMA, device=target.device).view(1, 3, 1, 1)
             gray = (target * weights).sum(1, keepdim=True)
         colour = target - gray
         factor = torch.minimum(factor.to(target.device), _room(gray, colour))

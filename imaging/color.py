@@ -11,33 +11,40 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.colorimetry import (
+    LAB_DELTA,
+    LAB_EPSILON,
+    LAB_KAPPA,
+    RGB_TO_XYZN,
+    SRGB_GAMMA,
+    SRGB_KNEE_ENCODED,
+    SRGB_KNEE_LINEAR,
+    SRGB_OFFSET,
+    SRGB_SLOPE,
+    XYZN_TO_RGB,
+)
+
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 
-# IEC 61966-2-1, linear sRGB -> XYZ for the white (1, 1, 1) of D65.
-_RGB_TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
-    dtype=np.float64,
-)
-_WHITE = _RGB_TO_XYZ.sum(axis=1)
-_RGB_TO_XYZN = (_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
-_XYZN_TO_RGB = np.linalg.inv(_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
+_RGB_TO_XYZN = RGB_TO_XYZN.astype(np.float32)
+_XYZN_TO_RGB = XYZN_TO_RGB.astype(np.float32)
 _LUMINANCE = _RGB_TO_XYZN[1:2]
-_EPSILON = 216 / 24389  # CIE 15: where the cube root of CIELAB turns into a straight line
-_KAPPA = 24389 / 27
 
 
 @cache
 def _linear_of_level() -> F32:
     level = np.arange(256, dtype=np.float64) / 255
-    return np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    power = ((level + SRGB_OFFSET) / (1 + SRGB_OFFSET)) ** SRGB_GAMMA
+    return np.where(level <= SRGB_KNEE_ENCODED, level / SRGB_SLOPE, power).astype(np.float32)
 
 
 @cache
 def _level_of_linear() -> U8:
     """65,536 steps of linear light -> 8-bit sRGB: a step is under 0.05 levels at the dark end."""
     linear = np.arange(65536, dtype=np.float64) / 65535
-    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    root = (1 + SRGB_OFFSET) * linear ** (1 / SRGB_GAMMA) - SRGB_OFFSET
+    encoded = np.where(linear <= SRGB_KNEE_LINEAR, linear * SRGB_SLOPE, root)
     return np.round(encoded * 255).astype(np.uint8)
 
 
@@ -53,7 +60,7 @@ def _encode(linear: F32) -> U8:
 def lightness_of_level() -> F32:
     """(256,) CIELAB L* of each gray level."""
     y = _linear_of_level().astype(np.float64)
-    return np.where(y > _EPSILON, 116 * np.cbrt(y) - 16, _KAPPA * y).astype(np.float32)
+    return np.where(y > LAB_EPSILON, 116 * np.cbrt(y) - 16, LAB_KAPPA * y).astype(np.float32)
 
 
 def gray_of_equal_lightness(rgb: U8) -> U8:
@@ -78,7 +85,7 @@ def luma(rgb: U8) -> U8:
 def to_lab(rgb: U8) -> F32:
     """sRGB to CIELAB (CIE 15, D65). rgb: (H, W, 3) uint8. Returns (H, W, 3) float32: L, a, b."""
     xyz: F32 = cv2.transform(_linear_of_level()[rgb], _RGB_TO_XYZN)
-    f = np.where(xyz > _EPSILON, np.cbrt(xyz), (np.float32(_KAPPA) * xyz + 16) / 116).astype(np.float32)
+    f = np.where(xyz > LAB_EPSILON, np.cbrt(xyz), (np.float32(LAB_KAPPA) * xyz + 16) / 116).astype(np.float32)
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
@@ -133,9 +140,9 @@ def _inverse_f(f: F32) -> F32:
     """From CIELAB's f to linear light over white (CIE 15): the cube, and below 6/29 a straight line."""
     cube = f * f
     cube *= f
-    straight = f * np.float32(116 / _KAPPA)
-    straight -= np.float32(16 / _KAPPA)
-    np.copyto(straight, cube, where=f > np.float32(6 / 29))
+    straight = f * np.float32(116 / LAB_KAPPA)
+    straight -= np.float32(16 / LAB_KAPPA)
+    np.copyto(straight, cube, where=f > np.float32(LAB_DELTA))
     return straight
 
 

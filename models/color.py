@@ -7,24 +7,28 @@ All arithmetic is in float32, also under autocast: it is by element, which autoc
 import torch
 from torch import Tensor
 
-# IEC 61966-2-1, linear sRGB -> XYZ for the white (1, 1, 1) of D65, and the way back.
-_RGB_TO_XYZ = torch.tensor(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
-    dtype=torch.float64,
-    device="cpu",
+from imaging.colorimetry import (
+    LAB_DELTA,
+    LAB_EPSILON,
+    LAB_KAPPA,
+    LUMA,
+    SRGB_GAMMA,
+    SRGB_KNEE_ENCODED,
+    SRGB_KNEE_LINEAR,
+    SRGB_OFFSET,
+    SRGB_SLOPE,
+    XYZN_TO_RGB,
 )
-_XYZN_TO_RGB: list[list[float]] = torch.linalg.inv(_RGB_TO_XYZ / _RGB_TO_XYZ.sum(1, keepdim=True)).tolist()
-_EPSILON = 216 / 24389  # CIE 15: where the cube root of CIELAB turns into a straight line
-_KAPPA = 24389 / 27
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_U_SCALE, _V_SCALE = 0.492, 0.877
+
+_XYZN_TO_RGB: list[list[float]] = XYZN_TO_RGB.tolist()
+_U_SCALE, _V_SCALE = 0.492, 0.877  # ITU-R BT.601
 
 
 def lightness(ink: Tensor) -> Tensor:
     """CIELAB L* of gray levels. ink: (B, 1, H, W), sRGB gray levels in [-1, 1]. Returns (B, 1, H, W) in [0, 100]."""
     y = _linear(((ink.float() + 1) / 2).clamp(0, 1))
-    bright = 116 * y.clamp(min=_EPSILON) ** (1 / 3) - 16
-    return torch.where(y > _EPSILON, bright, _KAPPA * y)
+    bright = 116 * y.clamp(min=LAB_EPSILON) ** (1 / 3) - 16
+    return torch.where(y > LAB_EPSILON, bright, LAB_KAPPA * y)
 
 
 def lab_to_rgb(lightness: Tensor, ab: Tensor) -> Tensor:
@@ -45,7 +49,7 @@ def yuv_of(rgb: Tensor) -> Tensor:
     rgb: (B, 3, H, W) in [0, 1]. Returns (B, 3, H, W): Y in [0, 1], U in [-0.436, 0.436], V in [-0.615, 0.615].
     """
     red, green, blue = rgb.float().split(1, 1)
-    y = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    y = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return torch.cat([y, _U_SCALE * (blue - y), _V_SCALE * (red - y)], 1)
 
 
@@ -53,7 +57,7 @@ def rgb_of_yuv(yuv: Tensor) -> Tensor:
     """The reverse of `yuv_of`: (B, 3, H, W) -> (B, 3, H, W). What is out of gamut stays outside [0, 1]."""
     y, u, v = yuv.float().split(1, 1)
     red, blue = y + v / _V_SCALE, y + u / _U_SCALE
-    green = (y - _LUMA[0] * red - _LUMA[2] * blue) / _LUMA[1]
+    green = (y - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
     return torch.cat([red, green, blue], 1)
 
 
@@ -63,16 +67,16 @@ def rgb_of_yuv(yuv: Tensor) -> Tensor:
 
 def _linear(encoded: Tensor) -> Tensor:
     """sRGB in [0, 1] to linear light."""
-    power = ((encoded + 0.055) / 1.055) ** 2.4
-    return torch.where(encoded > 0.04045, power, encoded / 12.92)
+    power = ((encoded + SRGB_OFFSET) / (1 + SRGB_OFFSET)) ** SRGB_GAMMA
+    return torch.where(encoded > SRGB_KNEE_ENCODED, power, encoded / SRGB_SLOPE)
 
 
 def _encoded(linear: Tensor) -> Tensor:
     """Linear light in [0, 1] to sRGB."""
-    root = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
-    return torch.where(linear > 0.0031308, root, 12.92 * linear)
+    root = (1 + SRGB_OFFSET) * linear.clamp(min=SRGB_KNEE_LINEAR) ** (1 / SRGB_GAMMA) - SRGB_OFFSET
+    return torch.where(linear > SRGB_KNEE_LINEAR, root, SRGB_SLOPE * linear)
 
 
 def _inverse_f(f: Tensor) -> Tensor:
     """From CIELAB's f to linear light over white (CIE 15): the cube, and below 6/29 a straight line."""
-    return torch.where(f > 6 / 29, f**3, (116 * f - 16) / _KAPPA)
+    return torch.where(f > LAB_DELTA, f**3, (116 * f - 16) / LAB_KAPPA)
