@@ -84,8 +84,11 @@ class ColorBins(nn.Module):
     def encode(self, ab: Tensor, neighbours: int, sigma: float) -> tuple[Tensor, Tensor]:
         """Soft labels: the nearest bins of each pixel, weighted by a Gaussian of their distance.
 
-        ab: (B, 2, H, W). sigma: of the Gaussian, ab units. Returns indices and weights, both (B, k, H, W), the nearest
-        bin first; the weights of a pixel sum to 1.
+        ab: (B, 2, H, W).
+        neighbours: k.
+        sigma: of the Gaussian, ab units.
+
+        Returns indices and weights, both (B, k, H, W), the nearest bin first; the weights of a pixel sum to 1.
         """
         batch, _, height, width = ab.shape
         points = ab.float().permute(0, 2, 3, 1).reshape(-1, 2)
@@ -99,7 +102,10 @@ class ColorBins(nn.Module):
     def decode(self, logits: Tensor, temperature: float) -> Tensor:
         """The annealed mean (eq. 5): of the bins, weighted by exp(log z / T), normalized; z the softmax of `logits`.
 
-        logits: (B, Q, H, W). temperature: T; towards 0 it is the likeliest bin, 1 is the mean. Returns (B, 2, H, W) ab.
+        logits: (B, Q, H, W).
+        temperature: T; towards 0 it is the likeliest bin, 1 is the mean.
+
+        Returns (B, 2, H, W) ab.
         """
         with torch.autocast(logits.device.type, enabled=False):  # bfloat16 knows ab to half a unit only
             shares = torch.softmax(logits.float() / temperature, dim=1)
@@ -116,8 +122,11 @@ class ColorBins(nn.Module):
 def soft_cross_entropy(logits: Tensor, indices: Tensor, weights: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of the softmax over the bins (eq. 2), the mean over the pixels: a scalar, float32.
 
-    logits: (B, Q, H, W). indices, weights: (B, k, H, W) of `ColorBins.encode`. pixel_weights: (B, H, W); a pixel of
-    weight 0 costs nothing, and is counted in the mean all the same. ln Q where the logits are equal.
+    logits: (B, Q, H, W).
+    indices, weights: (B, k, H, W) of `ColorBins.encode`.
+    pixel_weights: (B, H, W); a pixel of weight 0 costs nothing, and is counted in the mean all the same.
+
+    ln Q where the logits are equal.
     """
     likelihood = F.log_softmax(logits.float(), dim=1).gather(1, indices)
     cost = -(weights * likelihood).sum(dim=1)

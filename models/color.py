@@ -25,14 +25,14 @@ _U_SCALE, _V_SCALE = 0.492, 0.877  # ITU-R BT.601
 
 
 def lightness(ink: Tensor) -> Tensor:
-    """CIELAB L* of gray levels. ink: (B, 1, H, W), sRGB gray levels in [-1, 1]. Returns (B, 1, H, W) in [0, 100]."""
+    """CIELAB L* of gray levels: ink (B, 1, H, W), sRGB gray levels in [-1, 1] -> (B, 1, H, W) in [0, 100]."""
     y = _linear(((ink.float() + 1) / 2).clamp(0, 1))
     bright = 116 * y.clamp(min=LAB_EPSILON) ** (1 / 3) - 16
     return torch.where(y > LAB_EPSILON, bright, LAB_KAPPA * y)
 
 
 def lab_to_rgb(lightness: Tensor, ab: Tensor) -> Tensor:
-    """CIELAB to sRGB. lightness: (B, 1, H, W); ab: (B, 2, H, W). Returns (B, 3, H, W) in [0, 1].
+    """CIELAB to sRGB: L (B, 1, H, W) and ab (B, 2, H, W) -> (B, 3, H, W) in [0, 1].
 
     A channel out of gamut is cut off in linear light, and its gradient is 0; all gradients are finite.
     """

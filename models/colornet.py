@@ -52,7 +52,10 @@ class _Merge(nn.Module):
 class ColornetHead(nn.Module):
     """From VGG16's features and the page itself to U and V: 503,901 parameters.
 
-    gray: (B, 3, S, S) in [0, 1]; the features of relu1_2, 2_2, 3_3, 4_3. Returns (B, 2, S, S) in [-0.5, 0.5].
+    gray: (B, 3, S, S) in [0, 1].
+    seen_1, ... seen_4: the features of relu1_2, 2_2, 3_3, 4_3.
+
+    Returns (B, 2, S, S) in [-0.5, 0.5].
     """
 
     def __init__(self) -> None:

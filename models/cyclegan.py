@@ -136,9 +136,13 @@ def patch_discriminator(base_channels: int = 64) -> nn.Module:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What belongs to a generator. Both networks are built from base_channels, the generator from blocks as well.
+    """What belongs to a generator.
 
-    critic_weight: of the discriminators' losses. pool: images in each image pool, 0: none.
+    generator: built from base_channels and blocks.
+    discriminator: built from base_channels.
+    critic_weight: of the discriminators' losses.
+    pool: images in each image pool; 0: there is none.
+    least_size: of S, pixels.
     """
 
     generator: Callable[[int, int], nn.Module]
@@ -160,6 +164,7 @@ class CycleGANConfig(VariantConfig):
 
     generator: "resnet", the paper's, or "skip", the Berserk write-up's, each with its own discriminator and training.
     base_channels: published 64 for resnet, 32 for skip.
+    blocks: residual blocks of a generator, published 9.
     """
 
     targets: ClassVar[tuple[str, ...]] = ("rgb",)
@@ -185,7 +190,8 @@ class CycleGANConfig(VariantConfig):
 class ImagePool:
     """Generated images of earlier steps, so that a discriminator does not forget them (Shrivastava et al. 2017, 2.3).
 
-    size: S. capacity: how many (3, S, S) images it keeps; they stay on the CPU, as float16.
+    size: S.
+    capacity: how many (3, S, S) images it keeps; they stay on the CPU, as float16.
     """
 
     def __init__(self, size: int, capacity: int) -> None:

@@ -21,9 +21,9 @@ _STEM = 32
 
 
 class EfficientNetLite0(nn.Module):
-    """What the network sees at five strides. Its BatchNorms keep their statistics: pages are few in a batch, and of one
-    chapter.
+    """What the network sees at five strides.
 
+    Its BatchNorms keep their statistics: pages are few in a batch, and of one chapter.
     Weights are random until `load`. 3.4 million parameters.
     """
 

@@ -41,7 +41,11 @@ _HINT_WEIGHT = 2.0  # more of the loss on a hinted spot
 
 @dataclass(frozen=True, kw_only=True)
 class ExemplarConfig(VariantConfig):
-    """base_channels: of the decoder at half the page's size. place_features: D."""
+    """The widths of the network.
+
+    base_channels: of the decoder at half the page's size.
+    place_features: D.
+    """
 
     targets: ClassVar[tuple[str, ...]] = ("ab",)
 
@@ -57,8 +61,12 @@ class ExemplarConfig(VariantConfig):
 
 @dataclass(frozen=True)
 class Memory:
-    """What R pages have to tell. keys, values: (R, T, D) of their places, the first two values their ab; sums:
-    (R, levels, 3) of ab, and shares of the page, by lightness."""
+    """What R pages have to tell.
+
+    keys: (R, T, D), the features of their places.
+    values: (R, T, D), what the places tell, the first two values their ab.
+    sums: (R, levels, 3) of ab, and shares of the page, by lightness.
+    """
 
     keys: Tensor
     values: Tensor
@@ -99,7 +107,9 @@ class ExemplarGenerator(nn.Module):
     ) -> Tensor:
         """Chroma (B, 2, S, S) of pages that look at one another, or at none.
 
-        ab: of the pages, as the others see it. allowed: (B, B) whether a page may look at another one.
+        ab: (B, 2, S, S) of the pages, as the others see it.
+        allowed: (B, B) whether a page may look at another one.
+        hints: (B, 3, S, S).
         """
         seen, places = self.encode(ink)
         memory = Memory.nothing(places, self.features) if ab is None else self.memorize(places, ink, ab)
@@ -116,8 +126,10 @@ class ExemplarGenerator(nn.Module):
         return seen, F.normalize(_rows(places).float(), dim=-1)
 
     def memorize(self, places: Tensor, ink: Tensor, ab: Tensor) -> Memory:
-        """What pages in colour have to tell. In training by half of their places, others each time: no place is always
-        there to be found."""
+        """What pages in colour have to tell.
+
+        In training by half of their places, others each time: no place is always there to be found.
+        """
         small = _rows(F.avg_pool2d(torch.cat([ab, ink], dim=1).float(), _STRIDE))
         values = self._told(small[..., :2], small[..., 2:], places)
         if self.training:
@@ -134,7 +146,12 @@ class ExemplarGenerator(nn.Module):
         allowed: Tensor | None,
         hints: Tensor | None,
     ) -> Tensor:
-        """Chroma (B, 2, S, S). seen, places: of `encode`. allowed: (B, R); None: all of the memory."""
+        """Chroma (B, 2, S, S).
+
+        seen, places: of `encode`.
+        allowed: (B, R) which pages of the memory a page may look at; None: all.
+        hints: (B, 3, S, S); None: none.
+        """
         if allowed is None:
             allowed = torch.ones(len(ink), len(memory.keys), dtype=torch.bool, device=ink.device)
         if hints is None:

@@ -28,7 +28,12 @@ _RATES = {"sgd": 1e-3, "adadelta": 1.0, "adam": 1e-3}
 
 @dataclass(frozen=True)
 class _Columns:
-    """What is stacked. layers: of VGG16. channels: of those layers together. stride: of the image to a column."""
+    """What is stacked.
+
+    layers: of VGG16.
+    channels: of those layers together.
+    stride: of the image to a column.
+    """
 
     layers: tuple[str, ...]
     channels: int
@@ -43,11 +48,15 @@ _COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class HypercolumnConfig(VariantConfig):
-    """columns: "full", 960 features at every pixel, or "reduced", 384 at every fourth.
+    """The write-up's two networks and three optimizers.
 
+    learning_rate: None is the optimizer's own, 1e-3, 1 and 1e-3.
+    columns: "full", 960 features at every pixel, or "reduced", 384 at every fourth.
     base_channels: of the first convolution of the full head; the layer before the bins has half as many, and the
-    reduced head has that one alone. temperature: of the annealed mean (Zhang et al. 2016). optimizer: sgd (Nesterov
-    momentum 0.9), adadelta or adam. learning_rate: None is the optimizer's own, 1e-3, 1 and 1e-3.
+        reduced head has that one alone.
+    bins: Q.
+    temperature: of the annealed mean (Zhang et al. 2016).
+    optimizer: sgd (Nesterov momentum 0.9), adadelta or adam.
     """
 
     targets: ClassVar[tuple[str, ...]] = ("ab",)

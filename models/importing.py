@@ -24,7 +24,6 @@ from models.variant import Variant
 _SHOWN = 20  # keys that an error lists
 _UNET_DEPTHS = range(5, 9)  # the public code has no U-Net of fewer levels; 8 take 256 pixels to one
 _HALVINGS = 4  # of pix2pixHD's global generator
-_ZHANG_BLOCKS = {1: (0, 2), 2: (0, 2), 3: (0, 2, 4), **dict.fromkeys((4, 5, 6, 7), (0, 2, 4))}
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 State = Mapping[str, Tensor]
@@ -34,7 +33,9 @@ State = Mapping[str, Tensor]
 class Imported:
     """A public network as ours.
 
-    raw: the generator as its public code runs it, in eval mode; in_channels: of what it takes.
+    variant: ours, with the weights of the file.
+    raw: the generator as its public code runs it, in eval mode.
+    in_channels: of what `raw` takes.
     dropped: keys of the file that no network needs.
     """
 
@@ -48,9 +49,13 @@ class Imported:
 class _Plan:
     """How one file becomes our network.
 
-    options: the variant's config. keys: {public key: key in the state of our generator}. raw: picks or makes the
-    network that `Imported.raw` is. reshaped: {public key: (its shape, what makes our tensor of it)}, for those that we
-    keep in another form. fixed: {our key: value} that the file tells in another way.
+    variant: its name.
+    options: the variant's config.
+    keys: {public key: key in the state of our generator}.
+    raw: picks or makes the network that `Imported.raw` is.
+    in_channels: of what that takes.
+    reshaped: {public key: (its shape, what makes our tensor of it)}, for those that we keep in another form.
+    fixed: {our key: value} that the file tells in another way.
     """
 
     variant: str
@@ -290,7 +295,7 @@ def _batch_norm(public: str, ours: str) -> dict[str, str]:
 
 
 def _residual(public: str, ours: str, convolutions: tuple[int, int]) -> dict[str, str]:
-    """A residual block, reflection-padded; convolutions: where ours has the two."""
+    """A residual block, reflection-padded. convolutions: where ours has the two."""
     first, second = convolutions
     return _conv(f"{public}.conv_block.1", f"{ours}.{first}") | _conv(f"{public}.conv_block.5", f"{ours}.{second}")
 

@@ -29,7 +29,9 @@ def count_parameters(module: nn.Module) -> int:
 class PatchDiscriminator(nn.Module):
     """The 70x70 PatchGAN of Isola et al. 2017 (arXiv 1611.07004, 6.1.2): one real/fake score per 70x70 patch.
 
-    (B, channels, H, W) -> (B, 1, H/8 - 2, W/8 - 2) scores, not squashed. channels counts the condition as well.
+    (B, channels, H, W) -> (B, 1, H/8 - 2, W/8 - 2) scores, not squashed.
+
+    channels: those of the condition as well.
     norm: BatchNorm2d, or InstanceNorm2d, before which the convolutions have biases, as published.
     """
 

@@ -21,8 +21,9 @@ _DEEPEST = 8  # U-Net 256: eight halvings take 256 pixels to one
 
 @dataclass(frozen=True, kw_only=True)
 class Pix2PixConfig(VariantConfig):
-    """Adam and weights as published: 2e-4, betas (0.5, 0.999), 100 x L1. base_channels: published 64.
+    """Adam and weights as published: 2e-4, betas (0.5, 0.999), 100 x L1.
 
+    base_channels: published 64.
     in_channels: of the generator; 3: the ink repeated, as published networks take it.
     """
 

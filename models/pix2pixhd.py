@@ -34,9 +34,12 @@ class Pix2PixHDConfig(VariantConfig):
     """Adam and weights as published: 2e-4, 10 x feature matching, 10 x VGG19.
 
     base_channels: of the global generator and of each discriminator, published 64; the local enhancer has half.
-    in_channels: of both; 3: the ink repeated, as published networks take it.
-    blocks, local_blocks: residual blocks of the one and of the other. scales: discriminators, each at half the size of
-    the one before. perceptual_weight counts only where VGG19's weights were given.
+    in_channels: of the global generator and the local enhancer; 3: the ink repeated, as published networks take it.
+    blocks: residual blocks of the global generator.
+    local_blocks: residual blocks of the local enhancer.
+    scales: discriminators, each at half the size of the one before.
+    feature_weight: of the feature matching.
+    perceptual_weight: of VGG19's loss; it counts only where VGG19's weights were given.
     """
 
     image_size: int = 512
@@ -182,7 +185,9 @@ class CoarseToFineGenerator(nn.Module):
 class PatchCritic(nn.Module):
     """The 70x70 PatchGAN with InstanceNorm and biases, one scale's discriminator.
 
-    (B, channels, H, W) -> [four layers' features ..., (B, 1, h, w) scores, not squashed]. channels counts the ink too.
+    (B, channels, H, W) -> [four layers' features ..., (B, 1, h, w) scores, not squashed].
+
+    channels: those of the ink too.
     """
 
     def __init__(self, channels: int, base_channels: int = 64) -> None:

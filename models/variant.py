@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantConfig:
-    """What every variant's config has. image_size: S, a multiple of the variant's own size.
+    """What every variant's config has. Raises ValueError naming a value that it cannot have.
 
     targets: the target spaces that the variant can learn; the first is its default.
+    size_multiple: what S is a multiple of.
+    target: the target space that it learns.
+    image_size: S.
+    learning_rate: of its optimizers, before the schedule.
     """
 
     targets: ClassVar[tuple[str, ...]] = ("ab", "rgb")

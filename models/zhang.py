@@ -30,8 +30,8 @@ _STRIDE = 4  # of the image to a logit
 class ZhangConfig(VariantConfig):
     """The solver as published but for its rate: 3e-5 is for the million pictures it was made for, 3e-4 for one series.
 
-    bins: published 313. base_channels: published 64.
-
+    base_channels: published 64.
+    bins: Q, published 313.
     temperature: of the annealed mean that makes one colour of the bins' likelihoods, published 0.38.
     """
 
@@ -54,6 +54,7 @@ class ECCV16(nn.Module):
     32,235,385 parameters of the published size, with their published names; its decoding to ab, 626 more (model_out),
     is the centres of `bins` here.
 
+    bins: the colours that it chooses among.
     counts: (Q,) how many pixels of the training had each bin as their nearest, and one.
     """
 
@@ -126,7 +127,10 @@ class ZhangGenerator(nn.Module):
 def rebalancing(counts: Tensor, centres: Tensor) -> Tensor:
     """The weight of a pixel by its bin (eq. 4): w ~ 1 / ((1 - lambda) p + lambda / Q), and sum p w = 1.
 
-    counts: (Q,) pixels of each bin. centres: (Q, 2) ab. p: the bins' shares, smoothed by a Gaussian. Returns (Q,) w.
+    counts: (Q,) pixels of each bin.
+    centres: (Q, 2) ab of the bins.
+
+    p is the bins' shares, smoothed by a Gaussian. Returns (Q,) w.
     """
     apart = torch.cdist(centres.double(), centres.double())
     kernel = torch.exp(-apart.square() / (2 * _SMOOTHING**2))
