@@ -111,7 +111,7 @@ class ColorBins(nn.Module):
             shares = torch.softmax(logits.float() / temperature, dim=1)
             return torch.einsum("bqhw,qc->bchw", shares, self.centres.float())
 
-    def paint(self, logits: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:
+    def decode_target(self, logits: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:
         """`decode`, stretched bilinearly to `size` and encoded as a target: (B, 2, *size) in [-1, 1]."""
         ab = self.decode(logits, temperature)
         if ab.shape[-2:] != size:

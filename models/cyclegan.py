@@ -135,7 +135,7 @@ def patch_discriminator(base_channels: int = 64) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class _Preset:
     """What belongs to a generator.
 
     generator: built from base_channels and blocks.
@@ -152,9 +152,9 @@ class _Recipe:
     least_size: int
 
 
-_RECIPES = {
-    "resnet": _Recipe(ResnetGenerator, patch_discriminator, critic_weight=0.5, pool=50, least_size=32),
-    "skip": _Recipe(SkipGenerator, StridedDiscriminator, critic_weight=1.0, pool=0, least_size=64),
+_PRESETS = {
+    "resnet": _Preset(ResnetGenerator, patch_discriminator, critic_weight=0.5, pool=50, least_size=32),
+    "skip": _Preset(SkipGenerator, StridedDiscriminator, critic_weight=1.0, pool=0, least_size=64),
 }
 
 
@@ -179,9 +179,9 @@ class CycleGANConfig(VariantConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.generator not in _RECIPES:
-            raise ValueError(f"generator is {self.generator!r}; choose one of {', '.join(_RECIPES)}")
-        if self.image_size < (least := _RECIPES[self.generator].least_size):
+        if self.generator not in _PRESETS:
+            raise ValueError(f"generator is {self.generator!r}; choose one of {', '.join(_PRESETS)}")
+        if self.image_size < (least := _PRESETS[self.generator].least_size):
             raise ValueError(f"image_size is {self.image_size}; generator {self.generator!r} needs at least {least}")
         if self.blocks < 1:
             raise ValueError(f"blocks is {self.blocks}; it must be at least 1")
@@ -260,28 +260,28 @@ class CycleGAN(Variant):
     paired: ClassVar[bool] = False
 
     def __init__(self, config: CycleGANConfig) -> None:
-        recipe = _RECIPES[config.generator]
-        generators = {name: recipe.generator(config.base_channels, config.blocks) for name in ("to_color", "to_ink")}
-        discriminators = {name: recipe.discriminator(config.base_channels) for name in ("of_color", "of_ink")}
+        preset = _PRESETS[config.generator]
+        generators = {name: preset.generator(config.base_channels, config.blocks) for name in ("to_color", "to_ink")}
+        discriminators = {name: preset.discriminator(config.base_channels) for name in ("of_color", "of_ink")}
         groups = {"generators": generators, "discriminators": discriminators}
         super().__init__(config, InkGenerator(generators["to_color"]), groups)
-        self._critic_weight = recipe.critic_weight
-        names = ("pool_color", "pool_ink") if recipe.pool else ()
-        self._pools = {name: ImagePool(config.image_size, recipe.pool) for name in names}
+        self._critic_weight = preset.critic_weight
+        names = ("pool_color", "pool_ink") if preset.pool else ()
+        self._pools = {name: ImagePool(config.image_size, preset.pool) for name in names}
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         ink = repeat_ink(ink, _RGB)
         with training.gradients_of("generators"):
-            painted, inked = training.call("to_color", ink), training.call("to_ink", target)
+            predicted, inked = training.call("to_color", ink), training.call("to_ink", target)
             with training.frozen("discriminators") as critics:
-                fooled = lsgan_loss(critics["of_color"](painted), real=True)
+                fooled = lsgan_loss(critics["of_color"](predicted), real=True)
                 fooled = fooled + lsgan_loss(critics["of_ink"](inked), real=True)
-            cycle = _distance(training.call("to_ink", painted), ink)
+            cycle = _distance(training.call("to_ink", predicted), ink)
             cycle = cycle + _distance(training.call("to_color", inked), target)
             identity = self._identity(training, ink, target)
             training.backward(fooled + self.config.cycle_weight * cycle + self.config.identity_weight * identity)
         training.advance("generators")
-        critic = self._step_discriminators(training, (ink, target), (inked.detach(), painted.detach()))
+        critic = self._step_discriminators(training, (ink, target), (inked.detach(), predicted.detach()))
         return {"discriminator": critic, "generator": fooled, "cycle": cycle, "identity": identity}
 
     def _identity(self, training: Training, ink: Tensor, target: Tensor) -> Tensor:
@@ -294,13 +294,13 @@ class CycleGAN(Variant):
         self, training: Training, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]
     ) -> Tensor:
         """real, fake: (ink, colour), both (B, 3, S, S); what is fake without gradient. Returns the loss."""
-        (ink, target), (inked, painted) = real, fake
+        (ink, target), (inked, predicted) = real, fake
         if self._pools:
-            painted = self._pools["pool_color"].exchange(painted)
+            predicted = self._pools["pool_color"].exchange(predicted)
             inked = self._pools["pool_ink"].exchange(inked)
         with training.gradients_of("discriminators"):
             loss = lsgan_loss(training.call("of_color", target), real=True)
-            loss = loss + lsgan_loss(training.call("of_color", painted), real=False)
+            loss = loss + lsgan_loss(training.call("of_color", predicted), real=False)
             loss = loss + lsgan_loss(training.call("of_ink", ink), real=True)
             loss = loss + lsgan_loss(training.call("of_ink", inked), real=False)
             loss = self._critic_weight * loss

@@ -131,7 +131,7 @@ class ExemplarGenerator(nn.Module):
         In training by half of their places, others each time: no place is always there to be found.
         """
         small = _rows(F.avg_pool2d(torch.cat([ab, ink], dim=1).float(), _STRIDE))
-        values = self._told(small[..., :2], small[..., 2:], places)
+        values = self._values_at(small[..., :2], small[..., 2:], places)
         if self.training:
             kept = torch.randperm(places.shape[1], device=places.device)[: places.shape[1] // 2]
             places, values = places[:, kept], values[:, kept]
@@ -183,13 +183,13 @@ class ExemplarGenerator(nn.Module):
         A page's own hinted places are among those it looks at, and so is a place like none, which tells nothing.
         """
         batch, count, _ = places.shape
-        spots = _rows(hints)
-        own = self._told(spots[..., 1:], _rows(F.avg_pool2d(ink, _STRIDE)), places)
+        hint_squares = _rows(hints)
+        own = self._values_at(hint_squares[..., 1:], _rows(F.avg_pool2d(ink, _STRIDE)), places)
         none = torch.zeros_like(places[:, :1])
         keys = torch.cat([memory.keys.flatten(0, 1).expand(batch, -1, -1), places, none], dim=1)
         values = torch.cat([memory.values.flatten(0, 1).expand(batch, -1, -1), own, none], dim=1)
         others = torch.where(allowed, 0.0, _NEVER).repeat_interleave(memory.keys.shape[1], dim=1)
-        mask = torch.cat([others, spots[..., 0].clamp_min(1e-4).log(), none[..., 0]], dim=1)
+        mask = torch.cat([others, hint_squares[..., 0].clamp_min(1e-4).log(), none[..., 0]], dim=1)
         with torch.autocast(ink.device.type, enabled=False):
             found = F.scaled_dot_product_attention(
                 (places * self.log_sharpness.exp())[:, None],
@@ -201,7 +201,7 @@ class ExemplarGenerator(nn.Module):
         side = ink.shape[-1] // _STRIDE
         return found[:, 0].transpose(1, 2).reshape(batch, -1, side, side)
 
-    def _told(self, ab: Tensor, gray: Tensor, places: Tensor) -> Tensor:
+    def _values_at(self, ab: Tensor, gray: Tensor, places: Tensor) -> Tensor:
         """(..., D): the ab of places, what else may be of use there, and 1."""
         more = self.values(torch.cat([ab, gray, places.detach()], dim=-1))
         return torch.cat([ab, more, torch.ones_like(gray)], dim=-1)
@@ -303,13 +303,13 @@ class Exemplar(Variant):
             hints = draw_hints(target)
             given = (target, _shown(training.chapters), hints)
         with training.gradients_of("network"):
-            painted = training.call("network", ink, *given)
-            off = (painted.float() - target) * AB_RANGE
+            predicted = training.call("network", ink, *given)
+            off = (predicted.float() - target) * AB_RANGE
             per_pixel = F.smooth_l1_loss(off, torch.zeros_like(off), beta=_SMALL, reduction="none").mean(
                 1, keepdim=True
             )
-            told = 0.0 if hints is None else hints[:, :1]
-            loss = ((1 + _HINT_WEIGHT * told) * per_pixel).mean()
+            hinted = 0.0 if hints is None else hints[:, :1]
+            loss = ((1 + _HINT_WEIGHT * hinted) * per_pixel).mean()
             training.backward(loss)
         training.advance("network")
         return {"chroma": loss}
@@ -380,8 +380,8 @@ def draw_hints(target: Tensor, share: float = _HINTED) -> Tensor:
         for _ in range(int(2 ** (4.5 * float(torch.rand(()))))):
             y, x = (float(torch.rand(())) * side for _ in range(2))
             radius = side * (_RADII[0] + (_RADII[1] - _RADII[0]) * float(torch.rand(())))
-            spot = (across[:, None] - y) ** 2 + (across - x) ** 2 <= radius**2
-            if spot.any():
-                hints[page, 0][spot] = 1
-                hints[page, 1:, spot] = target[page, :, spot].mean(dim=1, keepdim=True)
+            hint = (across[:, None] - y) ** 2 + (across - x) ** 2 <= radius**2
+            if hint.any():
+                hints[page, 0][hint] = 1
+                hints[page, 1:, hint] = target[page, :, hint].mean(dim=1, keepdim=True)
     return hints

@@ -122,7 +122,7 @@ class HypercolumnGenerator(nn.Module):
 
     def forward(self, ink: Tensor) -> Tensor:
         height, width = ink.shape[-2:]
-        return self.bins.paint(self.head(self.stack(ink)), self.temperature, (height, width)).to(ink.dtype)
+        return self.bins.decode_target(self.head(self.stack(ink)), self.temperature, (height, width)).to(ink.dtype)
 
 
 class Hypercolumn(Variant):

@@ -107,21 +107,21 @@ class Pix2Pix(Variant):
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         with training.gradients_of("generator"):
-            painted = training.call("generator", ink)
-            critic = self._step_discriminator(training, ink, target, painted.detach())
+            predicted = training.call("generator", ink)
+            critic = self._step_discriminator(training, ink, target, predicted.detach())
             with training.frozen("discriminator") as bare:
-                fooled = vanilla_gan_loss(bare["discriminator"](torch.cat([ink, painted], 1)), real=True)
-            l1 = F.l1_loss(painted.float(), target)
+                fooled = vanilla_gan_loss(bare["discriminator"](torch.cat([ink, predicted], 1)), real=True)
+            l1 = F.l1_loss(predicted.float(), target)
             training.backward(fooled + self.config.l1_weight * l1)
         training.advance("generator")
         return {"discriminator": critic, "gan": fooled, "l1": l1}
 
-    def _step_discriminator(self, training: Training, ink: Tensor, target: Tensor, painted: Tensor) -> Tensor:
+    def _step_discriminator(self, training: Training, ink: Tensor, target: Tensor, predicted: Tensor) -> Tensor:
         with training.without_sync("discriminator"):  # two passes, one exchange of gradients: the second sends both
             real = 0.5 * vanilla_gan_loss(training.call("discriminator", torch.cat([ink, target], 1)), real=True)
             training.backward(real)
         with training.gradients_of("discriminator"):
-            fake = 0.5 * vanilla_gan_loss(training.call("discriminator", torch.cat([ink, painted], 1)), real=False)
+            fake = 0.5 * vanilla_gan_loss(training.call("discriminator", torch.cat([ink, predicted], 1)), real=False)
             training.backward(fake)
         training.advance("discriminator")
         return (real + fake).detach()

@@ -178,8 +178,8 @@ class CoarseToFineGenerator(nn.Module):
         features = self.coarse(halve(ink))
         if int(self.enhancer.phase) == 1:
             return F.interpolate(self.head(features), scale_factor=2, mode="bilinear", align_corners=False)
-        painted: Tensor = self.enhancer(ink, features)
-        return painted
+        predicted: Tensor = self.enhancer(ink, features)
+        return predicted
 
 
 class PatchCritic(nn.Module):
@@ -217,17 +217,17 @@ def least_squares_loss(critiques: list[list[Tensor]], real: bool) -> Tensor:
     return torch.stack([lsgan_loss(critique[-1], real) for critique in critiques]).sum()
 
 
-def feature_matching(painted: list[list[Tensor]], true: list[list[Tensor]]) -> Tensor:
+def feature_matching(predicted: list[list[Tensor]], true: list[list[Tensor]]) -> Tensor:
     """Mean distance of the discriminators' features, scores left out (eq. 4 of the paper, weighed as in the code).
 
     4 / (n_layers + 1) for a layer, 1 / scales for a scale. Only `painted` gets a gradient. Returns a scalar.
     """
     distances = [
         F.l1_loss(one.float(), other.detach().float())
-        for mine, theirs in zip(painted, true, strict=True)
+        for mine, theirs in zip(predicted, true, strict=True)
         for one, other in zip(mine[:-1], theirs[:-1], strict=True)
     ]
-    return 4 / (_CRITIC_LAYERS + 1) / len(painted) * torch.stack(distances).sum()
+    return 4 / (_CRITIC_LAYERS + 1) / len(predicted) * torch.stack(distances).sum()
 
 
 class Pix2PixHD(Variant):
@@ -269,9 +269,9 @@ class Pix2PixHD(Variant):
         if phase == 1:
             ink, target = halve(ink), halve(target)
         with training.gradients_of(*_LEARNING[phase]):
-            painted = self._paint(training, phase, ink)
-            critic, true = self._judge(training, ink, target, painted.detach())
-            losses = self._generator_losses(training, ink, target, painted, true)
+            predicted = self._predict_phase(training, phase, ink)
+            critic, true = self._judge(training, ink, target, predicted.detach())
+            losses = self._generator_losses(training, ink, target, predicted, true)
             weights = {"features": self.config.feature_weight, "perceptual": self.config.perceptual_weight}
             training.backward(torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum())
         training.advance(*_LEARNING[phase], "discriminators")
@@ -286,26 +286,26 @@ class Pix2PixHD(Variant):
             training.restart_average()
         return int(self._enhancer.phase)
 
-    def _paint(self, training: Training, phase: int, ink: Tensor) -> Tensor:
+    def _predict_phase(self, training: Training, phase: int, ink: Tensor) -> Tensor:
         """What the phase trains, run as it is wrapped. ink: in phase 1 at half size."""
-        painted: Tensor
+        predicted: Tensor
         if phase == 1:
-            painted = training.call("head", training.call("coarse", ink))
+            predicted = training.call("head", training.call("coarse", ink))
         elif phase == 2:
             with torch.no_grad():
                 features = self.networks["coarse"](halve(ink))
-            painted = training.call("enhancer", ink, features)
+            predicted = training.call("enhancer", ink, features)
         else:
-            painted = training.call("enhancer", ink, training.call("coarse", halve(ink)))
-        return painted
+            predicted = training.call("enhancer", ink, training.call("coarse", halve(ink)))
+        return predicted
 
     def _judge(
-        self, training: Training, ink: Tensor, target: Tensor, painted: Tensor
+        self, training: Training, ink: Tensor, target: Tensor, predicted: Tensor
     ) -> tuple[Tensor, list[list[Tensor]]]:
         """The discriminators' gradients. Returns their loss and what they saw in the true pair, scale by scale."""
         true, false = [], []
         with training.gradients_of("discriminators"):
-            both = torch.cat([torch.cat([ink, target], 1), torch.cat([ink, painted], 1)])
+            both = torch.cat([torch.cat([ink, target], 1), torch.cat([ink, predicted], 1)])
             for scale, level in enumerate(pyramid(both, self.config.scales)):
                 halves = [output.chunk(2) for output in training.call(f"discriminator_{scale}", level)]
                 true.append([half[0] for half in halves])
@@ -315,24 +315,24 @@ class Pix2PixHD(Variant):
         return loss.detach(), [[output.detach() for output in outputs] for outputs in true]
 
     def _generator_losses(
-        self, training: Training, ink: Tensor, target: Tensor, painted: Tensor, true: list[list[Tensor]]
+        self, training: Training, ink: Tensor, target: Tensor, predicted: Tensor, true: list[list[Tensor]]
     ) -> dict[str, Tensor]:
         """By name, not weighed. true: the discriminators' outputs for the true pair, one list for each scale."""
         with training.frozen("discriminators") as critics:
-            levels = pyramid(torch.cat([ink, painted], 1), self.config.scales)
+            levels = pyramid(torch.cat([ink, predicted], 1), self.config.scales)
             seen = [critic(level) for critic, level in zip(critics.values(), levels, strict=True)]
         losses = {"gan": least_squares_loss(seen, real=True), "features": feature_matching(seen, true)}
         if self._vgg is not None:
-            losses["perceptual"] = self._perceptual(self._vgg.to(training.device), ink, target, painted)
+            losses["perceptual"] = self._perceptual(self._vgg.to(training.device), ink, target, predicted)
         return losses
 
-    def _perceptual(self, vgg: VGGFeatures, ink: Tensor, target: Tensor, painted: Tensor) -> Tensor:
+    def _perceptual(self, vgg: VGGFeatures, ink: Tensor, target: Tensor, predicted: Tensor) -> Tensor:
         """Mean distance of VGG19's features, layers weighed as published (Johnson et al. 2016, arXiv 1603.08155)."""
         with torch.no_grad():
             true = vgg(self._rgb(ink, target))
         distances = [
             weight * F.l1_loss(one.float(), other.float())
-            for weight, one, other in zip(_PERCEPTUAL.values(), vgg(self._rgb(ink, painted)), true, strict=True)
+            for weight, one, other in zip(_PERCEPTUAL.values(), vgg(self._rgb(ink, predicted)), true, strict=True)
         ]
         return torch.stack(distances).sum()
 

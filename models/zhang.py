@@ -121,7 +121,7 @@ class ZhangGenerator(nn.Module):
     def forward(self, ink: Tensor) -> Tensor:
         logits = self.network(lightness(ink).to(ink.dtype))
         height, width = ink.shape[-2:]
-        return self.network.bins.paint(logits, self.temperature, (height, width)).to(ink.dtype)
+        return self.network.bins.decode_target(logits, self.temperature, (height, width)).to(ink.dtype)
 
 
 def rebalancing(counts: Tensor, centres: Tensor) -> Tensor:

@@ -206,13 +206,13 @@ def test_a_painted_page_has_the_size_and_range_of_a_target() -> None:
     logits = 20 * torch.randn(2, 313, 4, 5, generator=torch.Generator().manual_seed(0))
     ab = bins.decode(logits, 0.38)
 
-    painted = bins.paint(logits, 0.38, (16, 20))
+    decoded = bins.decode_target(logits, 0.38, (16, 20))
 
-    assert painted.shape == (2, 2, 16, 20)
-    torch.testing.assert_close(painted, F.interpolate(ab, scale_factor=4, mode="bilinear", align_corners=False) / 110)
-    torch.testing.assert_close(bins.paint(logits, 0.38, (4, 5)), ab / 110)
+    assert decoded.shape == (2, 2, 16, 20)
+    torch.testing.assert_close(decoded, F.interpolate(ab, scale_factor=4, mode="bilinear", align_corners=False) / 110)
+    torch.testing.assert_close(bins.decode_target(logits, 0.38, (4, 5)), ab / 110)
     bins.centres.mul_(3)  # published centres may lie anywhere
-    assert float(bins.paint(logits, 0.38, (16, 20)).abs().max()) == 1
+    assert float(bins.decode_target(logits, 0.38, (16, 20)).abs().max()) == 1
 
 
 # The loss.

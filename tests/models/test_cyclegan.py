@@ -48,14 +48,14 @@ def expected_losses(training: Training, ink: Tensor, target: Tensor) -> tuple[di
     nets = {name: deepcopy(training.variant.networks[name]).train() for names in GROUPS.values() for name in names}
     to_color, to_ink, of_color, of_ink = nets.values()
     ink = torch.cat([ink, ink, ink], 1)
-    painted, inked = to_color(ink), to_ink(target)
+    predicted, inked = to_color(ink), to_ink(target)
     losses = {
-        "generator": ((of_color(painted) - 1) ** 2).mean() + ((of_ink(inked) - 1) ** 2).mean(),
-        "cycle": l1(to_ink(painted), ink) + l1(to_color(inked), target),
+        "generator": ((of_color(predicted) - 1) ** 2).mean() + ((of_ink(inked) - 1) ** 2).mean(),
+        "cycle": l1(to_ink(predicted), ink) + l1(to_color(inked), target),
         "identity": l1(to_color(target), target) + l1(to_ink(ink), ink),
         "discriminator": sum(
             ((critic(real) - 1) ** 2).mean() + (critic(fake.detach()) ** 2).mean()
-            for critic, real, fake in ((of_color, target, painted), (of_ink, ink, inked))
+            for critic, real, fake in ((of_color, target, predicted), (of_ink, ink, inked))
         ),
     }
     return losses, nets

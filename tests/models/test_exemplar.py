@@ -91,12 +91,16 @@ def test_a_hint_changes_the_page_where_it_is_and_where_it_looks_alike(taught: Va
         for x in (8, 24, 40, 56):
             hints[0, 0, y - 3 : y + 3, x - 3 : x + 3] = 1
             hints[0, 1:, y - 3 : y + 3, x - 3 : x + 3] = target[0, :, y, x].view(2, 1, 1)
-    spots = hints[:, :1].expand(-1, 2, -1, -1) > 0
+    hint_squares = hints[:, :1].expand(-1, 2, -1, -1) > 0
 
     plain, hinted = taught.predict(ink), taught.predict(ink, hints)
 
-    assert float((hinted - target)[spots].abs().mean()) < 0.5 * float((plain - target)[spots].abs().mean())
-    assert float((hinted - target)[~spots].abs().mean()) < 0.95 * float((plain - target)[~spots].abs().mean())
+    assert float((hinted - target)[hint_squares].abs().mean()) < 0.5 * float(
+        (plain - target)[hint_squares].abs().mean()
+    )
+    assert float((hinted - target)[~hint_squares].abs().mean()) < 0.95 * float(
+        (plain - target)[~hint_squares].abs().mean()
+    )
 
 
 def test_no_page_sees_itself_or_another_chapter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,12 +132,12 @@ def test_hints_are_spots_of_the_truth() -> None:
     hints = draw_hints(target, 1.0)
     none = draw_hints(target, 0.0)
 
-    told = hints[:, 0] > 0
-    assert told.flatten(1).any(dim=1).all()
-    assert told.float().mean() < 0.5
-    assert float(hints[:, 1][told].sub(0.55).abs().max()) < 0.06
-    assert float(hints[:, 2][told].add(0.45).abs().max()) < 0.06
-    assert not hints[:, 1:].permute(0, 2, 3, 1)[~told].any()
+    hinted = hints[:, 0] > 0
+    assert hinted.flatten(1).any(dim=1).all()
+    assert hinted.float().mean() < 0.5
+    assert float(hints[:, 1][hinted].sub(0.55).abs().max()) < 0.06
+    assert float(hints[:, 2][hinted].add(0.45).abs().max()) < 0.06
+    assert not hints[:, 1:].permute(0, 2, 3, 1)[~hinted].any()
     assert not none.any()
 
 

@@ -415,26 +415,26 @@ def test_feature_matching_weighs_as_published(scales: int) -> None:
     """4 / (3 + 1) for each of four layers and 1 / scales for each scale, whatever the layers' sizes."""
     distances = (0.1, 0.2, 0.3, 0.4)
     true = [[torch.rand(2, 3, 4 + layer, 5) for layer in range(5)] for _ in range(scales)]
-    painted = [[*(t + d for t, d in zip(outputs, distances, strict=False)), outputs[-1] + 7] for outputs in true]
+    predicted = [[*(t + d for t, d in zip(outputs, distances, strict=False)), outputs[-1] + 7] for outputs in true]
 
-    assert float(feature_matching(painted, true)) == pytest.approx(sum(distances), rel=1e-4)
+    assert float(feature_matching(predicted, true)) == pytest.approx(sum(distances), rel=1e-4)
 
 
 def test_feature_matching_teaches_only_the_painter() -> None:
-    painted, true = ([[torch.rand(1, 2, 3, 3, requires_grad=True) for _ in range(5)]] for _ in range(2))
+    predicted, true = ([[torch.rand(1, 2, 3, 3, requires_grad=True) for _ in range(5)]] for _ in range(2))
 
-    feature_matching(painted, true).backward()
+    feature_matching(predicted, true).backward()
 
-    assert all(feature.grad is not None for feature in painted[0][:-1])
-    assert all(feature.grad is None for feature in (*true[0], painted[0][-1]))
+    assert all(feature.grad is not None for feature in predicted[0][:-1])
+    assert all(feature.grad is None for feature in (*true[0], predicted[0][-1]))
 
 
 def halves_of(variant: Pix2PixHD, ink: Tensor, target: Tensor) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """What the discriminators see in the page that phase 1 paints, and in the true one, at half size."""
     ink, target = halve(ink), halve(target)
-    painted = variant.networks["head"](variant.networks["coarse"](ink))
+    predicted = variant.networks["head"](variant.networks["coarse"](ink))
     both = []
-    for colors in (painted, target):
+    for colors in (predicted, target):
         levels = pyramid(torch.cat([ink, colors], 1), 2)
         both.append([critic(level) for critic, level in zip(critics_of(variant), levels, strict=True)])
     return both[0], both[1]
@@ -444,9 +444,9 @@ def halves_of(variant: Pix2PixHD, ink: Tensor, target: Tensor) -> tuple[list[lis
 def test_the_generator_learns_from_the_gan_and_the_weighed_features(weight: float) -> None:
     training = trainee(feature_weight=weight)
     by_hand = deepcopy(training.variant)
-    painted, true = halves_of(by_hand, *batch())
-    features = feature_matching(painted, true)
-    (least_squares_loss(painted, real=True) + weight * features).backward()
+    predicted, true = halves_of(by_hand, *batch())
+    features = feature_matching(predicted, true)
+    (least_squares_loss(predicted, real=True) + weight * features).backward()
 
     losses = training.step(*batch(), update=False)
 
@@ -460,8 +460,8 @@ def test_the_generator_learns_from_the_gan_and_the_weighed_features(weight: floa
 def test_the_discriminators_learn_from_half_of_both_pictures_and_nothing_else() -> None:
     training = trainee()
     by_hand = deepcopy(training.variant)
-    painted, true = halves_of(by_hand, *batch())
-    loss = 0.5 * (least_squares_loss(painted, real=False) + least_squares_loss(true, real=True))
+    predicted, true = halves_of(by_hand, *batch())
+    loss = 0.5 * (least_squares_loss(predicted, real=False) + least_squares_loss(true, real=True))
     loss.backward()
 
     losses = training.step(*batch(), update=False)
