@@ -1,8 +1,10 @@
 """Colour spaces of a page.
 
-H, W pixels. sRGB uint8 (IEC 61966-2-1). L in [0, 100], ab in about [-110, 110] (CIELAB, D65, 2 degrees).
-A gray level g names the luminance of the sRGB gray (g, g, g), so "the gray of equal L*" is gamma-encoded relative
-luminance and needs no cube root.
+H, W: pixels.
+sRGB is uint8 (IEC 61966-2-1). L is in [0, 100], ab in about [-110, 110] (CIELAB, D65, 2 degrees).
+
+A gray level g stands for the luminance of the sRGB gray (g, g, g). So the gray of equal L* is gamma-encoded relative
+luminance, and needs no cube root.
 """
 
 from functools import cache
@@ -41,7 +43,10 @@ def _linear_of_level() -> F32:
 
 @cache
 def _level_of_linear() -> U8:
-    """65,536 steps of linear light -> 8-bit sRGB: a step is under 0.05 levels at the dark end."""
+    """Return 8-bit sRGB for 65,536 steps of linear light.
+
+    A step is under 0.05 levels at the dark end.
+    """
     linear = np.arange(65536, dtype=np.float64) / 65535
     root = (1 + SRGB_OFFSET) * linear ** (1 / SRGB_GAMMA) - SRGB_OFFSET
     encoded = np.where(linear <= SRGB_KNEE_LINEAR, linear * SRGB_SLOPE, root)
@@ -49,7 +54,7 @@ def _level_of_linear() -> U8:
 
 
 def _encode(linear: F32) -> U8:
-    """Linear light to sRGB levels; what lies outside [0, 1] is cut off."""
+    """Turn linear light into sRGB levels; what lies outside [0, 1] is cut off."""
     step = linear * np.float32(65535)
     step += np.float32(0.5)
     np.clip(step, 0, 65535, out=step)
@@ -58,15 +63,17 @@ def _encode(linear: F32) -> U8:
 
 @cache
 def lightness_of_level() -> F32:
-    """(256,) CIELAB L* of each gray level."""
+    """Return (256,) CIELAB L* of each gray level."""
     y = _linear_of_level().astype(np.float64)
     return np.where(y > LAB_EPSILON, 116 * np.cbrt(y) - 16, LAB_KAPPA * y).astype(np.float32)
 
 
 def gray_of_equal_lightness(rgb: U8) -> U8:
-    """The gray page with each pixel's own CIELAB L*.
+    """Return the gray page in which each pixel has the CIELAB L* of its colour.
 
-    rgb: (H, W, 3) sRGB. Returns (H, W) gray levels whose L* is that of the colour, to within half a level.
+    rgb: (H, W, 3) sRGB.
+
+    Returns (H, W) gray levels, to within half a level.
     """
     linear = _linear_of_level()[rgb]
     luminance: F32 = cv2.transform(linear, _LUMINANCE)
@@ -74,16 +81,23 @@ def gray_of_equal_lightness(rgb: U8) -> U8:
 
 
 def luma(rgb: U8) -> U8:
-    """The gray that the usual converters make: 0.299 R + 0.587 G + 0.114 B of the encoded values (ITU-R BT.601).
+    """Return the gray that the usual converters make.
 
-    rgb: (H, W, 3) sRGB. Returns (H, W) uint8.
+    rgb: (H, W, 3) sRGB.
+
+    Returns (H, W) uint8: 0.299 R + 0.587 G + 0.114 B of the encoded values (ITU-R BT.601).
     """
     gray: U8 = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     return gray
 
 
 def to_lab(rgb: U8) -> F32:
-    """sRGB to CIELAB (CIE 15, D65). rgb: (H, W, 3) uint8. Returns (H, W, 3) float32: L, a, b."""
+    """Convert sRGB to CIELAB (CIE 15, D65).
+
+    rgb: (H, W, 3) uint8.
+
+    Returns (H, W, 3) float32: L, a, b.
+    """
     xyz: F32 = cv2.transform(_linear_of_level()[rgb], _RGB_TO_XYZN)
     f = np.where(xyz > LAB_EPSILON, np.cbrt(xyz), (np.float32(LAB_KAPPA) * xyz + 16) / 116).astype(np.float32)
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
@@ -93,10 +107,12 @@ def to_lab(rgb: U8) -> F32:
 def join_chroma(ink: U8, chroma: F32) -> U8:
     """Lay predicted colour under the source's own ink.
 
-    ink: (H, W) uint8 gray levels of the page at full size. chroma: (h, w, 2) float32 ab, stretched to (H, W).
-    Returns (H, W, 3) uint8 sRGB with the luminance of `ink`: L* within the rounding of 8 bits. A colour out of gamut
-    gives up chroma until it fits: it moves towards the gray of its own luminance along a straight line in linear
-    light, which leaves luminance as it is.
+    ink: (H, W) uint8 gray levels of the page at full size.
+    chroma: (h, w, 2) float32 ab, resized to (H, W).
+
+    Returns (H, W, 3) uint8 sRGB with the luminance of `ink`: L* is the same within the rounding of 8 bits. A colour out
+    of gamut gives up chroma until it fits. It moves towards the gray of its own luminance along a straight line in
+    linear light, which leaves luminance as it is.
     """
     height, width = ink.shape
     rgb = np.empty((height, width, 3), dtype=np.uint8)
@@ -117,8 +133,8 @@ def _join_rows(ink: U8, chroma: F32) -> U8:
     x -= y  # with D65 as white the gray of luminance y is (y, y, y): offsets from it are linear in x - y and z - y
     z -= y
     offsets = [x * row[0] + z * row[2] for row in _XYZN_TO_RGB]
-    # Room to move: the share of each channel's way from gray that stays within [0, 1]; the least of them holds. This is
-    # in closed form; scaling ab would need a search. The price is a small shift of hue for colours out of gamut.
+    # The largest share of the way from gray that keeps every channel within [0, 1]. This is in closed form; scaling ab
+    # would need a search. The price is a small shift of hue for colours out of gamut.
     tiny = np.float32(1e-9)
     highest = np.maximum(np.maximum(offsets[0], offsets[1]), np.maximum(offsets[2], tiny))
     lowest = np.minimum(np.minimum(offsets[0], offsets[1]), np.minimum(offsets[2], -tiny))
@@ -137,7 +153,10 @@ def _f_of_level() -> F32:
 
 
 def _inverse_f(f: F32) -> F32:
-    """From CIELAB's f to linear light over white (CIE 15): the cube, and below 6/29 a straight line."""
+    """Turn CIELAB's f into linear light over white (CIE 15).
+
+    It is the cube of f, and below 6/29 a straight line.
+    """
     cube = f * f
     cube *= f
     straight = f * np.float32(116 / LAB_KAPPA)
@@ -147,11 +166,14 @@ def _inverse_f(f: F32) -> F32:
 
 
 def is_color_page(rgb: U8, *, chroma: float = 12.0, share: float = 0.005) -> bool:
-    """Whether a page is already in colour, a tint over the whole page (yellowed paper, a JPEG cast) aside.
+    """Return whether a page is already in colour, not counting a tint over the whole page.
 
-    rgb: (H, W, 3) sRGB. The page is looked at with its longer side at 256 pixels. The tint, a straight line of ab over
-    L that most pixels keep to, is subtracted, as far as a tint goes; what is left counts as colour where it is longer
-    than `chroma` (CIELAB units). True if more than `share` of the pixels are in colour.
+    rgb: (H, W, 3) sRGB.
+    chroma: what is longer than this, in CIELAB units, counts as colour.
+    share: the page is in colour if more than this share of its pixels is.
+
+    The page is examined with its longer side at 256 pixels. A tint, as of yellowed paper or a JPEG cast, is a straight
+    line of ab over L that most pixels keep to. It is subtracted, as far as a tint goes, before colour is counted.
     """
     height, width = rgb.shape[:2]
     scale = min(1.0, 256 / max(height, width))
@@ -161,12 +183,15 @@ def is_color_page(rgb: U8, *, chroma: float = 12.0, share: float = 0.005) -> boo
     return bool((np.hypot(residual[:, 0], residual[:, 1]) > chroma).mean() > share)
 
 
-_MOST_TINT = 25.0  # chroma of the yellowest paper; what goes beyond it is colour
+_MOST_TINT = 25.0  # chroma of the yellowest paper; what goes beyond is colour
 _TINT_ROUNDS = 8
 
 
 def _tint(lab: F32) -> F32:
-    """(N, 2) ab of the page's tint at each pixel's lightness: a line fitted to the least sum of distances."""
+    """Return (N, 2) ab of the page's tint at each pixel's lightness.
+
+    It is a line fitted to the least sum of distances.
+    """
     basis = np.stack([np.ones(len(lab), np.float32), lab[:, 0] / 100], axis=1)
     weight = np.ones(len(lab), np.float32)
     tint = np.zeros_like(lab[:, 1:])

@@ -1,9 +1,9 @@
-"""Connected components of a mask, and where the few of them are that matter.
+"""Connected components of a mask, and where those few are that matter.
 
-A component is kept as stretches of the mask's rows, of which there are far fewer than pixels: OpenCV's own statistics,
-which are those of every component at once, cost several times as much as finding the components.
+H, W: pixels.
 
-H, W pixels.
+A component is kept as runs of pixels in the mask's rows, which are far fewer than its pixels. OpenCV's own statistics
+are computed for every component at once, and take several times as long as finding the components.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,13 @@ I64 = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Components:
-    """N components.
+    """N components of a mask.
 
-    labels: (H, W) the component of each pixel, from 1; 0 off the mask. start, long: (R,) stretches, in order: index
-    into the flat page, and pixels. owner: (R,) which component each is of, from 1. area: (N + 1,) pixels; 0 at 0.
+    labels: (H, W) the component of each pixel, from 1; 0 off the mask.
+    start: (R,) first pixel of each run, as an index into the flat page, in order.
+    long: (R,) pixels of each run.
+    owner: (R,) the component that each run is of, from 1.
+    area: (N + 1,) pixels of each component; 0 at 0.
     """
 
     labels: I32
@@ -33,9 +36,13 @@ class Components:
 
     @classmethod
     def of(cls, mask: Mask, connectivity: int) -> "Components":
-        """connectivity: 4, or 8, where diagonal neighbours touch. mask: (H, W)."""
+        """Find the components of a mask.
+
+        mask: (H, W) bool.
+        connectivity: 4, or 8, where diagonal neighbours touch.
+        """
         count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
-        # A column of nothing at either side: no stretch goes over the end of a row.
+        # An empty column at either side, so that no run goes over the end of a row.
         flat = cv2.copyMakeBorder(mask.view(np.uint8), 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0).ravel()
         change = np.flatnonzero(flat[1:] != flat[:-1])
         start, long = change[::2], change[1::2] - change[::2]
@@ -45,7 +52,12 @@ class Components:
         return cls(labels, start, long, owner, area)
 
     def boxes(self, chosen: Mask) -> tuple[I64, I32]:
-        """Of the components chosen, (N + 1,): their numbers, and (n, 4) left, top, right, bottom."""
+        """Return the numbers (n,) of the components chosen, and their boxes (n, 4): left, top, right, bottom.
+
+        chosen: (N + 1,) bool.
+
+        A box ends before right and bottom.
+        """
         ids = np.flatnonzero(chosen)
         there = chosen[self.owner]
         row, left = np.divmod(self.start[there], self.labels.shape[1])
@@ -59,8 +71,12 @@ class Components:
         return ids, np.stack([*low, *high], axis=1).astype(np.int32)
 
     def pixels(self, chosen: Mask) -> tuple[I64, I64]:
-        """Where the components chosen are, as indices into the flat page, in order; and which of those chosen is there,
-        from 0."""
+        """Return the pixels of the components chosen, as indices into the flat page, in order, and their owners.
+
+        chosen: (N + 1,) bool.
+
+        An owner is the component's number among those chosen, from 0.
+        """
         there = chosen[self.owner]
         start, long = self.start[there], self.long[there]
         before = long.cumsum() - long

@@ -1,7 +1,11 @@
-"""Where on the page the squares of a network belong, and how their colours become one map.
+"""Crops of a page that a network is shown, and how their colours become one map.
 
-H, W pixels of the page; S side of the square the network sees; h, w size of the chroma map. Rects and contours are in
-pixels of the page. Pixel i of n covers [i, i + 1) / n of a side, in the page, the squares and the map alike.
+H, W: pixels of the page.
+S: side of the square that the network sees.
+h, w: size of the chroma map.
+
+Rects and contours are in pixels of the page. Pixel i of n covers [i, i + 1) / n of a side, in the page, the squares and
+the map alike.
 """
 
 import math
@@ -14,13 +18,13 @@ import numpy as np
 from imaging.color import F32, U8
 
 # The eye sees chroma at about half the resolution of lightness, and ink keeps the page's own.
-MOST_SHORT = 512  # of the map's shorter side
-MOST_PIXELS = 2**21  # of the map: 16 MB
+MOST_SHORT = 512  # pixels of the map's shorter side
+MOST_PIXELS = 2**21  # pixels of the map: 16 MB
 
 
 @dataclass(frozen=True)
 class Rect:
-    """Pixels left to right - 1, top to bottom - 1. May reach beyond the page."""
+    """The pixels left to right - 1, top to bottom - 1; they may reach beyond the page."""
 
     left: int
     top: int
@@ -36,20 +40,23 @@ class Rect:
         return self.bottom - self.top
 
     def within(self, shape: tuple[int, int]) -> "Rect":
-        """The part of it that is on a page of this shape (H, W)."""
+        """Return the part of the rect that is on a page of this shape (H, W)."""
         height, width = shape
         return Rect(max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height))
 
 
 @dataclass(frozen=True)
 class Crop:
-    """What a square shows, and where its colours count.
+    """A crop of the page, and where its colours count.
 
-    rect: the part of the page squeezed to the square. ramps: pixels over which its weight rises from nothing at the
-    left, top, right and bottom edge of rect; 0 where it counts up to the edge. contour: (x, y) corners of a polygon
-    that it counts in, all of rect where there are none; feather: pixels over which it fades there, half of them
-    inside. ground: it lies under all others, and is seen where they leave room. Where they lie over it, it pulls their
-    colours towards its own: by the share `pull` of the difference, blurred by `blur` pixels (sigma).
+    rect: the part of the page that is resized to the square.
+    ramps: pixels over which the crop's weight rises from 0, at the left, top, right and bottom edge of rect; 0 where it
+        counts in full up to the edge.
+    contour: (x, y) corners of a polygon that the crop counts in; empty for all of rect.
+    feather: pixels over which the weight fades at the contour, half of them inside.
+    ground: whether the crop lies under all others, and is seen where they leave room.
+    pull: share by which a ground crop pulls the colours above it towards its own.
+    blur: sigma in pixels by which the difference that is pulled is blurred.
     """
 
     rect: Rect
@@ -62,7 +69,13 @@ class Crop:
 
 
 def look(gray: U8, rect: Rect, size: int, *, beyond: int = 0) -> U8:
-    """(size, size) of what rect shows, gray level `beyond` outside of the page. gray: (H, W)."""
+    """Return (size, size) levels of what a rect shows.
+
+    gray: (H, W) levels.
+    rect: the part of the page; it may reach beyond the page.
+    size: side of the square, in pixels.
+    beyond: gray level outside of the page.
+    """
     on = rect.within(gray.shape)
     part = gray[on.top : on.bottom, on.left : on.right]
     if on != rect:
@@ -75,7 +88,14 @@ def look(gray: U8, rect: Rect, size: int, *, beyond: int = 0) -> U8:
 
 
 def map_shape(crops: Sequence[Crop], size: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) of the map: the resolution of the finest square, not above the page's (H, W), and bounded."""
+    """Return (h, w) of the map: the resolution of the finest square, bounded.
+
+    crops: the crops that are blended.
+    size: S.
+    shape: (H, W) of the page.
+
+    The map is no larger than the page, and keeps to MOST_SHORT on its shorter side and to MOST_PIXELS in all.
+    """
     height, width = shape
     h = min(height, max(math.ceil(height * size / crop.rect.height) for crop in crops))
     w = min(width, max(math.ceil(width * size / crop.rect.width) for crop in crops))
@@ -87,10 +107,14 @@ def map_shape(crops: Sequence[Crop], size: int, shape: tuple[int, int]) -> tuple
 def blend(
     crops: Sequence[Crop], chromas: np.ndarray, shape: tuple[int, int], target: tuple[int, int] | None = None
 ) -> tuple[F32, F32]:
-    """The squares' chroma on one map, weighted so that the weights add up to one.
+    """Blend the squares' chroma to one map; at each pixel the weights are scaled to add up to 1.
 
-    chromas: (N, S, S, 2) ab, or more channels. shape: (H, W). target: (h, w), by itself that of `map_shape`. Returns
-    (h, w, 2) float32 ab, 0 where no square counts, and (h, w) the weight that was there before it was made one.
+    crops: one for each square.
+    chromas: (N, S, S, 2) ab, or more channels.
+    shape: (H, W) of the page.
+    target: (h, w) of the map; None for that of `map_shape`.
+
+    Returns (h, w, 2) float32 ab, 0 where no square counts, and the sum of the weights (h, w) before they were scaled.
     """
     target = target or map_shape(crops, chromas.shape[1], shape)
     if not crops:
@@ -115,11 +139,11 @@ def blend(
 
 
 def _blurred(chroma: F32, sigma: int, shape: tuple[int, int]) -> F32:
-    """A map (h, w, 2) blurred by sigma pixels of the page."""
+    """Blur a map (h, w, 2) by sigma pixels of the page."""
     if not sigma:
         return chroma
     down, across = (max(sigma * count / side, 0.1) for count, side in zip(chroma.shape, shape, strict=False))
-    small = max(1, int(min(down, across) / 4))  # as blurred as it will be, a fraction of the map holds all of it
+    small = max(1, int(min(down, across) / 4))  # a smaller map holds all that is left after such a blur
     h, w = (max(1, count // small) for count in chroma.shape[:2])
     reduced = cv2.resize(chroma, (w, h), interpolation=cv2.INTER_AREA)
     reduced = cv2.GaussianBlur(
@@ -130,7 +154,12 @@ def _blurred(chroma: F32, sigma: int, shape: tuple[int, int]) -> F32:
 
 
 def dominant(crops: Sequence[Crop], shape: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
-    """(h, w) int32: which of the places weighs most at each pixel of the map, -1 where none does."""
+    """Return (h, w) int32: the crop that weighs most at each pixel of the map, -1 where none does.
+
+    crops: as for `blend`.
+    shape: (H, W) of the page.
+    target: (h, w) of the map.
+    """
     most = np.zeros(target, np.float32)
     label = np.full(target, -1, np.int32)
     covered = np.zeros(target, np.float32)
@@ -149,8 +178,13 @@ def dominant(crops: Sequence[Crop], shape: tuple[int, int], target: tuple[int, i
 
 
 def weights(crop: Crop, shape: tuple[int, int], target: tuple[int, int]) -> tuple[F32, tuple[slice, slice]]:
-    """How much a place counts at each pixel of a map `target` (h, w), in [0, 1]; and the rows and columns it is for."""
-    more = crop.feather  # a contour's colours reach as far as it fades
+    """Return how much a crop counts at each pixel of a map, in [0, 1], and the rows and columns that this is for.
+
+    crop: its weight rises over its ramps, and fades over its feather.
+    shape: (H, W) of the page.
+    target: (h, w) of the map.
+    """
+    more = crop.feather  # a contour's colours reach outwards as far as they fade
     rect = crop.rect
     on = Rect(rect.left - more, rect.top - more, rect.right + more, rect.bottom + more).within(shape)
     rows, y = _centres(on.top, on.bottom, shape[0], target[0])
@@ -165,27 +199,27 @@ def weights(crop: Crop, shape: tuple[int, int], target: tuple[int, int]) -> tupl
 
 
 def _centres(low: int, high: int, side: int, count: int) -> tuple[slice, F32]:
-    """The pixels of a side of the map whose centres lie in [low, high) of the page's side, and those centres."""
+    """Return the pixels of a map's side whose centres lie in [low, high) of the page's side, and those centres."""
     first, last = (math.ceil(edge * count / side - 0.5) for edge in (low, high))
     return slice(first, last), ((np.arange(first, last) + 0.5) * (side / count)).astype(np.float32)
 
 
 def _rise(distance: F32, ramp: int) -> F32:
-    """From 0 at the edge to 1 at `ramp`, smoothly at both; two that face each other add up to 1."""
+    """Return 0 at the edge to 1 at `ramp`, smooth at both; two rises that face each other add up to 1."""
     if not ramp:
         return np.ones_like(distance)
     return np.sin(np.clip(distance / ramp, 0, 1) * np.float32(np.pi / 2)) ** 2
 
 
 def _inside(crop: Crop, shape: tuple[int, int], target: tuple[int, int]) -> F32:
-    """(h, w) in [0, 1]: 1 inside of the contour, faded over the feather."""
+    """Return (h, w) in [0, 1]: 1 inside of the crop's contour, faded over its feather."""
     fixed = 16  # fillPoly's sixteenths of a pixel
     scale = np.array([target[1] / shape[1], target[0] / shape[0]])
     corners = np.round((np.array(crop.contour) * scale - 0.5) * fixed).astype(np.int32)
     mask = np.zeros(target, np.float32)
     cv2.fillPoly(mask, [corners], 1.0, shift=4)
     across, down = (2 * round(crop.feather * side / 2) + 1 for side in scale)
-    # Twice half the width: the sum of two boxes fades without a kink.
+    # Two blurs of half the width: the sum of two boxes fades without a kink.
     for _ in range(2):
         mask = cv2.blur(mask, (across // 4 * 2 + 1, down // 4 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
     return mask
@@ -199,12 +233,12 @@ def _laid(
     rows: slice | None = None,
     columns: slice | None = None,
 ) -> F32:
-    """A square's chroma at those pixels of the map, by themselves all."""
+    """Return a square's chroma at these rows and columns of the map; None for all of them."""
     rows, columns = rows or slice(0, target[0]), columns or slice(0, target[1])
     size = (columns.stop - columns.start, rows.stop - rows.start)
     if 0 in size:
         return np.zeros((size[1], size[0], square.shape[-1]), np.float32)
-    step_y, step_x = shape[0] / target[0], shape[1] / target[1]  # pixels of the page to one of the map
+    step_y, step_x = shape[0] / target[0], shape[1] / target[1]  # pixels of the page per pixel of the map
     small = [min(square.shape[0], max(1, round(side))) for side in (rect.width / step_x, rect.height / step_y)]
     square = square.astype(np.float32)
     if tuple(small) != square.shape[1::-1]:

@@ -1,6 +1,7 @@
-"""How far one thing's colour strays over the pages of a series.
+"""Drift: how far one thing's colour strays over the pages of a series.
 
-N looks at it, one to a page; h, w pixels of a chroma map, ab in CIELAB units.
+N: looks at the thing, one to a page.
+ab is in CIELAB units.
 """
 
 from collections.abc import Iterable
@@ -13,8 +14,12 @@ from imaging.color import F32
 
 @dataclass(frozen=True)
 class Drift:
-    """rms: of the distances in ab from the mean. hue: circular standard deviation, degrees, weighted by chroma
-    (Mardia and Jupp 2000, 2.3.11). looks: pages it was seen on. With none, rms and hue are not numbers."""
+    """How far a colour strays.
+
+    rms: root mean square distance from the mean, in ab.
+    hue: circular standard deviation in degrees, weighted by chroma (Mardia and Jupp 2000, 2.3.11).
+    looks: number of pages that the thing was seen on. With none, rms and hue are NaN.
+    """
 
     rms: float
     hue: float
@@ -23,8 +28,13 @@ class Drift:
 
 @dataclass(frozen=True)
 class Looks:
-    """What drift needs to know of many looks, to be put together with that of others. count: of the looks. mean: ab.
-    square: mean squared distance in ab from `mean`. chroma: mean length of ab."""
+    """A summary of many looks, which can be joined to others by `together`.
+
+    count: number of looks.
+    mean: mean ab.
+    square: mean squared distance from `mean`, in ab.
+    chroma: mean length of ab.
+    """
 
     count: int = 0
     mean: tuple[float, float] = (0.0, 0.0)
@@ -32,6 +42,7 @@ class Looks:
     chroma: float = 0.0
 
     def drift(self) -> Drift:
+        """Return the drift of all these looks."""
         if not self.count:
             return Drift(float("nan"), float("nan"), 0)
         together = float(np.hypot(*self.mean)) / self.chroma if self.chroma > 0 else 1.0
@@ -40,7 +51,10 @@ class Looks:
 
 
 def looks_at(colors: F32) -> Looks:
-    """At one thing. colors: (N, 2) ab, a row to a page; not a number where it is not there."""
+    """Summarise the looks at one thing.
+
+    colors: (N, 2) ab, a row to a page; NaN where the thing is not on the page.
+    """
     seen = colors[~np.isnan(colors).any(axis=1)].astype(np.float64)
     if not len(seen):
         return Looks()
@@ -50,7 +64,7 @@ def looks_at(colors: F32) -> Looks:
 
 
 def together(parts: Iterable[Looks]) -> Looks:
-    """All looks of these (Chan, Golub and LeVeque 1979)."""
+    """Join the summaries of these looks into one (Chan, Golub and LeVeque 1979)."""
     seen = [part for part in parts if part.count]
     if not seen:
         return Looks()
@@ -63,5 +77,8 @@ def together(parts: Iterable[Looks]) -> Looks:
 
 
 def drift(colors: F32) -> Drift:
-    """Of the colour of one thing. colors: as for `looks_at`."""
+    """Return the drift of one thing's colour.
+
+    colors: (N, 2) ab, as for `looks_at`.
+    """
     return looks_at(colors).drift()

@@ -1,8 +1,11 @@
-"""What a coloured page must pass before it is published: its ink kept, its words neutral, its colours a comic's.
+"""The gate: what a coloured page must pass before it is published.
 
-H, W pixels; gray levels and sRGB uint8; chroma and hue in CIELAB. A page is looked at at half its size, a large one at
-about 500 pixels across, so that a verdict costs milliseconds. The defaults pass nearly all pages of colour comics under
-their own ink, and fail the same pages blurred, shifted, washed out, oversaturated or browned.
+H, W: pixels.
+Gray levels and sRGB are uint8; chroma and hue are those of CIELAB.
+
+The page's ink must be kept, its text neutral, and its colours those of a comic. A page is examined at half its size, a
+large one at about 500 pixels across, so that a verdict costs milliseconds. The default thresholds pass nearly all pages
+of colour comics under their own ink. They fail the same pages blurred, shifted, washed out, oversaturated or browned.
 """
 
 from dataclasses import dataclass, fields
@@ -16,24 +19,31 @@ from imaging.color import F32, U8, join_chroma
 from imaging.colorfulness import colorfulness
 from imaging.components import Mask
 
-_ACROSS = 500  # pixels of the shorter side that a large page is looked at
-_LINE_SIZE = 5  # pixels, looked at: a line is darker than what is around it within this square
-_LINE_DEPTH = 40  # of 255 steps of L*: how much darker
-_BLACK = 16  # of 255 steps of L*: as dark as black; a rounding there would count as a change of a third
-_CLIPPED_BETWEEN = (32, 223)  # gray levels; nearer to black and to white any colour reaches an end
-_COLORED_BETWEEN = (15 * 2.55, 92 * 2.55)  # L* in 255 steps: darker is black, lighter is paper
-_BRIGHT = 50.0  # L* from which on a page can hold as much colour as any
-_WIDE = 0.3  # share of the page that can hold colour from which on it need not be thought little
+_ACROSS = 500  # pixels of the shorter side at which a large page is examined
+_LINE_SIZE = 5  # pixels as examined: a line is darker than what surrounds it in this square
+_LINE_DEPTH = 40  # of 255 steps of L*: the least that a line is darker
+_BLACK = 16  # of 255 steps of L*: raised to this; a rounding below it would count as a change of a third
+_CLIPPED_BETWEEN = (32, 223)  # gray levels; nearer to black or white any colour is clipped
+_COLORED_BETWEEN = (15 * 2.55, 92 * 2.55)  # L* in 255 steps: what is darker is black, what is lighter is paper
+_BRIGHT = 50.0  # L*: a page as bright as this can hold as much colour as any
+_WIDE = 0.3  # share that can hold colour; a page with less is expected to show less
 _HUE_STEP, _HUE_BAND = 5, 40  # degrees
-_LEAST_CHROMA = 3.0  # below it hue is noise
-_REDUCED = 0.9  # of the limits: tamed at small size, it must hold at full size
-_SAMPLE = 256  # pixels of a side that are enough to judge colour by
+_LEAST_CHROMA = 3.0  # with less chroma, hue is noise
+_REDUCED = 0.9  # share of the limits: chroma reduced on a small sample must hold at full size
+_SAMPLE = 256  # pixels of a side: enough to judge colour by
 _REDUCE_STEPS = 8  # halvings
 
 
 class GateCode(StrEnum):
-    """What is wrong: the ink is not the source's; words have colour; colours clipped; hardly any colour; all of it in
-    one hue, and that weak; more than comics have."""
+    """What is wrong with a page.
+
+    INK: the ink is not the source's.
+    TINT: text has colour.
+    GAMUT: colours are clipped.
+    DULL: there is hardly any colour.
+    HUE: nearly all colour is of one hue; a page with little colour is judged more strictly.
+    WILD: there is more colour than comics have.
+    """
 
     INK = "ink"
     TINT = "tint"
@@ -45,12 +55,21 @@ class GateCode(StrEnum):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is still good; see `Measures` for what each is about. Raises ValueError for limits that nothing can meet.
+    """What is still good; `Measures` says what each threshold is about.
 
-    ssim, lines: the least. tint, clipped: the most. dull, wild: the least and the most colourfulness. one_hue: the most
-    of the colour in one band of hue where colourfulness is below `drab`, and one_hue_alone where it is not. Pages where
-    less than `room` could hold colour are not judged by how much they have; `dull` and `drab` are lower for dark pages,
-    and for those with little room (`Measures.reach`).
+    ssim: the least.
+    lines: the least.
+    tint: the most.
+    clipped: the most.
+    dull: the least colourfulness.
+    drab: colourfulness below which `one_hue` applies, and from which `one_hue_alone` does.
+    one_hue: the most of the colour in one band of hue, on a page below `drab`.
+    one_hue_alone: the same on any other page.
+    wild: the most colourfulness.
+    room: pages where less than this share could hold colour are not judged by how much they have.
+
+    `dull` and `drab` are lower for dark pages, and for those with little room (`Measures.reach`). Raises ValueError for
+    limits that nothing can meet.
     """
 
     ssim: float = 0.995
@@ -76,14 +95,16 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Measures:
-    """What was found.
+    """What was measured on a page.
 
-    ssim: mean structural similarity of L* with the source, looked at at half size. lines: share of the source's line
-    pixels, at least half as deep on the page; 1 where there are none. tint: 95th percentile of the chroma on words; 0
-    without words. clipped: share of the page's pixels with a channel at 0 or 255 where the source is neither dark nor
-    light. room: share of the page that could hold colour: neither black nor paper nor words. reach: in (0, 1], how much
-    of the usual colour that part could show, being dark or small. colorfulness: of that part, Hasler and Suesstrunk;
-    0 where there is none. one_hue: share of its colour, weighted by chroma, in the fullest 40 degrees of hue.
+    ssim: mean structural similarity of L* with the source, at the size examined.
+    lines: share of the source's line pixels that are at least half as deep on the page; 1 where there are none.
+    tint: 95th percentile of the chroma on text; 0 without text.
+    clipped: share of the page's pixels with a channel at 0 or 255, where the source is neither dark nor light.
+    room: share of the page that could hold colour: neither black nor paper nor text.
+    reach: in (0, 1], how much of the usual colour that part could show, being dark or small.
+    colorfulness: of that part (Hasler and Suesstrunk); 0 where there is none.
+    one_hue: share of its colour, weighted by chroma, in the fullest 40 degrees of hue.
     """
 
     ssim: float
@@ -98,7 +119,13 @@ class Measures:
 
 @dataclass(frozen=True)
 class Fault:
-    """value is on the wrong side of limit, both in the unit of the measure; message: for people."""
+    """A measure on the wrong side of its limit.
+
+    code: what is wrong.
+    value: what was measured.
+    limit: the threshold, in the same unit.
+    message: for people.
+    """
 
     code: GateCode
     value: float
@@ -108,7 +135,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verdict:
-    """faults: empty for a page that passes."""
+    """What the gate says of a page.
+
+    faults: empty for a page that passes.
+    measures: what was measured.
+    """
 
     faults: tuple[Fault, ...]
     measures: Measures
@@ -130,23 +161,27 @@ class _Color:
 
 
 def judge(gray: U8, colored: U8, text: Mask | None = None, thresholds: Thresholds | None = None) -> Verdict:
-    """Whether a coloured page may be published.
+    """Decide whether a coloured page may be published.
 
-    gray: (H, W) levels of the source. colored: (H, W, 3) as it would be encoded, not after a JPEG. text: (H, W), where
-    it must be neutral. Raises ValueError where the shapes differ, or there are no pixels.
+    gray: (H, W) levels of the source.
+    colored: (H, W, 3) sRGB as it would be encoded, not after a JPEG.
+    text: (H, W) mask of what must be neutral; None for no text.
+    thresholds: None for the defaults.
+
+    Raises ValueError where the shapes differ, or there are no pixels.
     """
     if not gray.size or colored.shape != (*gray.shape, 3) or (text is not None and text.shape != gray.shape):
         found = [array.shape for array in (gray, colored, text) if array is not None]
         raise ValueError(f"a page, its colours and its words must be (H, W), (H, W, 3), (H, W), not {found}")
     times = max(2, min(gray.shape) // _ACROSS)
     size = (max(1, gray.shape[1] // times), max(1, gray.shape[0] // times))
-    # Without the odd rows and columns at the end: whole numbers of pixels are ten times as fast.
+    # The odd rows and columns at the end are left out: whole factors are ten times as fast.
     whole = np.s_[: size[1] * times, : size[0] * times]
     source = cv2.LUT(cv2.resize(gray[whole], size, interpolation=cv2.INTER_AREA), _steps_of_level())
     small = cv2.resize(colored[whole], size, interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2Lab)
     lettered = np.zeros(source.shape, dtype=bool)
-    if text is not None:  # whole pixels only: the rim has some of what lies beyond
+    if text is not None:  # pixels wholly of text only: those at its rim hold some of what lies beyond
         lettered = cv2.resize(text[whole] * np.uint8(255), size, interpolation=cv2.INTER_AREA) == 255
     color = _color(source, small, lab, lettered, _clipped(_every_other(gray), _every_other(colored)))
     measures = Measures(
@@ -159,15 +194,20 @@ def judge(gray: U8, colored: U8, text: Mask | None = None, thresholds: Threshold
 
 
 def reduce_chroma(gray: U8, chroma: F32, text: Mask | None = None, thresholds: Thresholds | None = None) -> F32:
-    """The whole_page_chroma form of a page's chroma where it is WILD or leaves the GAMUT; other chroma as it is.
+    """Reduce a page's chroma where it is WILD or leaves the GAMUT; return other chroma as it is.
 
-    gray: (H, W) levels. chroma: (h, w, 2) ab, as `join_chroma` takes it. text: (H, W). Returns (h, w, 2): all of it
-    scaled down by one factor, the largest at which the page stays well within these two limits.
+    gray: (H, W) levels.
+    chroma: (h, w, 2) ab, as `join_chroma` takes it.
+    text: (H, W) mask of what must be neutral; None for no text.
+    thresholds: None for the defaults.
+
+    Returns (h, w, 2) ab. All of it is scaled down by one factor, the largest at which the page stays well within these
+    two limits.
     """
     limits = thresholds or Thresholds()
     scale = min(1.0, _SAMPLE / max(gray.shape))
     size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
-    level = cv2.resize(gray, size, interpolation=cv2.INTER_NEAREST)  # a sample: means are clipped less
+    level = cv2.resize(gray, size, interpolation=cv2.INTER_NEAREST)  # a sample, since means are clipped less
     map_ = cv2.resize(chroma, size, interpolation=cv2.INTER_LINEAR)
     lettered = np.zeros(level.shape, dtype=bool)
     if text is not None:
@@ -182,6 +222,7 @@ def reduce_chroma(gray: U8, chroma: F32, text: Mask | None = None, thresholds: T
 
 
 def _bounded(gray: U8, chroma: F32, text: Mask, limits: Thresholds, share: float) -> bool:
+    """Return whether a page with this chroma stays within this share of the limits of WILD and GAMUT."""
     page = join_chroma(gray, chroma.astype(np.float32))
     lab = cv2.cvtColor(page, cv2.COLOR_RGB2Lab)
     color = _color(cv2.LUT(gray, _steps_of_level()), page, lab, text, _clipped(gray, page))
@@ -191,14 +232,20 @@ def _bounded(gray: U8, chroma: F32, text: Mask, limits: Thresholds, share: float
 
 @cache
 def _steps_of_level() -> U8:
-    """(256,) L* of each gray level in 255 steps: OpenCV's own, so that a gray page differs from its source nowhere."""
+    """Return (256,) L* of each gray level, in 255 steps.
+
+    It is OpenCV's own, so that a gray page differs from its source nowhere.
+    """
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     steps: U8 = cv2.cvtColor(ramp, cv2.COLOR_RGB2Lab)[0, :, 0]
     return steps
 
 
 def _ssim(one: U8, other: U8) -> float:
-    """Mean structural similarity of two maps of L* in 255 steps (Wang et al. 2004: Gaussian window 11, sigma 1.5)."""
+    """Return the mean structural similarity of two maps of L* in 255 steps.
+
+    Wang et al. 2004, with a Gaussian window of 11 pixels and sigma 1.5.
+    """
     x, y = (cv2.max(plane, _BLACK).astype(np.float32) for plane in (one, other))
     mean_x, mean_y = _window(x), _window(y)
     together, both = 2 * _window(x * y), 2 * mean_x * mean_y
@@ -219,7 +266,10 @@ def _window(plane: F32) -> F32:
 
 
 def _lines_kept(source: U8, ours: U8) -> float:
-    """Share of line pixels that are there still. Lines are what a closing fills (the black top-hat), deep enough."""
+    """Return the share of line pixels that are still there.
+
+    Lines are the pixels that a closing fills deep enough (the black top-hat).
+    """
     square = np.ones((_LINE_SIZE, _LINE_SIZE), np.uint8)
     depth = cv2.morphologyEx(source, cv2.MORPH_BLACKHAT, square)
     line = depth >= _LINE_DEPTH
@@ -244,13 +294,23 @@ def _clipped(gray: U8, page: U8) -> float:
 
 
 def _every_other(picture: U8) -> U8:
-    """Every other pixel of every other row; by OpenCV, which is five times as fast as a slice."""
+    """Return every other pixel of every other row.
+
+    OpenCV does it five times as fast as a slice.
+    """
     size = (-(-picture.shape[1] // 2), -(-picture.shape[0] // 2))
     return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
 
 
 def _color(source: U8, page: U8, lab: U8, text: Mask, clipped: float) -> _Color:
-    """source: (h, w) L* in 255 steps. page, lab: (h, w, 3), 8 bits. Every other pixel of a large page is looked at."""
+    """Measure the colour of a page; of a large page, every other pixel.
+
+    source: (h, w) L* in 255 steps.
+    page: (h, w, 3) sRGB.
+    lab: (h, w, 3) CIELAB, in 8 bits.
+    text: (h, w) mask.
+    clipped: share of clipped pixels, which is passed on.
+    """
     if min(source.shape) >= _SAMPLE:
         source, page, lab = _every_other(source), _every_other(page), _every_other(lab)
         text = _every_other(text.view(np.uint8)).view(np.bool_)
@@ -265,7 +325,7 @@ def _color(source: U8, page: U8, lab: U8, text: Mask, clipped: float) -> _Color:
 
 
 def _one_hue(lab: U8) -> float:
-    """Share of the chroma of (N, 3) pixels in the fullest band of hue; 0 where none has any."""
+    """Return the share of the chroma of (N, 3) pixels in the fullest band of hue; 0 where none has any."""
     a, b = (lab[:, i].astype(np.float32) - 128 for i in (1, 2))
     chroma, hue = (plane.ravel() for plane in cv2.cartToPolar(a, b, angleInDegrees=True))
     colored = chroma >= _LEAST_CHROMA

@@ -1,7 +1,8 @@
-"""Hints of colour that somebody chose for a page, as a network is hinted of them.
+"""Hints of colour that somebody chose for a page, drawn for a network and kept in its answer.
 
-S side of the square the network sees. Positions are in pixels of the page, from its left and top edge: the centre of
-the first pixel is at 0.5.
+S: side of the square that the network sees.
+
+Positions are in pixels of the page, from its left and top edge: the centre of the first pixel is at 0.5.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,19 @@ from imaging.color import F32
 from imaging.components import Mask
 from imaging.crops import Crop
 
-_FADE = 3.0  # sigma of how what is put right on a hint fades around it, pixels of the square
-_FULL = 0.5  # share of its surroundings that are hinted at which nothing has faded yet
+_FADE = 3.0  # pixels of the square: sigma by which a hint's correction fades around it
+_FULL = 0.5  # where this share of the surroundings is hinted, nothing has faded yet
 
 
 @dataclass(frozen=True)
 class Hint:
-    """A disc of the page that has this colour. ab: CIELAB; its lightness stays that of the ink."""
+    """A disc of the page that has this colour.
+
+    x: of its centre, in pixels.
+    y: of its centre, in pixels.
+    radius: in pixels.
+    ab: CIELAB; lightness stays that of the ink.
+    """
 
     x: float
     y: float
@@ -29,11 +36,16 @@ class Hint:
 
 
 def draw_hints(hints: Sequence[Hint], crop: Crop, shape: tuple[int, int], page: tuple[int, int], size: int) -> F32:
-    """The hints on the square that shows a crop of the page: (S, S, 3), 1 and the ab where there is one; else 0.
+    """Draw the hints on the square that shows a crop of the page.
 
-    crop: in pixels of a page of `shape` (H, W), which may be smaller than the page itself.
+    hints: those of the page.
+    crop: in pixels of a page of `shape`.
+    shape: (H, W) of the page that the crop was cut from; it may be smaller than the page itself.
     page: (H, W) of the page itself.
-    A hint that is smaller than a pixel of the square fills that pixel. Where hints overlap the last one counts.
+    size: S.
+
+    Returns (S, S, 3): 1 and the ab where there is a hint, else 0. A hint that is smaller than a pixel of the square
+    fills that pixel. Where hints overlap the last one counts.
     """
     hinted = np.zeros((size, size, 3), np.float32)
     centres = np.arange(size, dtype=np.float32) + 0.5
@@ -52,9 +64,12 @@ def draw_hints(hints: Sequence[Hint], crop: Crop, shape: tuple[int, int], page: 
 
 
 def keep_hints(chroma: F32, hinted: F32) -> F32:
-    """Chroma with what it lacks on the hints added: wholly there, less and less around them.
+    """Return chroma that has the hinted colours on the hints, and moves towards them around the hints.
 
-    chroma: (S, S, 2) ab, what a network said of a square. hinted: (S, S, 3), of `draw_hints`. Returns (S, S, 2).
+    chroma: (S, S, 2) ab, the network's answer to a square.
+    hinted: (S, S, 3), as `draw_hints` returns it.
+
+    Returns (S, S, 2) ab. What the network's answer lacks is added in full on a hint, and fades around it.
     """
     mask = hinted[..., 0]
     lacking = mask[..., None] * (hinted[..., 1:] - chroma)
@@ -64,7 +79,11 @@ def keep_hints(chroma: F32, hinted: F32) -> F32:
 
 
 def without_hinted(mask: Mask, hints: Sequence[Hint]) -> Mask:
-    """A mask (H, W) of the page without those of its components, joined along sides or corners, that a hint lies on."""
+    """Return a mask of the page without those of its components that a hint lies on.
+
+    mask: (H, W) bool; its components are joined along sides or corners.
+    hints: those of the page.
+    """
     if not hints:
         return mask
     height, width = mask.shape
@@ -74,6 +93,6 @@ def without_hinted(mask: Mask, hints: Sequence[Hint]) -> Mask:
 
 
 def _on_square(at: float, radius: float, shrunk: float, low: int, length: int, size: int) -> tuple[float, float]:
-    """Position and radius along one side of the square."""
+    """Return a hint's position and radius along one side of the square."""
     scale = size / length
     return (at * shrunk - low) * scale, radius * shrunk * scale

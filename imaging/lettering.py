@@ -1,10 +1,11 @@
-"""Letters on a page, and the blocks of words that they make.
+"""Letters on a page, and the blocks of text that they make.
 
-On the page thresholded at the level of its paper, a letter is a small dark component with plain paper around it. Those
-as near to each other as letters stand are a block; whether a block is words is told by how its letters look together.
-Nothing here knows a script: Latin letters in rows and kanji in columns pass the same tests.
+H, W: pixels.
+scale: pixels that a page's height has; of a spread, a strip or a cut page, those that a whole page's would have.
 
-H, W pixels. A page's `scale`: the pixels that its height has, or would have if it is a spread, a strip, or cut.
+The page is thresholded at the level of its paper. There a letter is a small dark component with plain paper around it.
+Letters as near to each other as letters stand make a block. How the letters of a block look together decides whether it
+is text. Nothing here knows a script: Latin letters in rows and kanji in columns pass the same tests.
 """
 
 from dataclasses import dataclass
@@ -20,16 +21,22 @@ from imaging.components import I32, I64, Components, Mask
 F64 = NDArray[np.float64]
 
 GRID = 4  # pixels to a cell of the grid that blocks are made on
-_DARKER = 30  # levels that paper may be darker than the level most of it has
-_INK = 0.68  # of the paper's level; what is darker is ink
-_LONGEST, _BROADEST, _LEAST = 0.12, 0.055, 0.004  # sides of a letter (or of several that touch) to the page's scale
-_APART = 0.55  # of its size, how far a letter reaches for the next
-_MOST_COMPARED = 120  # letters of a block, of which all pairs are looked at
+_DARKER = 30  # levels that paper may be darker than most of it is
+_INK = 0.68  # share of the paper's level; what is darker is ink
+_LONGEST, _BROADEST, _LEAST = 0.12, 0.055, 0.004  # to the scale: sides of a letter, or of several that touch
+_APART = 0.55  # how far a letter reaches for the next, to its own size
+_MOST_COMPARED = 120  # letters of a block, of which all pairs are compared
 
 
 @dataclass(frozen=True)
 class Page:
-    """gray: (H, W) levels. paper: (H, W), where it is as bright as paper. level: of the paper. scale: see above."""
+    """A page, and where its paper is.
+
+    gray: (H, W) levels.
+    paper: (H, W) bool, where the page is as bright as paper.
+    level: gray level of the paper.
+    scale: in pixels, as in the head of this module.
+    """
 
     gray: U8
     paper: Mask
@@ -39,11 +46,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Letters:
-    """Components that may be letters, N of them.
+    """N components that may be letters.
 
-    pixels, owner: (P,) where they are, as indices into the flat page, and which of them is there. box: (N, 4) left,
-    top, right, bottom. ink: (N,) dark pixels. stroke: (N,) breadth of the broadest, pixels. size: (N,) about a
-    letter's height, pixels.
+    pixels: (P,) the pixels of all letters, as indices into the flat page.
+    owner: (P,) which letter each of these pixels is of.
+    box: (N, 4) left, top, right, bottom.
+    ink: (N,) number of dark pixels.
+    stroke: (N,) breadth of the broadest stroke, in pixels.
+    size: (N,) about a letter's height, in pixels.
     """
 
     pixels: I64
@@ -57,7 +67,7 @@ class Letters:
         return len(self.box)
 
     def only(self, chosen: Mask) -> "Letters":
-        """Those chosen, (N,), numbered anew."""
+        """Return the letters chosen, (N,) bool, numbered anew."""
         there = chosen[self.owner]
         owner = (chosen.cumsum() - 1)[self.owner[there]]
         return Letters(
@@ -69,9 +79,11 @@ class Letters:
 class Block:
     """Letters that stand together.
 
-    letters: indices. cells: (h, w) bool on the grid, where its letters and the paper between them are, cut to `corner`
-    (left, top in cells). size: of a letter, pixels. likeness: log odds that it is words; -inf for less than three
-    letters, which look like anything.
+    letters: indices of its letters.
+    cells: (h, w) bool on the grid, where its letters and the paper between them are.
+    corner: (left, top) of `cells` on the grid, in cells.
+    size: of a letter, in pixels.
+    likeness: log odds that the block is text; -inf for less than three letters, which look like anything.
     """
 
     letters: I64
@@ -82,28 +94,34 @@ class Block:
 
     @property
     def area(self) -> int:
-        """Pixels."""
+        """The block's area in pixels."""
         return int(self.cells.sum()) * GRID**2
 
 
 def look(gray: U8) -> Page:
-    """Where a page's paper is, and how bright. gray: (H, W) levels."""
+    """Find a page's paper, and how bright it is.
+
+    gray: (H, W) levels.
+    """
     height, width = gray.shape
     scale = page_scale(height, width)
     counts = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel()
     brightest = int(np.searchsorted(counts.cumsum(), 0.995 * gray.size))
     lowest = max(brightest - 20, 0)
-    level = max(lowest + int(counts[lowest:].argmax()), 160)  # of a page without white, nothing is paper
+    level = max(lowest + int(counts[lowest:].argmax()), 160)  # a page without white has no paper
     return Page(gray, gray >= level - _DARKER, level, scale)
 
 
 def page_scale(height: int, width: int) -> float:
-    """The pixels that a whole page's height has here: of a spread it is the width that tells, of a strip too."""
+    """Return the pixels that a whole page's height has at this size.
+
+    For a spread and for a strip the width decides.
+    """
     return min(max(height, width), 1.42 * min(height, width))
 
 
 def find_letters(page: Page) -> Letters:
-    """Components of a letter's size, ink and strokes, with paper around them."""
+    """Find the components that have a letter's size, ink and strokes, and paper around them."""
     # A letter is a hole in the paper: diagonal neighbours are one stroke.
     components = Components.of(~page.paper, connectivity=8)
     longest, broadest = _LONGEST * page.scale, _BROADEST * page.scale
@@ -120,20 +138,20 @@ def find_letters(page: Page) -> Letters:
 
 
 def standing_room(page: Page, letters: Letters) -> Mask:
-    """(H, W): paper, and the letters on it."""
+    """Return (H, W) bool: paper, and the letters on it."""
     room = page.paper.copy()
     room.ravel()[letters.pixels] = True
     return room
 
 
 def find_blocks(page: Page, letters: Letters) -> list[Block]:
-    """Letters put together by nearness, across nothing but paper."""
+    """Join letters that are near each other, with nothing but paper between them, into blocks."""
     if not len(letters):
         return []
     room = _coarse(standing_room(page, letters))
     clear = _clearness(letters, room)
     left, top, right, bottom = _reach(letters, room.shape)
-    change = np.zeros((room.shape[0] + 1, room.shape[1] + 1), np.int32)  # its running sum is the boxes, filled
+    change = np.zeros((room.shape[0] + 1, room.shape[1] + 1), np.int32)  # its running sum is the filled boxes
     for rows, columns, step in ((top, left, 1), (bottom, right, 1), (top, right, -1), (bottom, left, -1)):
         np.add.at(change, (rows, columns), step)
     reached = (change.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0) & room
@@ -153,7 +171,7 @@ def find_blocks(page: Page, letters: Letters) -> list[Block]:
 
 
 def _measure(page: Page, components: Components, ids: I64, box: I32) -> Letters:
-    """Letters of these components."""
+    """Return these components as letters."""
     count = len(ids)
     chosen = np.zeros(len(components.area), bool)
     chosen[ids] = True
@@ -166,12 +184,15 @@ def _measure(page: Page, components: Components, ids: I64, box: I32) -> Letters:
     np.maximum.at(deepest, owner[dark], depth)
     ink = np.bincount(owner, weights=dark, minlength=count).astype(np.float64)
     sides = box[:, 2:] - box[:, :2]
-    size = np.minimum(sides[:, 1], 3 * sides[:, 0]).astype(np.float64)  # letters that touch are as high as one
+    size = np.minimum(sides[:, 1], 3 * sides[:, 0]).astype(np.float64)  # letters that touch are as high as one letter
     return Letters(pixels, owner, box, ink, 2 * deepest.astype(np.float64), size)
 
 
 def _coarse(room: Mask) -> Mask:
-    """On the grid: where most of a cell is room. A line of a bubble's breadth still parts."""
+    """Return the room on the grid: cells of which most is room.
+
+    A line as broad as a bubble's outline still separates.
+    """
     height, width = room.shape
     down, across = -height % GRID, -width % GRID
     whole = cv2.copyMakeBorder(room.view(np.uint8), 0, down, 0, across, cv2.BORDER_REPLICATE)
@@ -180,7 +201,7 @@ def _coarse(room: Mask) -> Mask:
 
 
 def _reach(letters: Letters, shape: tuple[int, ...]) -> tuple[I32, ...]:
-    """(N,) each: left, top, right, bottom in cells of what each letter reaches."""
+    """Return left, top, right, bottom, (N,) each, in cells, of what each letter reaches."""
     apart = _APART * letters.size[:, None]
     low = np.maximum((letters.box[:, :2] - apart) / GRID, 0).astype(np.int32)
     high = np.ceil((letters.box[:, 2:] + apart) / GRID).astype(np.int32)
@@ -188,7 +209,7 @@ def _reach(letters: Letters, shape: tuple[int, ...]) -> tuple[I32, ...]:
 
 
 def _clearness(letters: Letters, room: Mask) -> F64:
-    """(N,) how much of what each letter reaches is paper or letters, 0 to 1."""
+    """Return (N,): the share of paper and letters in what each letter reaches, 0 to 1."""
     left, top, right, bottom = _reach(letters, room.shape)
     total = cv2.integral(room.astype(np.uint8))
     inside = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
@@ -197,7 +218,7 @@ def _clearness(letters: Letters, room: Mask) -> F64:
 
 
 def _block(letters: Letters, own: I64, clear: F64, cells: Mask, corner: tuple[int, int]) -> Block:
-    # Dots and commas say little about how letters look: the larger ones are asked.
+    # Dots and commas say little about how letters look: only larger letters are measured.
     large = own[letters.size[own] >= 0.5 * np.percentile(letters.size[own], 75)]
     size = float(np.median(letters.size[large]))
     box, heights = letters.box[large[:_MOST_COMPARED]].astype(np.float64), letters.size[large[:_MOST_COMPARED]]
@@ -212,11 +233,16 @@ def _block(letters: Letters, own: I64, clear: F64, cells: Mask, corner: tuple[in
 
 
 def _likeness(clear: float, aligned: float, astray: float, filled: float, density: float) -> float:
-    """Log odds that letters are words.
+    """Return the log odds that letters are text.
 
-    Weights of a logistic regression on blocks of real lettering, of the same series' art turned to line art and
-    screentone, and of the generated series. clear: paper around the letters, 0 to 1. aligned, astray: of `_in_lines`.
-    filled: of its box, by a letter's ink. density: ink to the block's area.
+    clear: share of paper around the letters, 0 to 1.
+    aligned: share of letters in a row or column, from `_in_lines`.
+    astray: share of near pairs out of line, from `_in_lines`.
+    filled: share of a letter's box that its ink fills.
+    density: ink to the block's area.
+
+    The weights are those of a logistic regression. It was fitted on blocks of real lettering, of the same series' art
+    turned to line art and screentone, and of the generated series.
     """
     return (
         24.6 * clear
@@ -229,8 +255,11 @@ def _likeness(clear: float, aligned: float, astray: float, filled: float, densit
 
 
 def _in_lines(box: F64, size: F64) -> tuple[float, float]:
-    """The share of letters with a neighbour beside them in a row, or if that is more, in a column; and the share of
-    near pairs that are neither in one line nor in two, but half beside each other."""
+    """Return how far letters stand in lines: two shares.
+
+    The first is the share of letters with a neighbour beside them in a row, or in a column if that is more. The second
+    is the share of near pairs that are neither in one line nor in two, but half beside each other.
+    """
     larger = np.maximum(size[:, None], size)
     kin = np.minimum(size[:, None], size) > 0.5 * larger
     np.fill_diagonal(kin, False)

@@ -1,13 +1,17 @@
-"""Colour that keeps to the lines: chroma predicted for a small square, brought to the page and kept off the ink.
+"""Colour that keeps to the lines: a small predicted chroma map is brought to the page and kept off the ink.
 
-H, W: pixels of the page. h, w: the chroma map's cells, as the network gave them. y, x: pixels of the work size, about
-`_WORK_PIXELS` in all. Gray levels are uint8, ab CIELAB units. Three steps:
+H, W: pixels of the page.
+h, w: cells of the chroma map, as the network gave them.
+y, x: pixels of the work size, about `_WORK_PIXELS` in all.
+Gray levels are uint8, ab is in CIELAB units.
 
-1. `upsample_chroma`: a cell of the map is a mean over some pixels of the page; what the page's own levels do inside
-   the cell tells where in it the colour changes.
-2. `keep_sides`: next to a line the map has mixed the colours of both sides. There each pixel takes the chroma of what
-   lies further in on its own side.
-3. `draw_together`: an area that lines enclose, if it is nearly of one colour, comes closer to it. Off unless asked for:
+There are three steps:
+
+1. `upsample_chroma` resizes the map. A cell of the map is a mean over some pixels of the page. The page's own levels
+   inside the cell show where in it the colour changes.
+2. `keep_sides` corrects the chroma next to a line, where the map has mixed the colours of both sides. There each pixel
+   takes the chroma of what lies further in on its own side.
+3. `draw_together` brings an area that lines enclose closer to one colour, if it nearly is. It is off unless asked for:
    on the pages it was measured on it costs a good prediction more than a poor one gains.
 """
 
@@ -23,30 +27,33 @@ F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
 _WORK_PIXELS = 250_000  # a page of 1000 x 1400 at two fifths: its lines are still a pixel wide
-_GUIDE_NOISE = 130.0  # levels squared: a variance of gray that tells nothing about colour (paper, screentone, JPEG)
-_GUIDE_REACH = 20.0  # levels: how far from its cell's mean a pixel's gray is believed
+_GUIDE_NOISE = 130.0  # levels squared: a variance of gray that says nothing about colour (paper, screentone, JPEG)
+_GUIDE_REACH = 20.0  # levels: further from its cell's mean, a pixel's gray is not believed
 _PEN = 7  # pixels: narrower dark strokes are lines, not areas
-_INK = (10.0, 40.0)  # levels below the paper around: no line, a line
-_EDGE = (6.0, 30.0)  # levels from one pixel to the next: no edge, an edge
-_GAP = 8.0  # pixels: wider openings in a line are meant
+_INK = (10.0, 40.0)  # levels below the paper around: up to 10 no line, from 40 a line
+_EDGE = (6.0, 30.0)  # levels from one pixel to the next: up to 6 no edge, from 30 an edge
+_GAP = 8.0  # pixels: wider openings in a line are meant to be open
 _BALL = 2.0  # pixels: how much further from the cores than the ball's radius an opening's middle may be
-_MIXED = 0.9  # cells: how far from a line the map has mixed both sides
+_MIXED = 0.9  # cells: nearer to a line than this, the map has mixed both sides
 _REACH = 1.6  # cells: how far along its own side a pixel looks for its colour
-_WALL = 15.0  # pixels of free way that a line counts for
-_ENOUGH = 0.5  # mean sureness of the surroundings from which they are believed in full
-_UNIFORM = 10.0  # ab: deviation from a plane at which an area no longer counts as of one colour
-_UNIFORM_GRAY = 5.0  # levels: the same of the page's own gray
-_FEW = 10.0  # pixels: an area with no more to be seen is hardly believed
-_STIFF = 500.0  # pixels cubed: an area whose second moment is smaller has hardly a slope
+_WALL = 15.0  # a line counts for so many pixels of free way
+_ENOUGH = 0.5  # surroundings of this mean sureness, or more, are believed in full
+_UNIFORM = 10.0  # ab: an area that deviates so much from a plane no longer counts as one colour
+_UNIFORM_GRAY = 5.0  # levels: the same for the page's own gray
+_FEW = 10.0  # pixels: an area that shows no more than these is hardly believed
+_STIFF = 500.0  # pixels cubed: an area with a smaller second moment gets hardly any slope
 
 
 def refine_chroma(gray: U8, chroma: F32, *, sides: float = 1.0, areas: float = 0.0) -> F32:
-    """A predicted chroma map at the size of the page, its colours kept to their own side of the ink.
+    """Return a predicted chroma map at the size of the page, its colours kept to their own side of the ink.
 
-    gray: (H, W) uint8 levels of the page. chroma: (h, w, 2) float32 ab. sides, areas: strength in [0, 1] of the steps
-    `keep_sides` and `draw_together`; without both, the map is only stretched, by `upsample_chroma`.
-    Returns (H, W, 2) float32 ab, within the range of `chroma` channel by channel. A blank page gets the map as it is,
-    stretched bilinearly.
+    gray: (H, W) uint8 levels of the page.
+    chroma: (h, w, 2) float32 ab.
+    sides: strength of the step `keep_sides`, in [0, 1].
+    areas: strength of the step `draw_together`, in [0, 1].
+
+    Returns (H, W, 2) float32 ab, within the range of `chroma` channel by channel. With both strengths 0 the map is only
+    resized, by `upsample_chroma`. A blank page gets the map resized bilinearly.
     """
     slopes = _Slopes.of(gray, chroma)
     if not (sides or areas):
@@ -66,7 +73,10 @@ def refine_chroma(gray: U8, chroma: F32, *, sides: float = 1.0, areas: float = 0
 
 
 def _work_size(gray: U8, chroma: F32) -> tuple[int, int]:
-    """(width, height) of the page where lines are looked for: smaller than the page, never than the map."""
+    """Return (width, height) of the page where lines are looked for.
+
+    It is no larger than the page and no smaller than the map.
+    """
     height, width = gray.shape
     scale = min((height * width / _WORK_PIXELS) ** 0.5, height / chroma.shape[0], width / chroma.shape[1])
     scale = max(1.0, scale)
@@ -74,23 +84,29 @@ def _work_size(gray: U8, chroma: F32) -> tuple[int, int]:
 
 
 def upsample_chroma(gray: U8, chroma: F32) -> F32:
-    """Stretch a chroma map to the page, sharper than bilinear where the page's levels say how.
+    """Resize a chroma map to the page, sharper than bilinear where the page's levels show how.
 
-    gray: (H, W); chroma: (h, w, 2). Returns (H, W, 2), within the range of `chroma`.
+    gray: (H, W) levels.
+    chroma: (h, w, 2) ab.
 
-    Around each cell chroma is a straight line of gray, ab = a * gray + b, by least squares: the local model of the
-    guided filter (He, Sun, Tang 2010; at low resolution: He, Sun 2015). That filter gives a * gray + b, which also
-    smooths the map. Here its slope serves for detail alone: ab = stretched(ab) + a * (gray - stretched(gray)), which
-    keeps each cell's mean. Thin ink is taken out of the guide, since a line tells where a colour ends, not which.
+    Returns (H, W, 2) ab, within the range of `chroma`.
+
+    Around each cell chroma is fitted as a straight line of gray, ab = a * gray + b, by least squares. This is the local
+    model of the guided filter (He, Sun, Tang 2010; at low resolution: He, Sun 2015). That filter gives a * gray + b,
+    which also smooths the map. Here only its slope is used, for detail: ab = resized(ab) + a * (gray - resized(gray)),
+    which keeps each cell's mean. Thin ink is taken out of the guide: a line shows where a colour ends, not which colour
+    it is.
     """
     return _Slopes.of(gray, chroma).upsample(gray)
 
 
 @dataclass(frozen=True)
 class _Slopes:
-    """A chroma map, (h, w, 2), and what gray tells of it.
+    """A chroma map, and how its channels follow gray.
 
-    level: (h, w) uint8 mean gray of the cells, thin ink taken out. slopes: of each channel, (h, w) ab to a level.
+    chroma: (h, w, 2) ab.
+    level: (h, w) uint8 mean gray of the cells, thin ink taken out.
+    slopes: for each channel (h, w), in ab to a level.
     """
 
     chroma: F32
@@ -99,6 +115,7 @@ class _Slopes:
 
     @classmethod
     def of(cls, gray: U8, chroma: F32) -> "_Slopes":
+        """Fit the slopes of a map (h, w, 2) to the page's levels (H, W)."""
         small = _shrunk(_without_lines(gray), chroma.shape[1::-1])
         level = small.astype(np.float32)
         mean = _box(level)
@@ -108,36 +125,45 @@ class _Slopes:
         return cls(chroma, small, slopes)
 
     def upsample(self, gray: U8, change: F32 | None = None) -> F32:
-        """The map at the size of `gray`, (H, W), the page or a smaller form; with a change added, (y, x, 2), stretched.
+        """Return the map at the size of `gray`, (H, W, 2), within the range of the map channel by channel.
 
-        Returns (H, W, 2), within the range of the map channel by channel.
+        gray: (H, W) levels of the page, or of a smaller form of it.
+        change: (y, x, 2) ab that is resized and added to the map; None for no change.
         """
         size = gray.shape[::-1]
         guide = _without_lines(gray)
         detail = cv2.subtract(guide, cv2.resize(self.level, size, interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_32F)
         np.clip(detail, -_GUIDE_REACH, _GUIDE_REACH, out=detail)
-        planes, stretched = [], np.empty(gray.shape, np.float32)
+        planes, resized = [], np.empty(gray.shape, np.float32)
         changes = [None, None] if change is None else cv2.split(change)
         for plane, slope, more in zip(cv2.split(self.chroma), self.slopes, changes, strict=True):
             sharp = cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR)
             sharp *= detail
             for addend in (plane, more):
                 if addend is not None:
-                    sharp += cv2.resize(addend, size, dst=stretched, interpolation=cv2.INTER_LINEAR)
+                    sharp += cv2.resize(addend, size, dst=resized, interpolation=cv2.INTER_LINEAR)
             planes.append(np.clip(sharp, plane.min(), plane.max(), out=sharp))
         full: F32 = cv2.merge(planes)
         return full
 
 
 def _shrunk(gray: U8, size: tuple[int, int]) -> U8:
-    """The page at this size, (width, height), by means over pixels: by halves where it can be, which is much faster."""
+    """Return the page at this size (width, height), by means over pixels.
+
+    It is halved as long as it can be, which is much faster.
+    """
     while gray.shape[1] >= 2 * size[0] and gray.shape[0] >= 2 * size[1]:
         gray = cv2.resize(gray, (gray.shape[1] // 2, gray.shape[0] // 2), interpolation=cv2.INTER_LINEAR)
     return cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
 
 
 def find_lines(gray: U8) -> F32:
-    """Where colour may end: strokes of ink, and edges between two levels. gray: (y, x). Returns (y, x) in [0, 1]."""
+    """Find where colour may end: strokes of ink, and edges between two levels.
+
+    gray: (y, x) levels.
+
+    Returns (y, x) in [0, 1].
+    """
     paper = _without_lines(gray)
     stroke = (paper.astype(np.float32) - gray - _INK[0]) / (_INK[1] - _INK[0])
     step = cv2.morphologyEx(cv2.blur(paper, (3, 3)), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
@@ -147,11 +173,16 @@ def find_lines(gray: U8) -> F32:
 
 
 def close_gaps(ink: F32, *, gap: float) -> F32:
-    """Lines with openings up to `gap` pixels closed. ink: (y, x) in [0, 1]. Returns (y, x).
+    """Close openings in lines up to `gap` pixels wide.
+
+    ink: (y, x) in [0, 1].
+    gap: in pixels.
+
+    Returns (y, x) in [0, 1].
 
     A ball of diameter `gap` that rolls between the lines stays on its side of an opening (trapped-ball segmentation,
-    Zhang et al. 2009): the places of its centre are the areas' cores. Pixels that are as near to one as to another, and
-    nearly as near as the ball, are in an opening, or in the line itself.
+    Zhang et al. 2009). The pixels that its centre can reach are the cores of the areas. A pixel that is as near to one
+    core as to another, and nearly as near as the ball, is in an opening, or in the line itself.
     """
     core = _distance(ink) > gap / 2
     if not core.any():
@@ -167,10 +198,13 @@ def close_gaps(ink: F32, *, gap: float) -> F32:
 
 
 def find_areas(ink: F32, *, gap: float) -> I32:
-    """The areas that lines enclose, openings up to `gap` pixels taken for closed.
+    """Find the areas that lines enclose.
 
-    ink: (y, x) in [0, 1]. Returns (y, x) labels, a line having that of one of its sides. The cores of `close_gaps` grow
-    until they meet (watershed). What is too narrow for the ball, and closed, is an area of its own.
+    ink: (y, x) in [0, 1].
+    gap: openings up to this many pixels count as closed.
+
+    Returns (y, x) labels; a pixel of a line has the label of one of its sides. The cores of `close_gaps` grow until
+    they meet (watershed). A closed area that is too narrow for the ball is an area of its own.
     """
     free = (ink < 0.5).astype(np.uint8)
     cores, markers = cv2.connectedComponents((_distance(ink) > gap / 2).view(np.uint8), connectivity=4)
@@ -185,11 +219,15 @@ def find_areas(ink: F32, *, gap: float) -> I32:
 
 
 def keep_sides(chroma: F32, away: F32, lines: F32, *, reach: float, strength: float) -> F32:
-    """Near lines, take the chroma of the surer surroundings on the same side.
+    """Give pixels near lines the chroma of the surer surroundings on their own side.
 
-    chroma: (y, x, 2). away: (y, x) way to the nearest line, 1 where the map begins to have seen one side alone. lines:
-    (y, x) in [0, 1]. reach: pixels. strength: in [0, 1]. Returns (y, x, 2). An area too narrow for anything sure in it
-    stays as it is.
+    chroma: (y, x, 2) ab.
+    away: (y, x) distance to the nearest line; 1 where the map begins to have seen one side alone.
+    lines: (y, x) in [0, 1].
+    reach: how far a pixel looks for its colour, in pixels.
+    strength: in [0, 1].
+
+    Returns (y, x, 2) ab. An area too narrow to hold anything sure stays as it is.
     """
     around, sureness = spread(chroma, _sureness(away), lines, reach=reach)
     share = np.clip(1.5 - away, 0, 1) * np.minimum(sureness / np.float32(_ENOUGH), 1) * np.float32(strength)
@@ -205,14 +243,18 @@ def _sureness(away: F32) -> F32:
 
 
 def spread(chroma: F32, sure: F32, lines: F32, *, reach: float) -> tuple[F32, F32]:
-    """Chroma averaged with its surroundings, the sure more than the unsure, and hardly across lines.
+    """Average chroma with its surroundings: sure pixels count more than unsure ones, and hardly any cross lines.
 
-    chroma: (y, x, 2); sure: (y, x) weights; lines: (y, x) in [0, 1]. reach: standard deviation, pixels of free way.
-    Returns (y, x, 2), and (y, x) the mean weight of the surroundings.
+    chroma: (y, x, 2) ab.
+    sure: (y, x) weights.
+    lines: (y, x) in [0, 1].
+    reach: standard deviation, in pixels of free way.
 
-    Recursive filtering in the transformed domain (Gastal, Oliveira 2011, section 5.3), with lines for the derivative of
-    the image, of the weighted chroma and of the weights: their quotient is a normalized convolution. One pass
-    does: with two, the error near lines and the bleed of `benchmarks.lines` are the same.
+    Returns the chroma (y, x, 2), and the mean weight of the surroundings (y, x).
+
+    This is recursive filtering in the transformed domain (Gastal, Oliveira 2011, section 5.3), with lines in place of
+    the derivative of the image. The weighted chroma and the weights are both filtered; their quotient is a normalized
+    convolution. One pass is enough: with two, the error near lines and the bleed of `benchmarks.lines` are the same.
     """
     stack = np.stack([chroma[..., 0] * sure, chroma[..., 1] * sure, sure], axis=1)  # (y, 3, x)
     down = 1 + np.float32(_WALL) * np.maximum(lines[1:], lines[:-1])
@@ -227,15 +269,15 @@ def spread(chroma: F32, sure: F32, lines: F32, *, reach: float) -> tuple[F32, F3
 
 
 def _passed(way: F32, reach: float) -> F32:
-    """Shares of a neighbour's value that come through to the next pixel."""
+    """Return the shares of a neighbour's value that come through to the next pixel."""
     if not way.size:
         return way
     share = cv2.exp(way * np.float32(-(2**0.5) / reach))
-    return cv2.threshold(share, 1e-4, 0, cv2.THRESH_TOZERO)[1]  # powers of less are soon denormal numbers, and slow
+    return cv2.threshold(share, 1e-4, 0, cv2.THRESH_TOZERO)[1]  # powers of smaller shares soon turn denormal, and slow
 
 
 def _turned(rows: F32) -> F32:
-    """(n, 3, m) to (m, 3, n)."""
+    """Transpose (n, 3, m) to (m, 3, n)."""
     turned = np.empty(rows.shape[::-1], np.float32)
     for plane in range(rows.shape[1]):
         cv2.transpose(rows[:, plane], dst=turned[:, plane])
@@ -243,7 +285,11 @@ def _turned(rows: F32) -> F32:
 
 
 def _run(rows: F32, passed: F32) -> None:
-    """First-order recursion along the first axis, there and back, in place. rows: (n, 3, m); passed: (n - 1, m)."""
+    """Run a first-order recursion along the first axis, there and back, in place.
+
+    rows: (n, 3, m) values.
+    passed: (n - 1, m) shares that come through from one row to the next.
+    """
     own = 1 - passed[:, None]
     step = np.empty_like(rows[0])
     for lines, shares, scaled in (
@@ -257,11 +303,16 @@ def _run(rows: F32, passed: F32) -> None:
 
 
 def draw_together(chroma: F32, gray: U8, sure: F32, labels: I32, *, strength: float) -> F32:
-    """Draw each enclosed area to a plane, ab = p + q * x + r * y, the more the better the plane fits.
+    """Draw each enclosed area towards a plane, ab = p + q * x + r * y; the better it fits, the more.
 
-    chroma: (y, x, 2); gray: (y, x); sure: (y, x) weights; labels: (y, x). strength: in [0, 1]. Returns
-    (y, x, 2). A soft gradient is a plane. An area that is of several colours, or of several grays, fits none and is
-    left alone, and so is one at the border of the page: no line encloses it.
+    chroma: (y, x, 2) ab.
+    gray: (y, x) levels.
+    sure: (y, x) weights.
+    labels: (y, x), as `find_areas` returns them.
+    strength: in [0, 1].
+
+    Returns (y, x, 2) ab. A soft gradient is a plane. An area of several colours, or of several grays, fits none and is
+    left alone. So is an area at the border of the page: no line encloses it.
     """
     y, x = np.indices(labels.shape, dtype=np.float32)
     x -= labels.shape[1] / 2
@@ -286,10 +337,17 @@ def draw_together(chroma: F32, gray: U8, sure: F32, labels: I32, *, strength: fl
 
 
 def _fit_planes(x: F32, y: F32, weight: F32, label: I32, values: F32, *, count: int) -> tuple[F64, F64, F64]:
-    """Planes of least squares over each label's pixels.
+    """Fit planes of least squares to the pixels of each label.
 
-    x, y, weight, label: (n,); values: (k, n). Returns (labels, 3, k), level and slopes by x and y; (labels, k)
-    mean squared deviations; and (labels,) sums of the weights.
+    x: (n,) of each pixel.
+    y: (n,) of each pixel.
+    weight: (n,) of each pixel.
+    label: (n,) of each pixel.
+    values: (k, n).
+    count: number of labels.
+
+    Returns (labels, 3, k) level and slopes by x and y, (labels, k) mean squared deviations, and (labels,) sums of the
+    weights.
     """
 
     def total(v: F32) -> F64:
@@ -297,7 +355,7 @@ def _fit_planes(x: F32, y: F32, weight: F32, label: I32, values: F32, *, count: 
 
     mass = np.maximum(total(weight), 1e-6)
     middle = np.stack([total(weight * x), total(weight * y)], axis=1) / mass[:, None]  # (labels, 2)
-    # About an area's own middle its plane is a mean and two slopes, and the slopes alone are held back.
+    # About its own middle an area's plane is a mean and two slopes; the slopes alone are held back.
     dx, dy = x - middle[:, 0].astype(np.float32)[label], y - middle[:, 1].astype(np.float32)[label]
     wx, wy = weight * dx, weight * dy
     xx, xy, yy = total(wx * dx) + _STIFF, total(wx * dy), total(wy * dy) + _STIFF
@@ -314,13 +372,16 @@ def _fit_planes(x: F32, y: F32, weight: F32, label: I32, values: F32, *, count: 
 
 
 def _distance(lines: F32) -> F32:
-    """(y, x) pixels to the nearest line; no more than there are on the page, where it has none."""
+    """Return (y, x) pixels to the nearest line.
+
+    It is at most the sum of the page's sides, which is what a page without lines gets.
+    """
     away: F32 = cv2.distanceTransform((lines < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     return np.minimum(away, np.float32(sum(lines.shape)))
 
 
 def _without_lines(gray: U8) -> U8:
-    """The page with dark strokes narrower than `_PEN` filled with the darker of their sides (closing)."""
+    """Return the page with dark strokes narrower than `_PEN` filled with the darker of their sides (closing)."""
     closed: U8 = cv2.morphologyEx(gray, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_PEN, _PEN)))
     return closed
 

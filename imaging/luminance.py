@@ -1,6 +1,8 @@
-"""Whose luminance a coloured page has: its ink's, the network's, or the ink's with the network's shading.
+"""The luminance of a coloured page: the ink's, the network's, or the ink's with the network's shading.
 
-H, W pixels of the page; h, w of the network's map. Lightness is CIELAB L*, in [0, 100].
+H, W: pixels of the page.
+h, w: pixels of the network's map.
+Lightness is CIELAB L*, in [0, 100].
 """
 
 from typing import Literal
@@ -14,22 +16,27 @@ from imaging.text import neutral
 
 Luminance = Literal["keep", "blend", "predict"]
 
-_HALF = 0.5  # of the shading that the network sees otherwise
-_NOISE = 3.0  # L*: the network is no surer than this; paper that it sees a trace darker would take a tint
-_SOFT = 0.02  # of the map's shorter side: shading is what is left of light when it is blurred by this (sigma)
-_MOST = 15.0  # L*: further off is no shading
-_DARK = 30.0  # L*: darker ink moves the less the darker it is, and black not at all
+_HALF = 0.5  # share that is applied of the network's difference in shading
+_NOISE = 3.0  # L*: smaller differences are not believed; else paper seen a trace darker would be tinted
+_SOFT = 0.02  # sigma to the map's shorter side: what this blur leaves of a difference is shading
+_MOST = 15.0  # L*: the largest step; what is further off is not shading
+_DARK = 30.0  # L*: below this, ink moves less the darker it is, and black not at all
 
 
 def relight(gray: U8, lightness: F32, luminance: Luminance, text: Mask | None = None) -> U8:
-    """The gray levels of a page whose luminance the network has a say in.
+    """Return the gray levels of a page after the luminance that was chosen.
 
-    gray: (H, W) levels of the ink. lightness: (h, w), what the network says. text: (H, W), what `blend` leaves as it
-    is. Returns (H, W) levels.
+    gray: (H, W) levels of the ink.
+    lightness: (h, w) L* that the network predicts.
+    luminance: one of three:
+        keep: `gray` itself.
+        predict: the network's lightness, resized; no line is finer than its map.
+        blend: the ink with the network's shading. The difference of the two is blurred, and a pixel moves by
+            half of its excess over 3 L*, by 15 L* at most. Lines and screens stay, light changes softly,
+            and darker ink stays darker.
+    text: (H, W) mask that `blend` leaves as it is; None for no text.
 
-    keep: `gray`. predict: the network's own, stretched: no line is finer than its map. blend: each pixel of ink, moved
-    by half of what the network sees otherwise around it beyond 3 L*, by 15 L* at the most: lines and screens stay,
-    light changes softly. Darker ink stays darker.
+    Returns (H, W) levels.
     """
     if luminance == "keep":
         return gray
@@ -48,7 +55,7 @@ def relight(gray: U8, lightness: F32, luminance: Luminance, text: Mask | None = 
 
 
 def _levels(lightness: F32) -> U8:
-    """The gray levels nearest to these lightnesses."""
+    """Return the gray levels nearest to these lightnesses."""
     table = lightness_of_level()
     between = ((table[1:] + table[:-1]) / 2).astype(np.float32)
     return np.searchsorted(between, lightness.ravel()).astype(np.uint8).reshape(lightness.shape)

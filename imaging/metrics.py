@@ -1,6 +1,7 @@
 """How near a coloured page is to the truth.
 
-H, W pixels; pages are (H, W, 3) uint8 sRGB.
+H, W: pixels.
+Pages are (H, W, 3) uint8 sRGB.
 """
 
 import numpy as np
@@ -12,18 +13,28 @@ from imaging.colorfulness import colorfulness as colorfulness
 
 
 def ciede2000(ours: U8, truth: U8) -> float:
-    """Mean CIEDE2000 over the pixels; 1 is about a just noticeable difference."""
+    """Return the mean CIEDE2000 over the pixels; 1 is about a just noticeable difference.
+
+    ours: (H, W, 3) sRGB.
+    truth: (H, W, 3) sRGB.
+    """
     return float(ciede2000_map(to_lab(ours), to_lab(truth)).mean())
 
 
 def ciede2000_map(one: F32, other: F32) -> F32:
-    """CIEDE2000 of each pixel (Sharma, Wu, Dalal 2005). one, other: (..., 3) CIELAB. Returns (...)."""
+    """Return the CIEDE2000 of each pixel (Sharma, Wu, Dalal 2005).
+
+    one: (..., 3) CIELAB.
+    other: (..., 3) CIELAB.
+
+    Returns (...).
+    """
     l1, a1, b1 = (one[..., i] for i in range(3))
     l2, a2, b2 = (other[..., i] for i in range(3))
     mean7 = ((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2) ** 7
-    stretch = 1.5 - 0.5 * np.sqrt(mean7 / (mean7 + np.float32(25.0**7)))
-    c1, h1 = np.hypot(a1 * stretch, b1), np.arctan2(b1, a1 * stretch)
-    c2, h2 = np.hypot(a2 * stretch, b2), np.arctan2(b2, a2 * stretch)
+    scale = 1.5 - 0.5 * np.sqrt(mean7 / (mean7 + np.float32(25.0**7)))
+    c1, h1 = np.hypot(a1 * scale, b1), np.arctan2(b1, a1 * scale)
+    c2, h2 = np.hypot(a2 * scale, b2), np.arctan2(b2, a2 * scale)
     turn = (h2 - h1 + np.pi) % (2 * np.pi) - np.pi
     hue_step = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2)
     hue = h1 + turn / 2
@@ -47,17 +58,24 @@ def ciede2000_map(one: F32, other: F32) -> F32:
 
 
 def psnr(ours: U8, truth: U8) -> float:
-    """Peak signal to noise ratio of the RGB levels, dB; infinite for equal pages."""
+    """Return the peak signal to noise ratio of the RGB levels, in dB; infinite for equal pages."""
     return float(peak_signal_noise_ratio(_batch(ours), _batch(truth), data_range=255.0))
 
 
 def ssim(ours: U8, truth: U8) -> float:
-    """Structural similarity of the RGB levels (Wang et al. 2004, Gaussian window 11, sigma 1.5), in [-1, 1]."""
+    """Return the structural similarity of the RGB levels, in [-1, 1].
+
+    Wang et al. 2004, with a Gaussian window of 11 pixels and sigma 1.5.
+    """
     return _ssim(_batch(ours), _batch(truth), 255.0)
 
 
 def luminance_ssim(ours: U8, ink: U8) -> float:
-    """Structural similarity of CIELAB L* with the source. ours: (H, W, 3); ink: (H, W) gray levels of the source."""
+    """Return the structural similarity of a page's CIELAB L* with that of its source, in [-1, 1].
+
+    ours: (H, W, 3) sRGB.
+    ink: (H, W) gray levels of the source.
+    """
     lightness = torch.from_numpy(lightness_of_level())
     levels = [torch.from_numpy(gray.astype(np.int64)) for gray in (gray_of_equal_lightness(ours), ink)]
     one, other = (lightness[level][None, None] for level in levels)

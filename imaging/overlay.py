@@ -1,6 +1,9 @@
-"""What is found on a page, as outlines to lay over a small picture of it.
+"""Outlines of what is found on a page, to lay over a small picture of it.
 
-H, W pixels of the page; h, w of the picture. An outline is a closed polygon, (K, 2) x, y in pixels of the picture.
+H, W: pixels of the page.
+h, w: pixels of the picture.
+
+An outline is a closed polygon, (K, 2) x, y in pixels of the picture.
 """
 
 import cv2
@@ -15,16 +18,19 @@ from imaging.text import find_text
 Outlines = list[NDArray[np.int32]]
 
 LAYERS = ("words", "panels", "areas")
-_GAP = 6.0  # pixels of the picture: wider openings in a line are meant
-_LEAST = 0.002  # of the picture: what is smaller is no area that a colour is given to
+_GAP = 6.0  # pixels of the picture: wider openings in a line are meant to be open
+_LEAST = 0.002  # share of the picture: a smaller area is not given a colour of its own
 _MOST_AREAS = 150
-_SIMPLE = 1.0  # pixels that an outline may be off
+_SIMPLE = 1.0  # pixels that a simplified outline may be off
 
 
 def find_layers(gray: U8, size: tuple[int, int]) -> dict[str, Outlines]:
-    """Of each of `LAYERS` the outlines: words with their bubbles, panels, and the larger areas that lines enclose.
+    """Return the outlines of each of `LAYERS`: text with its bubbles, panels, and the larger areas that lines enclose.
 
-    gray: (H, W) levels. size: (w, h). A hole, in a bubble or an area, is an outline of its own.
+    gray: (H, W) levels.
+    size: (w, h) of the picture.
+
+    A hole, in a bubble or an area, is an outline of its own.
     """
     width, height = size
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
@@ -43,7 +49,7 @@ def _areas(gray: U8) -> Outlines:
 
 
 def _outlines(mask: U8) -> Outlines:
-    """Of a mask's parts and of their holes, those that are more than a line."""
+    """Return the outlines of a mask's parts and of their holes, without those that are only a line."""
     found, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     simple = [cv2.approxPolyDP(contour, _SIMPLE, closed=True).reshape(-1, 2) for contour in found]
     return [outline for outline in simple if len(outline) >= 3]

@@ -1,9 +1,12 @@
 """A series' palette, and predicted colours pulled back to it: the same colours on every page.
 
-h, w pixels of a chroma map. A pixel's features are four: L of the ink, a and b of its chroma, and the ink's texture
-(log of the spread of L about it), each weighted so that equal distances count alike. K colours in a palette.
+h, w: pixels of a chroma map.
+K: colours in a palette.
 
-    palette = build_palette([(gray, chroma), ...])  # pages that are right, or many predictions of one colourist
+A pixel has four features: L of the ink, a and b of its chroma, and the ink's texture (log of the spread of L about it).
+Each is weighted so that equal distances count alike.
+
+    palette = build_palette([(gray, chroma), ...])  # pages that are right, or many predictions of one network
     chroma = lock(gray, chroma, palette)
 """
 
@@ -17,27 +20,31 @@ from numpy.typing import NDArray
 
 from imaging.color import F32, U8, lightness_of_level
 
-_WEIGHTS = np.array([0.5, 1.0, 1.0, 3.0], np.float32)  # of L, a, b, texture; a and b stay what they are
+_WEIGHTS = np.array([0.5, 1.0, 1.0, 3.0], np.float32)  # weights of L, a, b, texture; a and b stay as they are
 _TEXTURE_WINDOW = 5  # pixels
-_CELL = 6.0  # side of the histogram's cells that stand for their pixels, in weighted features
+_CELL = 6.0  # in weighted features: side of the histogram's cells, which stand for their pixels
 _STEPS_OF_MEANS = 12
-_BLEND = 12.0  # colours that lie at most so much farther than the nearest share a pixel
-_REACH = 45.0  # a pixel that lies farther from each colour keeps what it has
-_LEAST = 0.005  # share of a page that a colour must have to be used on it
-_TURNS = (0, -10, 10, -20, 20, -30, 30, -40, 40)  # degrees of hue that a page is tried at
+_BLEND = 12.0  # a pixel is shared by the colours that lie at most so much farther than the nearest
+_REACH = 45.0  # a pixel that lies farther from every colour keeps its own
+_LEAST = 0.005  # share of a page that must belong to a colour for it to be used there
+_TURNS = (0, -10, 10, -20, 20, -30, 30, -40, 40)  # degrees of hue by which a page is turned for a try
 _TURN_COST = 0.02  # mean squared distance that a turn must save for each of its degrees squared
-_STEPS = 4  # of alignment
+_STEPS = 4  # steps of an alignment
 _STRAY = 15.0  # distance from its colour at which a cell counts half in an alignment
-_HOLD = 2.0  # ab squared: variance of chroma below which a page's turn is not believed
-_SHIFT = 0.5  # of a page's shift that is taken for drift: the rest, for the light of its scene
+_HOLD = 2.0  # ab squared: where chroma varies less, a page's turn is not believed
+_SHIFT = 0.5  # share of a page's shift that counts as drift; the rest counts as the light of its scene
 
 
 @dataclass(frozen=True)
 class Color:
-    """name: the owner's. ab: what the series has there, CIELAB. centre: (L, a, b, texture) by which its pixels are
-    told, unweighted. weight: share of the pages it was found on, all colours together 1.
+    """A colour of a series.
 
-    To recolour, edit `ab`; `centre` says what predictions look like there and stays.
+    name: the owner's.
+    ab: what the series has there, CIELAB.
+    centre: (L, a, b, texture) by which the colour's pixels are recognised, unweighted.
+    weight: share of the pages that it was found on; those of all colours add up to 1.
+
+    To recolour, edit `ab`. `centre` says what predictions look like there, and stays.
     """
 
     name: str
@@ -47,20 +54,26 @@ class Color:
 
     @property
     def is_gray(self) -> bool:
+        """Whether the colour shows hardly any hue."""
         return is_gray(*self.ab)
 
 
 def is_gray(a: float, b: float) -> bool:
-    """Whether hardly any hue is seen in it."""
+    """Return whether hardly any hue is seen in this ab."""
     return bool(np.hypot(a, b) <= 8)
 
 
 @dataclass(frozen=True)
 class Palette:
+    """The colours of a series.
+
+    colors: numbered by their order, from 0; `build_palette` puts the most frequent first.
+    """
+
     colors: tuple[Color, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it, to be edited by hand."""
+        """Return the palette as JSON has it, to be edited by hand."""
         return {
             "colors": [
                 {"name": c.name, "ab": list(c.ab), "centre": list(c.centre), "weight": c.weight} for c in self.colors
@@ -69,11 +82,17 @@ class Palette:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Palette":
-        """The inverse of `to_dict`. Raises ValueError, naming the colour, where a number is missing or out of range."""
+        """Make a palette of what `to_dict` returned.
+
+        Raises ValueError, naming the colour, where a number is missing or out of range.
+        """
         return cls(tuple(_parsed(number, color) for number, color in enumerate(data["colors"])))
 
     def edited(self, name: str, ab: tuple[float, float]) -> "Palette":
-        """With another ab for the colour of this name. Raises KeyError where there is none."""
+        """Return the palette with another ab for the colour of this name.
+
+        Raises KeyError where there is no such colour.
+        """
         if name not in {color.name for color in self.colors}:
             raise KeyError(f"no colour {name!r}; there are {', '.join(color.name for color in self.colors)}")
         return Palette(tuple(replace(c, ab=ab) if c.name == name else c for c in self.colors))
@@ -93,11 +112,14 @@ def _parsed(number: int, color: Mapping[str, Any]) -> Color:
 
 
 def build_palette(pages: Iterable[tuple[U8, F32]], colors: int = 48, rounds: int = 1) -> Palette:
-    """The colours of a series, by k-means over its pages. pages: gray (h, w) and chroma (h, w, 2) ab of each.
+    """Find the colours of a series, by k-means over its pages.
 
-    At most `colors` of them, fewer where the pages have fewer; the most frequent first. Of predictions that drift, the
-    palette is wider than the series' own: take fewer colours (12), and more `rounds` (4), each of which takes the pages
-    as locked to the palette of the round before. Always the same for the same pages in the same order. Raises
+    pages: gray (h, w) and chroma (h, w, 2) ab of each.
+    colors: the most that are returned; there are fewer where the pages have fewer.
+    rounds: how often the palette is made. Each round takes the pages as locked to the palette of the round before.
+
+    Returns the most frequent colours first, always the same for the same pages in the same order. A palette of
+    predictions that drift is wider than the series' own: take fewer colours (12) and more rounds (4) for them. Raises
     ValueError without pages.
     """
     given = list(pages)
@@ -105,7 +127,7 @@ def build_palette(pages: Iterable[tuple[U8, F32]], colors: int = 48, rounds: int
         raise ValueError("a palette needs at least one page")
     palette = _clustered(given, colors)
     for _ in range(rounds - 1):
-        # Colours that are hardly used take part: they are those that a later round puts together.
+        # Colours that are hardly used take part too: a later round puts these together.
         locked = [(gray, lock_and_tell(gray, chroma, palette, 1.0, least=0.0)[0]) for gray, chroma in given]
         palette = _clustered(locked, colors)
     return palette
@@ -137,7 +159,7 @@ _HUE_ENDS = (40.0, 72.0, 105.0, 160.0, 200.0, 245.0, 295.0, 325.0, 360.0)  # deg
 
 
 def _names(centres: Sequence[F32]) -> list[str]:
-    """Names to begin with: hue and lightness, numbered where they repeat."""
+    """Return names to begin with: hue and lightness, numbered where they repeat."""
     names: list[str] = []
     for light, a, b, _ in centres:
         light_name = "dark" if light < 35 else "light" if light > 70 else "middle"
@@ -150,7 +172,12 @@ def _names(centres: Sequence[F32]) -> list[str]:
 
 @dataclass(frozen=True)
 class Use:
-    """A palette colour on a page. share: of the page's pixels. before, after: their mean ab, unlocked and locked."""
+    """The usage of a palette colour on a page.
+
+    share: of the page's pixels.
+    before: their mean ab, unlocked.
+    after: their mean ab, locked.
+    """
 
     share: float
     before: tuple[float, float]
@@ -158,22 +185,33 @@ class Use:
 
 
 def lock(gray: U8, chroma: F32, palette: Palette, strength: float = 0.85) -> F32:
-    """Chroma with the page's drift taken back: what `lock_and_tell` makes, alone."""
+    """Return chroma with the page's drift taken back, as `lock_and_tell` does.
+
+    gray: (h, w) levels.
+    chroma: (h, w, 2) ab.
+    palette: of the series.
+    strength: how much of the drift is taken back, in [0, 1].
+    """
     return lock_and_tell(gray, chroma, palette, strength)[0]
 
 
 def lock_and_tell(
     gray: U8, chroma: F32, palette: Palette, strength: float = 0.85, least: float = _LEAST
 ) -> tuple[F32, dict[int, Use]]:
-    """Chroma with the page's drift taken back, and the colours that were used, by their number in the palette.
+    """Return chroma with the page's drift taken back, and the usage of palette colours, by their number.
 
-    gray: (h, w), chroma: (h, w, 2) ab; strength in [0, 1]: of all that is found, how much is taken back. Returns
-    (h, w, 2) too. First the page as a whole is turned and shifted in ab to lie on the palette; then the mean of what
-    lies at each colour is moved to that colour. Shades within a colour are kept. What is like no colour of the palette
-    stays.
+    gray: (h, w) levels.
+    chroma: (h, w, 2) ab.
+    palette: of the series.
+    strength: how much of the drift is taken back, in [0, 1].
+    least: a colour that less than this share of the page belongs to is not used.
 
-    A colour that less than `least` of the page belongs to is not used. That is decided by `centre` alone: `ab` of a
-    colour that is not used may be edited, and the page comes out the same bit for bit.
+    Returns (h, w, 2) ab. First the page as a whole is turned and shifted in ab to lie on the palette. Then the mean of
+    what lies at each colour is moved to that colour. Differences within a colour are kept. What is like no colour of
+    the palette stays.
+
+    `centre` alone decides whether a colour is used. The `ab` of a colour that is not used may be edited, and the page
+    comes out the same bit for bit.
     """
     if not palette.colors or strength == 0:
         return chroma, {}
@@ -208,7 +246,7 @@ def _uses(used: NDArray[np.intp], belongs: F32, before: F32, after: F32) -> dict
 
 
 def _features(gray: U8, chroma: F32) -> F32:
-    """(h * w, 4), weighted."""
+    """Return (h * w, 4) weighted features."""
     light = cv2.blur(lightness_of_level()[gray], (3, 3))
     mean = cv2.blur(light, (_TEXTURE_WINDOW,) * 2)
     square = cv2.blur(light * light, (_TEXTURE_WINDOW,) * 2)
@@ -217,7 +255,10 @@ def _features(gray: U8, chroma: F32) -> F32:
 
 
 def _cells(features: F32) -> tuple[F32, F32]:
-    """Pixels gathered in the cells of a grid: (N, 4) means and (N,) shares of the page, which come to 1."""
+    """Gather pixels in the cells of a grid.
+
+    Returns (N, 4) means, and (N,) shares of the page, which add up to 1.
+    """
     keys = np.floor(features / _CELL).astype(np.int64) + 256
     packed = ((keys[:, 0] * 1024 + keys[:, 1]) * 1024 + keys[:, 2]) * 1024 + keys[:, 3]
     _, inverse, count = np.unique(packed, return_inverse=True, return_counts=True)
@@ -226,7 +267,7 @@ def _cells(features: F32) -> tuple[F32, F32]:
 
 
 def _squared(points: F32, centres: F32) -> F32:
-    """(N, K) squared distances."""
+    """Return (N, K) squared distances."""
     product = points @ centres.T
     product *= -2
     product += (points**2).sum(axis=1)[:, None]
@@ -235,7 +276,10 @@ def _squared(points: F32, centres: F32) -> F32:
 
 
 def _seeds(points: F32, weights: F32, count: int) -> F32:
-    """Up to `count` points, each the one with most weight times squared distance to those before it."""
+    """Return up to `count` points.
+
+    Each has the most weight times squared distance to those before it.
+    """
     chosen = [points[weights.argmax()]]
     apart = ((points - chosen[0]) ** 2).sum(axis=1)
     while len(chosen) < count and (apart * weights).max() > 1e-6:
@@ -245,8 +289,11 @@ def _seeds(points: F32, weights: F32, count: int) -> F32:
 
 
 def _memberships(features: F32, centres: F32) -> tuple[F32, F32]:
-    """(N, K) shares of each pixel that belong to each colour, which come to 1 and are 0 but for the nearest; and (N,)
-    in [0, 1] how near the nearest is."""
+    """Return how far each pixel belongs to each colour, and how near the nearest colour is.
+
+    The first is (N, K) shares, which add up to 1 and are 0 for all but the nearest colours. The second is (N,) in [0,
+    1].
+    """
     squared = _squared(features, centres)
     nearest = squared.min(axis=1, keepdims=True)
     belongs = np.maximum(0, 1 - (np.sqrt(squared) - np.sqrt(nearest)) / _BLEND)
@@ -257,7 +304,7 @@ def _memberships(features: F32, centres: F32) -> tuple[F32, F32]:
 
 
 def _alignment(points: F32, weights: F32, centres: F32) -> tuple[F32, F32]:
-    """The turn (2, 2) and shift (2,) of ab that lay a page's cells nearest to the palette's colours."""
+    """Return the turn (2, 2) and shift (2,) of ab that lay a page's cells nearest to the palette's colours."""
     tries: list[tuple[float, F32, F32]] = []
     for degrees in _TURNS:
         turn, shift = _rotation(np.radians(degrees)), np.zeros(2, np.float32)
@@ -282,8 +329,10 @@ def _rotation(angle: float) -> F32:
 
 
 def _fitted(source: F32, target: F32, weights: F32) -> tuple[F32, F32]:
-    """The rigid motion that lays source on target (Kabsch 1976), the turn held back where little colour is seen, and
-    half of the shift."""
+    """Return the turn and shift that lay source on target (Kabsch 1976).
+
+    The turn is held back where little colour is seen, and only half of the shift is taken.
+    """
     total = float(weights.sum()) + 1e-6
     middle = (weights @ source / total, weights @ target / total)
     cross = ((source - middle[0]) * weights[:, None]).T @ (target - middle[1]) + _HOLD * np.eye(2)

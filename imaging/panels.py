@@ -1,9 +1,11 @@
-"""Panels found on a page, by the gutters between them.
+"""Panels of a page, found by the gutters between them.
 
-H, W pixels of the page. The page is looked at with its longer side at 900 pixels. It is cut in two along its widest
-gutter, a straight band of paper from one side to the other, upright, level or slanted; then the halves are, and so on.
-A cell that can be cut no more is a panel if it is framed or painted to its edges: a figure on bare paper is not. Then
-closed frames are looked for that lie within others or over several.
+H, W: pixels of the page.
+
+The page is examined with its longer side at 900 pixels. It is cut in two along its widest gutter: a straight band of
+paper from one side to the other, upright, level or slanted. The halves are cut in turn, and so on. A cell that can not
+be cut is a panel if it is framed, or drawn to its edges; a figure on bare paper is not. At last closed frames are
+looked for that lie within other panels or over several.
 """
 
 from collections.abc import Iterator
@@ -18,40 +20,45 @@ from imaging.color import U8
 Counted = NDArray[np.uint16]
 Points = NDArray[np.float32]  # (K, 2) x, y
 
-_LONG = 900  # pixels of the longer side that is looked at: the finest gutters are two or three pixels wide there
+_LONG = 900  # pixels of the longer side: at this size the finest gutters are two or three pixels wide
 _PAPER, _NIGHT = 228, 28  # gray levels of a white gutter, and of a black one
-_OPEN = 0.004  # share of ink in a gutter that nothing crosses: less than the two border lines of any panel
-_CROSSED = 0.25  # share of ink in one that figures or bubbles cross, if lines along both its sides bound it
-_BOUND = 0.6  # share of ink on a line that bounds it
-_WIDEST = 0.08  # of a crossed gutter, share of the page's longer side
+_OPEN = 0.004  # share of ink in a gutter that nothing crosses, less than the border lines of a panel have
+_CROSSED = 0.25  # share of ink in a gutter that art or text crosses, if lines bound it on both sides
+_BOUND = 0.6  # share of ink on a line that bounds a gutter
+_WIDEST = 0.08  # widest crossed gutter, to the page's longer side
 _SLANTS = np.tan(np.radians(np.arange(-32, 33, 1.0)))
-_SAMPLES, _LIKELY = 24, 3  # places where slanted lines are first looked at; slants that are looked at again
-_INKED = 4096  # ink and all pixels are counted in one sum, which float32 holds up to 4,095 pixels
-_LEAST = 0.015  # share of the page's area under which a panel is dropped
-_ALL = 0.9  # share of it from which one panel alone is the page
-_SLIVER = 0.004  # share of it that a cut must take off at the least
-_FRAMED = 0.7  # share of a panel's edge that is not paper
-_SAME = 0.75  # intersection over union from which two contours are one panel
+_SAMPLES, _LIKELY = 24, 3  # pixels at which slanted lines are first sampled; slants that are tried in full
+_INKED = 4096  # ink and all pixels are counted in one sum, which float32 holds for up to 4,095 pixels
+_LEAST = 0.015  # share of the page's area; a smaller panel is dropped
+_ALL = 0.9  # the same; a single panel as large as this is the page
+_SLIVER = 0.004  # the same; a cut takes off at least this much
+_FRAMED = 0.7  # the least share of a panel's edge that is not paper
+_SAME = 0.75  # intersection over union from which two contours count as one panel
 
 
 @dataclass(frozen=True)
 class Panel:
-    """corners: (x, y) of a convex polygon, pixels of the page, clockwise; on the page."""
+    """A panel of a page.
+
+    corners: (x, y) of a convex polygon on the page, in pixels, clockwise.
+    """
 
     corners: tuple[tuple[int, int], ...]
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """left, top, right, bottom."""
+        """The panel's bounds: left, top, right, bottom."""
         xs, ys = zip(*self.corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
 
 def find_panels(gray: U8) -> list[Panel]:
-    """The panels of a page, from top to bottom; none where no gutter is found and no frame.
+    """Find the panels of a page, from top to bottom.
 
-    gray: (H, W). Panels do not overlap, but for frames that lie over others. A page that is one panel up to all its
-    edges has none: it is the page.
+    gray: (H, W) levels.
+
+    Returns no panels where neither a gutter nor a frame is found. Panels do not overlap, except for frames that lie
+    over others. A page that is one panel up to all its edges has none: it is the page.
     """
     height, width = gray.shape
     scale = min(1.0, _LONG / max(height, width))
@@ -85,7 +92,10 @@ def _on_page(cell: Points, scale_x: float, scale_y: float, width: int, height: i
 
 
 def _cells(ink: U8, cell: Points) -> Iterator[Points]:
-    """What a cell (K, 2) falls into along its gutters. ink: 1 where the page is not of the gutter's tone."""
+    """Yield the parts that a cell (K, 2) falls into along its gutters.
+
+    ink: 1 where the page is not of the gutter's tone.
+    """
     waiting = [cell]
     while waiting:
         trimmed = _trim(ink, waiting.pop())
@@ -101,7 +111,7 @@ def _cells(ink: U8, cell: Points) -> Iterator[Points]:
 
 
 def _trim(ink: U8, cell: Points) -> Points | None:
-    """The cell without its margins of bare paper; nothing where it is all paper."""
+    """Return the cell without its margins of bare paper; None where it is all paper."""
     part, left, top = _cut_out(ink, cell)
     held = cv2.boundingRect(part)
     if not held[2]:
@@ -115,7 +125,7 @@ def _trim(ink: U8, cell: Points) -> Points | None:
 
 
 def _inside(cell: Points, left: int, top: int, width: int, height: int) -> U8:
-    """(height, width) 1 within the cell, of which (left, top) is the corner."""
+    """Return (height, width): 1 within the cell, with (left, top) of the page as its corner."""
     mask = np.zeros((height, width), np.uint8)
     corners = np.round((cell - (left, top) - 0.5) * 16).astype(np.int32)
     cv2.fillConvexPoly(mask, corners, 1, shift=4)
@@ -123,7 +133,7 @@ def _inside(cell: Points, left: int, top: int, width: int, height: int) -> U8:
 
 
 def _cut_out(ink: U8, cell: Points) -> tuple[U8, int, int]:
-    """The ink in the cell's bounding box, none outside of the cell; the box's left and top."""
+    """Return the ink in the cell's bounding box, 0 outside of the cell, and the box's left and top."""
     left, top, right, bottom = _bounds(cell, ink.shape)
     return ink[top:bottom, left:right] & _inside(cell, left, top, right - left, bottom - top), left, top
 
@@ -134,7 +144,10 @@ def _bounds(cell: Points, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def _gutter(ink: U8, cell: Points) -> tuple[Points, float] | None:
-    """The line through the cell's clearest gutter: its unit normal, and its offset along that; level ones first."""
+    """Return the line through the cell's clearest gutter: its unit normal, and its offset along that.
+
+    Upright and level gutters come before slanted ones. Returns None where there is none.
+    """
     part, left, top = _cut_out(ink, cell)
     inside = _inside(cell, left, top, part.shape[1], part.shape[0])
     counted = inside.astype(np.uint16) + part.astype(np.uint16) * _INKED
@@ -150,7 +163,7 @@ def _gutter(ink: U8, cell: Points) -> tuple[Points, float] | None:
                 best = max(best, (clear, at, slant, turned))
         clear, at, slant, turned = best
         if clear:
-            # The line is y = at + slant * x in the box, x and y changed over where it was turned.
+            # The line is y = at + slant * x in the box, with x and y exchanged where the box was turned.
             normal = np.array([1, -slant] if turned else [-slant, 1], np.float32)
             offset = at + float(normal @ (left, top))
             length = float(np.hypot(*normal))
@@ -159,10 +172,13 @@ def _gutter(ink: U8, cell: Points) -> tuple[Points, float] | None:
 
 
 def _shares(counted: Counted, slant: float, samples: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The share of ink on each line y = at + slant * x, (height,), and whether it goes all the way through the cell.
+    """Return the share of ink on each line y = at + slant * x, and whether it goes all the way through the cell.
 
-    counted: (height, width), 1 inside of the cell, and _INKED more where there is ink. The lines are looked at in
-    `samples` places.
+    counted: (height, width), 1 inside of the cell, and _INKED more where there is ink.
+    slant: of the lines.
+    samples: number of pixels at which a line is sampled.
+
+    Both results are (height,).
     """
     height, width = counted.shape
     if slant or samples < width:
@@ -176,9 +192,12 @@ def _shares(counted: Counted, slant: float, samples: int) -> tuple[NDArray[np.fl
 
 
 def _promising(counted: Counted, widest: float) -> list[float]:
-    """The few slants whose lines, looked at in a few places, may hold a gutter bounded on both sides."""
+    """Return the few slants that may hold a gutter bounded on both sides.
+
+    Their lines are sampled at a few pixels only.
+    """
     height, width = counted.shape
-    slants = _SLANTS[(_SLANTS != 0) & (np.abs(_SLANTS) * width <= 0.6 * height)]  # a steeper one cuts off a corner
+    slants = _SLANTS[(_SLANTS != 0) & (np.abs(_SLANTS) * width <= 0.6 * height)]  # a steeper line cuts off a corner
     if not len(slants):
         return []
     samples = min(width, _SAMPLES)
@@ -189,7 +208,7 @@ def _promising(counted: Counted, widest: float) -> list[float]:
     reach = round(widest)
     kernel = np.ones((1, 2 * reach + 1), np.uint8)
     kernel[:, reach + 1 :] = 0
-    # The most ink on a line within reach, before and after: of these the lesser bounds.
+    # The most ink on a line within reach, before and after; the smaller of the two bounds the gutter.
     bound = np.minimum(*(cv2.dilate(share, side, borderValue=0) for side in (kernel, kernel[:, ::-1].copy())))
     contrast = np.where(share <= _CROSSED, bound - share, 0).max(axis=1)
     likely = np.argsort(-contrast, kind="stable")[:_LIKELY]
@@ -197,7 +216,10 @@ def _promising(counted: Counted, widest: float) -> list[float]:
 
 
 def _clearest(counted: Counted, slant: float, widest: float) -> tuple[float, float]:
-    """How clear the clearest band of paper is along y = at + slant * x, and its middle `at`; 0 if there is none."""
+    """Return how clear the clearest band of paper along y = at + slant * x is, and its middle `at`.
+
+    The first is 0 if there is no such band.
+    """
     height, width = counted.shape
     share, whole = _shares(counted, slant, width)
     share[~whole] = 1
@@ -218,13 +240,13 @@ def _clearest(counted: Counted, slant: float, widest: float) -> tuple[float, flo
 
 
 def _runs(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(N, 2) start and stop of each run of True."""
+    """Return (N, 2) start and stop of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(np.int8)))
     return edges.reshape(-1, 2)
 
 
 def _half(cell: Points, normal: Points, offset: float) -> Points:
-    """The part of a convex polygon where normal . (x, y) >= offset."""
+    """Return the part of a convex polygon where normal . (x, y) >= offset."""
     distance = cell @ normal - np.float32(offset)
     kept = []
     for i, (corner, d) in enumerate(zip(cell, distance, strict=True)):
@@ -237,7 +259,10 @@ def _half(cell: Points, normal: Points, offset: float) -> Points:
 
 
 def _covered(ink: U8, cell: Points) -> float:
-    """The share of the cell's edge along which there is ink within a few pixels inside; the page's edge counts."""
+    """Return the share of the cell's edge that has ink within a few pixels inside.
+
+    The page's own edge counts as ink.
+    """
     near = cv2.dilate(ink, np.ones((11, 11), np.uint8))
     points = _along(cell)
     x, y = np.clip(points[:, 0], 0, ink.shape[1] - 1), np.clip(points[:, 1], 0, ink.shape[0] - 1)
@@ -246,7 +271,7 @@ def _covered(ink: U8, cell: Points) -> float:
 
 
 def _along(cell: Points) -> NDArray[np.int64]:
-    """(N, 2) pixels along the polygon, about one in two."""
+    """Return (N, 2) pixels along the polygon, about every second one."""
     parts = []
     for corner, after in zip(cell, np.roll(cell, -1, axis=0), strict=True):
         steps = max(2, int(np.hypot(*(after - corner)) / 2))
@@ -255,7 +280,7 @@ def _along(cell: Points) -> NDArray[np.int64]:
 
 
 def _frames(small: U8) -> Iterator[Points]:
-    """Closed dark frames of four corners, the outermost of each, on a page of the size that is looked at."""
+    """Yield the closed dark frames of four corners, the outermost of each, in pixels of the small page."""
     dark = cv2.morphologyEx((small < 110).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     contours, _ = cv2.findContours(dark, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     near = cv2.dilate(dark, np.ones((5, 5), np.uint8))
@@ -277,6 +302,6 @@ def _frames(small: U8) -> Iterator[Points]:
 
 
 def _overlap(one: Points, other: Points) -> float:
-    """Intersection over union of two convex polygons."""
+    """Return the intersection over union of two convex polygons."""
     shared = cv2.intersectConvexConvex(one, other)[0]
     return float(shared / max(cv2.contourArea(one) + cv2.contourArea(other) - shared, 1e-6))

@@ -1,4 +1,4 @@
-"""The last step of a page's way: a predicted chroma map is laid under the page's own ink, and the gate is asked."""
+"""Postprocessing: a predicted chroma map is laid under the page's own ink, and the gate judges the page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,11 +24,11 @@ TextColor = Literal["neutral", "colour"]
 class PostprocessSettings:
     """How predicted colours become a page.
 
-    lines: whether colours are kept to their side of the ink.
-    text: what becomes of words and their paper.
+    lines: "sides" keeps colours to their own side of the ink; "off" does not.
+    text: "neutral" takes the colour off text and its paper; "colour" leaves it.
     thresholds: of the gate that every page passes before it is published.
-    palette: the series' colours, which predicted ones are pulled back to.
-    luminance: the page's own, or what the network says too.
+    palette: the series' colours, which predicted ones are pulled back to; None for none.
+    luminance: the page's own, or one that the network has a part in (imaging.luminance).
     """
 
     lines: Lines = "sides"
@@ -40,8 +40,12 @@ class PostprocessSettings:
 
 @dataclass(frozen=True)
 class Postprocessed:
-    """A page (H, W, 3) as it is to be published. faults: what the gate still has against it; empty if it passes.
-    colors: of the palette, those that it hangs on."""
+    """A page as it is to be published.
+
+    page: (H, W, 3) sRGB.
+    faults: what the gate still has against it; empty if it passes.
+    colors: usage of the palette's colours that the page depends on, by their number.
+    """
 
     page: U8
     faults: tuple[Fault, ...] = ()
@@ -55,16 +59,17 @@ def postprocess_page(
     whole_page_chroma: F32 | None = None,
     hints: Sequence[Hint] = (),
 ) -> Postprocessed:
-    """Lay a predicted chroma map under the page's own ink, and ask the gate.
+    """Lay a predicted chroma map under the page's own ink, and have the gate judge the page.
 
-    gray: (H, W).
+    gray: (H, W) levels of the page.
     chroma: (h, w, 2) ab; (h, w, 3) with L last where the luminance is not the page's own.
-    whole_page_chroma: what the network said of the page as a whole, (S, S, 2 or 3), where it was shown more than that.
+    settings: how colours become a page.
+    whole_page_chroma: (S, S, 2 or 3), predicted from the page as a whole, where the network was shown more than that.
     hints: those of the page; text and paper that one lies on are coloured too.
 
-    A page that the gate refuses is tried again: with `whole_page_chroma`, then with less chroma where there is too much
-    of it. The first that passes is taken, else the last that was tried. Where the network's luminance spoils the ink,
-    the page keeps its own, and the fault stays with it.
+    Where the gate finds too much chroma, the page is tried again with less. A page that it still refuses is tried with
+    `whole_page_chroma` in the same way. The first page that passes is taken, else the last that was tried. Where the
+    network's luminance spoils the ink, the page keeps its own luminance, and the fault stays with it.
     """
     text = without_hinted(find_text(gray), hints)
     predictions = [prediction for prediction in (chroma, whole_page_chroma) if prediction is not None]
@@ -78,7 +83,7 @@ def postprocess_page(
 
 
 def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: PostprocessSettings) -> Postprocessed:
-    """The first of the predictions that the gate passes; the last where it passes none."""
+    """Return the page of the first prediction that the gate passes; of the last where it passes none."""
     tried: Postprocessed | None = None
     used: dict[int, Use] = {}
     for prediction in predictions:
@@ -89,7 +94,7 @@ def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: Postproces
         if settings.palette is not None:
             small = cv2.resize(gray, chroma.shape[1::-1], interpolation=cv2.INTER_AREA)
             chroma, used_here = lock_and_tell(small, chroma, settings.palette)
-            used |= used_here  # one that was refused counts too: with another colour it might have passed
+            used |= used_here  # a refused try counts too: with another colour it might have passed
         laid = refine_chroma(gray, chroma) if settings.lines == "sides" else chroma
         if settings.text == "neutral":
             laid = neutral(laid, text, overwrite=settings.lines == "sides")

@@ -1,13 +1,16 @@
-"""Chroma after the example of coloured pages, without any training.
+"""Chroma taken from coloured pages of a series, without any training.
 
-h, w pixels of a chroma map. A reference is made once, of a few coloured pages of the chapter, and is under a kilobyte.
+h, w: pixels of a chroma map.
+
+A reference is built once, from a few coloured pages of the chapter, and takes less than a kilobyte.
 
     reference = build_reference([ReferencePage(gray, chroma, predicted)])
     chroma = transfer(reference, other_gray, other_predicted)
 
-Of a network's prediction for the coloured pages it is known how far it is off: as a function of the ink's lightness and
-of what was predicted, the error is taken from other pages too. Beside it stands a plain table of the reference's chroma
-by lightness. Matching of textures, of patches and of a network's own features was tried and gave no more than these.
+Where a network has predicted the coloured pages too, its error on them is known. That error is fitted as a function of
+the ink's lightness and of the predicted chroma, and is taken off other pages. Beside it the reference keeps a plain
+table of chroma by lightness. Matching of textures, of patches and of a network's own features was tried, and gave no
+more than these two.
 """
 
 from collections.abc import Sequence
@@ -17,22 +20,26 @@ import numpy as np
 
 from imaging.color import F32, U8, lightness_of_level
 
-_LEVELS = 32  # of the table
-_SOFT = 1.5  # levels of the table over which colours are mixed
-_RARE = 1e-4  # share of the pages below which a level takes its neighbours' colour
-_KNOTS = 6  # of the error over lightness
-_UNIT = 50.0  # ab, so that predicted chroma is of the order of 1
-_RIDGE = 0.025  # share of the pages: holds the error's coefficients near 0
+_LEVELS = 32  # gray levels of the table
+_SOFT = 1.5  # sigma over which neighbouring levels are mixed, in levels of the table
+_RARE = 1e-4  # share of the pixels below which a level takes its neighbours' colour
+_KNOTS = 6  # tent functions over lightness that the error is fitted with
+_UNIT = 50.0  # ab that predicted chroma is divided by, so that it is about 1
+_RIDGE = 0.025  # relative to the number of pixels: holds the error's coefficients near 0
 
 # Chosen on ep06, ep08, ep12, ep13, ep15, ep18 and ep20; the optimum is flat.
-TAKEN_BACK = 0.3  # of the network's error
-TABLE_SHARE = 0.2
+TAKEN_BACK = 0.3  # share of the network's error
+TABLE_SHARE = 0.2  # share of the table in the result
 
 
 @dataclass(frozen=True)
 class ReferencePage:
-    """A coloured page. gray: (h, w) ink levels, chroma: (h, w, 2) ab as it should be, predicted: (h, w, 2) what the
-    network says of it, None where there is no network."""
+    """A coloured page.
+
+    gray: (h, w) ink levels.
+    chroma: (h, w, 2) ab as it should be.
+    predicted: (h, w, 2) ab that the network predicts for it; None without a network.
+    """
 
     gray: U8
     chroma: F32
@@ -41,15 +48,21 @@ class ReferencePage:
 
 @dataclass(frozen=True)
 class Reference:
-    """table: (32, 2) ab by gray level, dark to light. error: (8, 2) coefficients of the network's error, truth less
-    prediction; None where there was no network."""
+    """What the coloured pages of a chapter say about its colours.
+
+    table: (32, 2) ab by gray level, dark to light.
+    error: (8, 2) coefficients of the network's error, truth less prediction; None without a network.
+    """
 
     table: F32
     error: F32 | None
 
 
 def build_reference(pages: Sequence[ReferencePage]) -> Reference:
-    """Raises ValueError without pages, and where only some of them have a prediction."""
+    """Build a reference from coloured pages.
+
+    Raises ValueError without pages, and where only some of them have a prediction.
+    """
     if not pages:
         raise ValueError("a reference needs at least one coloured page")
     known = [page.predicted is not None for page in pages]
@@ -66,11 +79,15 @@ def transfer(
     taken_back: float = TAKEN_BACK,
     table_share: float = TABLE_SHARE,
 ) -> F32:
-    """Chroma (h, w, 2) of a page after the reference. gray: (h, w). predicted: (h, w, 2) ab of the same network.
+    """Return the chroma (h, w, 2) of a page after the reference.
 
-    taken_back: share of the network's error, as known from the reference, that is corrected. table_share: of the
-    reference's table in the result; the rest is the corrected prediction. Without a prediction all is the table.
-    Raises ValueError where there is a prediction here, and none when the reference was made.
+    reference: what `build_reference` made of the coloured pages.
+    gray: (h, w) ink levels.
+    predicted: (h, w, 2) ab, predicted by the network that the reference was built with; None for the table alone.
+    taken_back: share of the network's known error that is corrected.
+    table_share: share of the reference's table in the result; the rest is the corrected prediction.
+
+    Raises ValueError where a prediction is given and the reference was built without one.
     """
     by_table: F32 = reference.table[gray // (256 // _LEVELS)]
     if predicted is None:
@@ -83,6 +100,7 @@ def transfer(
 
 
 def _table(pages: Sequence[ReferencePage]) -> F32:
+    """Return (32, 2) mean ab by gray level; a rare level takes the colour of its neighbours."""
     level = np.concatenate([page.gray.ravel() for page in pages]) // (256 // _LEVELS)
     chroma = np.concatenate([page.chroma.reshape(-1, 2) for page in pages])
     share = np.bincount(level, minlength=_LEVELS) / len(level)
@@ -94,7 +112,7 @@ def _table(pages: Sequence[ReferencePage]) -> F32:
 
 
 def _error(pages: Sequence[ReferencePage]) -> F32:
-    """Ridge regression of truth less prediction."""
+    """Return the (8, 2) coefficients of a ridge regression of truth less prediction."""
     square, product, pixels = np.zeros((_KNOTS + 2,) * 2), np.zeros((_KNOTS + 2, 2)), 0
     for page in pages:
         assert page.predicted is not None
@@ -106,7 +124,7 @@ def _error(pages: Sequence[ReferencePage]) -> F32:
 
 
 def _basis(gray: U8, predicted: F32) -> F32:
-    """(h * w, 8): tents over lightness, which come to 1, and the predicted chroma."""
+    """Return (h * w, 8): tent functions of lightness, which add up to 1, and the predicted chroma."""
     knots = np.arange(_KNOTS, dtype=np.float32)
     tents = np.maximum(0, 1 - np.abs(lightness_of_level()[:, None] * np.float32((_KNOTS - 1) / 100) - knots))
     return np.concatenate([tents[gray.ravel()], predicted.reshape(-1, 2) / np.float32(_UNIT)], axis=1)

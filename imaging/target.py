@@ -1,7 +1,11 @@
 """Target spaces: what a network is asked to predict, as numbers in [-1, 1].
 
-`ab`: chroma under the page's own luminance, ab / 110. `rgb`: the coloured page itself, level / 127.5 - 1.
-H, W pixels. Ink is a gray level (0..255) of the page, encoded as level / 127.5 - 1.
+ab: chroma under the page's own luminance, as ab / 110.
+rgb: the coloured page itself, as level / 127.5 - 1.
+
+H, W: pixels.
+
+Ink is a gray level (0 to 255) of the page, encoded as level / 127.5 - 1.
 """
 
 import numpy as np
@@ -13,9 +17,12 @@ AB_RANGE = 110.0  # sRGB's own gamut reaches 107.9 (blue)
 
 
 def quantized_target(rgb: U8, space: str) -> np.ndarray:
-    """The truth of a training page in the least room: (C, H, W), int8 ab units or uint8 levels.
+    """Return the truth of a training page in the least room: (C, H, W), int8 ab units or uint8 levels.
 
-    rgb: (H, W, 3) sRGB. ab is rounded to one unit, a third of a just noticeable difference at the least.
+    rgb: (H, W, 3) sRGB.
+    space: a key of CHANNELS.
+
+    ab is rounded to whole units, a third of a just noticeable difference at the least.
     """
     if space == "ab":
         return np.round(to_lab(rgb)[..., 1:]).astype(np.int8).transpose(2, 0, 1)
@@ -23,13 +30,20 @@ def quantized_target(rgb: U8, space: str) -> np.ndarray:
 
 
 def chroma_of(prediction: F32, space: str) -> F32:
-    """What a network predicted, as chroma. prediction: (C, H, W) in [-1, 1]. Returns (H, W, 2) float32 ab."""
+    """Return the chroma of a prediction, (H, W, 2) float32 ab.
+
+    prediction: (C, H, W) in [-1, 1].
+    space: the space that it is in, a key of CHANNELS.
+    """
     if space == "ab":
         return np.ascontiguousarray(prediction.transpose(1, 2, 0)) * np.float32(AB_RANGE)
     return lab_of(prediction)[..., 1:]
 
 
 def lab_of(prediction: F32) -> F32:
-    """What a network of space `rgb` predicted, luminance too. prediction: (3, H, W). Returns (H, W, 3) L, a, b."""
+    """Return a prediction of space `rgb` as CIELAB, luminance included: (H, W, 3) L, a, b.
+
+    prediction: (3, H, W) in [-1, 1].
+    """
     levels = np.clip(np.round((prediction + 1) * 127.5), 0, 255).astype(np.uint8)
     return to_lab(np.ascontiguousarray(levels.transpose(1, 2, 0)))

@@ -1,10 +1,12 @@
-"""Speech bubbles, captions and lettering: what colouring leaves neutral.
+"""Text on a page: speech bubbles, captions and lettering, which colouring leaves neutral.
 
-Lettering is found first (imaging.lettering), its bubble from it: the paper that the words stand on, where that is
-closed; where it runs out into a gutter or into white art, what is left of it when necks are cut; else the words and a
-margin.
+H, W: pixels.
 
-H, W pixels.
+Lettering is found first (imaging.lettering). From it follows the area that belongs to the text:
+
+- Where the paper that it stands on is closed, all of that paper.
+- Where the paper runs out into a gutter or into white art, what is left of it when its necks are cut.
+- Else the lettering and a margin.
 """
 
 import itertools
@@ -17,21 +19,23 @@ from imaging.color import F32, U8
 from imaging.components import I32, I64, Components, Mask
 from imaging.lettering import GRID, Block, Letters, find_blocks, find_letters, look, page_scale, standing_room
 
-_LOOKED_AT = 1500.0  # a page of a larger scale is looked at in this one: its letters are large enough there
-_SURE, _LIKELY = 1.0, 0.0  # likeness of words on open paper, and of words in a closed bubble
-_ROOMY = 6.0  # a bubble's area to that of its words, at most
-_LARGEST = 0.35  # of the page, the box around a bubble or several that are joined; a margin's is larger
-_LARGEST_HOLE = 0.004  # of the page's scale squared: a larger hole in a bubble is art behind it
-_TILE = 96  # pixels: of the page, where words are looked for as a whole
-_PAD = 2  # pixels around a bubble's inside: what the rim's smoothing left darker than paper
+_LOOKED_AT = 1500.0  # a page of a larger scale is examined at this one: its letters are large enough there
+_SURE, _LIKELY = 1.0, 0.0  # the least likeness of text on open paper, and of text in a closed bubble
+_ROOMY = 6.0  # the most that a bubble's area is to that of its lettering
+_LARGEST = 0.35  # share of the page that the box around joined bubbles has at most; a margin's box is larger
+_LARGEST_HOLE = 0.004  # to the page's scale squared: a larger hole in a bubble is art behind it
+_TILE = 96  # pixels: side of the squares that are faded, or skipped, as a whole
+_PAD = 2  # pixels around a bubble's inside, where its smoothed rim is darker than paper
 
 
 def find_text(gray: U8) -> Mask:
-    """What must stay neutral: lettering, and the inside of its bubble or caption.
+    """Find the text of a page: lettering, and the inside of its bubble or caption.
 
-    gray: (H, W) levels of a black-and-white page, or the gray form of a colour page. Dark words on paper are found, in
-    any script. Not looked for: sound effects drawn over art, light words on dark ground, and less than three letters,
-    which look as much like an eye or a button. Returns (H, W).
+    gray: (H, W) levels of a black-and-white page, or the gray form of a colour page.
+
+    Returns (H, W) bool. Dark letters on paper are found, in any script. Three kinds of text are not looked for: sound
+    effects drawn over art, light letters on dark ground, and less than three letters together, which look as much like
+    an eye or a button.
     """
     height, width = gray.shape
     shrink = _LOOKED_AT / page_scale(height, width)
@@ -43,12 +47,15 @@ def find_text(gray: U8) -> Mask:
 
 
 def neutral(chroma: F32, text: Mask, *, edge: float = 1.5, overwrite: bool = False) -> F32:
-    """Chroma that fades to nothing on words.
+    """Fade chroma to nothing on text.
 
-    chroma: (h, w, 2) ab, stretched to the mask's size where it is smaller. text: (H, W), as of `find_text`. edge:
-    pixels outside the mask that the fading takes; inside, chroma is zero, and beyond, it is left as it is. overwrite:
-    `chroma` may be changed; a page's is so large that a copy costs as much as the fading. Returns (H, W, 2), what
-    `join_chroma` takes; `chroma` itself where it is of that size and there are no words.
+    chroma: (h, w, 2) ab, resized to the mask's size where it has another.
+    text: (H, W), as `find_text` returns it.
+    edge: width of the fading outside the mask, in pixels. Inside, chroma is zero; beyond, it is left as it is.
+    overwrite: whether `chroma` may be changed. A page's chroma is so large that a copy costs as much as the fading.
+
+    Returns (H, W, 2) ab, as `join_chroma` takes it. It is `chroma` itself where that has this size and there is no
+    text.
     """
     height, width = text.shape
     if chroma.shape[:2] != (height, width):
@@ -59,7 +66,7 @@ def neutral(chroma: F32, text: Mask, *, edge: float = 1.5, overwrite: bool = Fal
     away = (~text).view(np.uint8)
     margin = math.ceil(edge) + 1
     for top, left in itertools.product(range(0, height, _TILE), range(0, width, _TILE)):
-        # Of the few tiles with words in or beside them, the way to these words.
+        # Few tiles have text in or beside them: only there the distance to it is computed.
         up, before = min(top, margin), min(left, margin)
         around = away[top - up : top + _TILE + margin, left - before : left + _TILE + margin]
         if around.all():
@@ -85,7 +92,7 @@ def _find(gray: U8) -> Mask:
     found = np.zeros(gray.shape, np.uint8)
     for number, (left, top, right, bottom) in zip(*regions.boxes(closed), strict=True):
         wide, high = right - left, bottom - top
-        # What goes from edge to edge is a gutter.
+        # A region that goes from edge to edge of the page is a gutter.
         if wide * high < _LARGEST * gray.size and wide < gray.shape[1] and high < gray.shape[0]:
             part = np.s_[top:bottom, left:right]
             found[part] |= regions.labels[part] == number
@@ -98,14 +105,14 @@ def _find(gray: U8) -> Mask:
 
 
 def _homes(letters: Letters, blocks: list[Block], regions: I32) -> I64:
-    """The region of paper that each block stands on."""
+    """Return the region of paper that each block stands on."""
     _, first = np.unique(letters.owner, return_index=True)
     home = regions.ravel()[letters.pixels[first]]
     return np.array([np.bincount(home[block.letters]).argmax() for block in blocks])
 
 
 def _grow(found: U8, room: Mask, block: Block) -> None:
-    """Add words on open paper, and as much of the paper as is theirs."""
+    """Add text on open paper to `found`, and as much of the paper as belongs to it."""
     size, shape = block.size, found.shape
     margin = round(6 * size)
     left, top = (max(n * GRID - margin, 0) for n in block.corner)
@@ -120,7 +127,7 @@ def _grow(found: U8, room: Mask, block: Block) -> None:
     here = room[top:bottom, left:right]
     text = _closed(own, 0.7 * size) & here.view(np.uint8)
     region = found[top:bottom, left:right]
-    for neck in (0.5, 1.0, 2.0):  # of a letter: necks of twice that are cut, a gutter's the widest
+    for neck in (0.5, 1.0, 2.0):  # to a letter's size: necks of twice that are cut; a gutter's is the widest
         body = _part_at(_opened(here, neck * size), text)
         if int(body.sum()) <= _ROOMY * block.area and not _at_edge(body):
             region |= body | text | _tails(here, body)
@@ -130,8 +137,8 @@ def _grow(found: U8, room: Mask, block: Block) -> None:
 
 
 def _opened(room: Mask, radius: float) -> U8:
-    """Only what a disc of this radius, pixels, can reach without leaving it."""
-    # The picture's edge is no wall: what is beyond it counts as room.
+    """Return what a disc of this radius, in pixels, can cover without leaving the room."""
+    # The picture's edge is not a wall: what lies beyond it counts as room.
     walled = cv2.copyMakeBorder(room.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     core = cv2.distanceTransform(walled, cv2.DIST_L2, 3)[1:-1, 1:-1] > radius
     return _dilated(core.view(np.uint8), radius)
@@ -149,7 +156,7 @@ def _closed(mask: U8, radius: float) -> U8:
 
 
 def _part_at(mask: U8, seeds: U8) -> U8:
-    """The components of a mask that are mostly under the seeds' own weight: those that hold a tenth of them."""
+    """Return the components of a mask that hold more than a tenth of the seeds."""
     count, labels = cv2.connectedComponents(mask, connectivity=4)
     held = np.bincount(labels[seeds > 0], minlength=count)
     chosen = held > 0.1 * seeds.sum()
@@ -162,7 +169,10 @@ def _at_edge(mask: U8) -> bool:
 
 
 def _tails(room: Mask, body: U8) -> U8:
-    """What cutting necks took off a body, and is small and closed: a bubble's tail, and its corners."""
+    """Return what was cut off a body with its necks, where it is small and closed.
+
+    It is a bubble's tail, or its corners.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(room.view(np.uint8) & (1 - body), connectivity=4)
     high, wide = body.shape
     inner = (stats[:, 0] > 0) & (stats[:, 1] > 0)
@@ -175,7 +185,10 @@ def _tails(room: Mask, body: U8) -> U8:
 
 
 def _smoothed(found: U8, scale: float) -> Mask:
-    """Holes filled, unless they are art that bubbles stand around, and the rim taken in."""
+    """Return the mask with its small holes filled and its rim taken in.
+
+    Larger holes stay: they are art that bubbles stand around.
+    """
     around = 2 * _PAD + 1
     found = cv2.dilate(found, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (around, around)))
     outlines, tree = cv2.findContours(found, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)

@@ -1,6 +1,8 @@
-"""Pages cut into overlapping tiles, which a window blends again; and the squares without overlap that show seams.
+"""Pages cut into overlapping tiles, which are blended again, and into squares without overlap, which show seams.
 
-H, W pixels of the page. A tile is a Crop; what it shows is squeezed to the square that the network sees.
+H, W: pixels of the page.
+
+A tile is a Crop; what it shows is resized to the square that the network sees.
 """
 
 import itertools
@@ -12,19 +14,23 @@ from imaging.color import U8
 from imaging.crops import Crop, Rect
 
 MOST_TILES = 128
-# Levels that leave no room for colour: what is as light or as dark as this all over is not worth a prediction.
+# Gray levels that leave no room for colour: what is as light, or as dark, all over is not worth a prediction.
 PAPER, NIGHT = 244, 11
 
 
 def cut_tiles(gray: U8, tile: tuple[float, float], overlap: float = 0.25) -> list[Crop]:
-    """Tiles of about `tile` (height, width) pixels that cover the page, blank ones left out, at most MOST_TILES.
+    """Return overlapping tiles that cover the page, at most MOST_TILES; blank ones are left out.
 
-    gray: (H, W). overlap: share of a tile's side that its neighbour shows too, in [0, 0.5]. Tiles are made somewhat
-    smaller or larger, so that a whole number of them fits. No tiles for a page that is blank all over.
+    gray: (H, W) levels.
+    tile: about (height, width) of a tile, in pixels.
+    overlap: share of a tile's side that its neighbour shows too, in [0, 0.5].
+
+    Tiles are made somewhat smaller or larger, so that a whole number of them fits. A page that is blank all over has
+    none.
     """
     height, width = gray.shape
     down, across = (_count_spans(side, part, overlap) for side, part in zip(gray.shape, tile, strict=True))
-    if down * across > MOST_TILES:  # a strip, most likely: what is cut most is cut less
+    if down * across > MOST_TILES:  # a strip, most likely: its long side is cut less often
         fewer = math.sqrt(MOST_TILES / (down * across))
         down = min(max(1, int(down * fewer)), MOST_TILES)
         across = min(max(1, int(across * fewer)), MOST_TILES // down)
@@ -45,7 +51,10 @@ def _count_spans(side: int, part: float, overlap: float) -> int:
 
 
 def _spans(side: int, count: int, overlap: float) -> list[tuple[int, int]]:
-    """`count` stretches of equal length that cover a side, each sharing `overlap` of it with the next."""
+    """Return `count` spans of equal length that cover a side.
+
+    Each shares `overlap` of its length with the next.
+    """
     length = side / (count - (count - 1) * overlap)
     step = length * (1 - overlap)
     starts = [math.floor(i * step + 1e-6) for i in range(count)]
@@ -54,14 +63,14 @@ def _spans(side: int, count: int, overlap: float) -> list[tuple[int, int]]:
 
 
 def _ramps(spans: list[tuple[int, int]], index: int) -> tuple[int, int]:
-    """Pixels shared with the stretch before and the one after."""
+    """Return the pixels shared with the span before and with the one after."""
     before = spans[index - 1][1] - spans[index][0] if index else 0
     after = spans[index][1] - spans[index + 1][0] if index + 1 < len(spans) else 0
     return before, after
 
 
 def is_blank(gray: U8) -> bool:
-    """Whether nothing there can take colour: all of it white, or all of it black."""
+    """Return whether nothing there can take colour: all of it is white, or all of it is black."""
     return bool(gray.min() >= PAPER or gray.max() <= NIGHT)
 
 
@@ -69,13 +78,16 @@ _CANVAS, _SQUARE = 1344, 224
 
 
 def cut_squares(gray: U8) -> list[Crop]:
-    """The squares of the One Piece write-up: the page centred on a black canvas of 1344 pixels, cut in 36 of 224
-    pixels without overlap, all-black ones dropped. gray: (H, W); a larger page is made to fit the canvas.
+    """Return the squares of the One Piece write-up.
 
-    To be looked at beyond the page with black. Neighbours know nothing of one another: what is stitched has seams.
+    gray: (H, W) levels; a larger page is made to fit the canvas.
+
+    The page is centred on a black canvas of 1344 pixels, which is cut into 36 squares of 224 pixels without overlap.
+    All-black ones are dropped. Beyond the page the squares show black. Neighbours know nothing of one another, so the
+    assembled page has seams.
     """
     height, width = gray.shape
-    scale = max(1.0, max(height, width) / _CANVAS)  # pixels of the page to one of the canvas
+    scale = max(1.0, max(height, width) / _CANVAS)  # pixels of the page per pixel of the canvas
     steps = np.arange(_CANVAS // _SQUARE + 1) * _SQUARE - _CANVAS / 2
     columns = np.round(width / 2 + steps * scale).astype(int)
     rows = np.round(height / 2 + steps * scale).astype(int)
