@@ -1,7 +1,7 @@
 """Chapters as people keep them: found in a folder tree by name, and written back.
 
-What is in them is for `datasets.chapters`. A chapter's `rel` is its path in the source, with '/'; it is its name
-everywhere: in shards, in the output, in reports.
+What is in them is for `datasets.chapters`. The `rel` of a chapter is its path in the source, with '/'. It is the
+chapter's name everywhere: in shards, in the output, in reports.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from datasets.errors import BadUsageError
 from datasets.names import is_image
 from datasets.storage import Entry, open_storage, split_uri
 
-OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log: no chapters there
+OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log; it holds no chapters
 TAR_SUFFIXES = frozenset(
     {".cbt", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst"}
 )
@@ -26,15 +26,19 @@ PDF_SUFFIX = ".pdf"
 ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", PDF_SUFFIX, ".epub"}
 Kind = Literal["archive", "folder"]
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can tell: equal pages give equal bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a ZIP, for all members: equal pages give equal bytes
 
 
 @dataclass(frozen=True)
 class ChapterRef:
     """A chapter before it is opened.
 
-    root: URI of the source's storage. key: where the chapter lies in it. rel: its name. size: bytes. version:
-    changes when the content does.
+    root: URI of the source's storage.
+    key: where the chapter lies in it.
+    rel: the chapter's name.
+    kind: "archive" or "folder".
+    size: in bytes.
+    version: changes when the content does.
     """
 
     root: str
@@ -46,16 +50,17 @@ class ChapterRef:
 
     @property
     def uri(self) -> str:
+        """The address of the chapter."""
         return f"{self.root}/{self.key}".rstrip("/")
 
     @property
     def name(self) -> str:
-        """Last part of `rel`, an archive's extension taken off: 'ep10' of 'series/ep10.cbz'."""
+        """The last part of `rel`, without an archive's extension: 'ep10' for 'series/ep10.cbz'."""
         name = PurePosixPath(self.rel).name
         return name[: len(name) - len(suffix_of(name))] if self.kind != "folder" else name
 
     def version_now(self) -> str:
-        """Its version as storage tells it at this moment; "" where it is gone."""
+        """Return the version that storage has at this moment; "" where the chapter is gone."""
         storage = open_storage(self.root)
         if self.kind == "archive":
             entry = storage.stat(self.key)
@@ -68,17 +73,19 @@ class ChapterRef:
 
 
 def suffix_of(name: str) -> str:
-    """A name's extension in lower case, with its dot; '.tar.gz' and the like are one."""
+    """Return a name's extension in lower case, with its dot; '.tar.gz' and the like are one."""
     path = PurePosixPath(name.lower())
     double = "".join(path.suffixes[-2:])
     return double if double in TAR_SUFFIXES else path.suffix
 
 
 def find_chapters(uri: str) -> Iterator[ChapterRef]:
-    """All chapters at any depth below `uri`, which may itself be one chapter.
+    """Yield all chapters at any depth below `uri`, which may itself be one chapter.
 
-    An archive is a chapter; so is a folder that holds images itself. Streams: one folder's entries are held at a time.
-    Raises BadUsageError where nothing is there.
+    uri: an archive, or a folder of chapters.
+
+    An archive is a chapter; so is a folder that holds images itself. One folder's entries are held at a time. Raises
+    BadUsageError where nothing is there.
     """
     parent, last = _split(uri)
     if suffix_of(last) in ARCHIVE_SUFFIXES:
@@ -108,14 +115,14 @@ def find_chapters(uri: str) -> Iterator[ChapterRef]:
     for folder, entries in folders.items():
         yield from _folder_ref(storage.uri, last, folder, entries)
     if own and next(storage.list(f"{last}/"), None) is not None:
-        last = f"{last} (its own pages)"  # the name is taken by a folder in it
+        last = f"{last} (its own pages)"  # a folder in it has that name already
     yield from _folder_ref(storage.uri, last, "", own)
     if not found:
         raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
 
 
 def _split(uri: str) -> tuple[str, str]:
-    """Like split_uri; a bucket or '/' has no parent, and goes by its own name."""
+    """Split an address as `split_uri` does; a bucket or '/' has no parent, and gets its own name."""
     try:
         return split_uri(uri)
     except BadUsageError:
@@ -140,9 +147,10 @@ def _folder_version(entries: list[Entry]) -> str:
 
 
 def write_zip(members: Iterable[tuple[str, bytes]], out: Path | None = None) -> bytes | None:
-    """A ZIP of stored members in the order given, with fixed times: equal members, equal bytes.
+    """Write a ZIP of stored members, in the order given, with fixed times: equal members give equal bytes.
 
-    Written to `out`, or returned. Members are taken one at a time.
+    members: names and contents, taken one at a time.
+    out: the file to write; None to return the bytes.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer if out is None else out, "w", zipfile.ZIP_STORED) as archive:
@@ -157,11 +165,14 @@ _CHAPTER_PAGE = re.compile(r"^(?P<chapter>.+)_(?P<page>\d+)$")
 
 
 def chapter_and_page(stem: str) -> tuple[str, str] | None:
-    """The convention `[chapter]_[page]` of page files: '012_003' -> ('12', '3'); None where a name is not so made."""
+    """Return chapter and page of a page file named `[chapter]_[page]`: '012_003' gives ('12', '3').
+
+    Returns None for a name of another form.
+    """
     match = _CHAPTER_PAGE.match(stem)
     return (plain(match["chapter"]), plain(match["page"])) if match else None
 
 
 def plain(text: str) -> str:
-    """A name for comparing: lower case, numbers without leading zeros."""
+    """Return a name for comparing: in lower case, numbers without leading zeros."""
     return re.sub(r"\d+", lambda match: str(int(match[0])), text.lower().strip())

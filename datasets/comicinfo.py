@@ -12,11 +12,14 @@ _NOTE = "Coloured by mangahue."
 
 
 def mark_colored(data: bytes, pages: Sequence[tuple[int, int, int]] = ()) -> tuple[bytes, str]:
-    """Say that the book is coloured now: BlackAndWhite = No, a line in Notes, sizes of pages where they are told.
+    """Say in a ComicInfo.xml that the book is coloured now, and return the file and a warning.
 
-    data: the file. pages: (bytes, width, height) of each page in reading order; zeros where not known. All other
-    elements are kept. What is not well-formed XML, or tries to expand entities, comes back as it is, with a warning:
-    the second value, else "".
+    data: the file.
+    pages: (bytes, width, height) of each page in reading order; zeros where not known.
+
+    BlackAndWhite becomes No, Notes gets a line, and pages get their new sizes where the file has sizes. All other
+    elements are kept. What is not well-formed XML, or tries to expand entities, comes back as it is, with a warning;
+    else the warning is "".
     """
     try:
         keeper = DefusedXMLParser(target=ElementTree.TreeBuilder(insert_comments=True), forbid_dtd=True)
@@ -42,7 +45,10 @@ def mark_colored(data: bytes, pages: Sequence[tuple[int, int, int]] = ()) -> tup
 
 
 def _refresh(element: ElementTree.Element, pages: Sequence[tuple[int, int, int]]) -> None:
-    """The sizes that a Page element tells already, as they are now. Page@Image is an index of reading order."""
+    """Update the sizes that a Page element has.
+
+    Page@Image is an index in reading order.
+    """
     image = element.get("Image", "")
     if not (image.isascii() and image.isdigit() and len(image) < 7 and int(image) < len(pages)):
         return

@@ -8,7 +8,7 @@ class MangahueError(Exception):
 
 
 class BadUsageError(MangahueError):
-    """What was asked for can not be done as asked: an option, a path, a folder that belongs to another run."""
+    """A request that can not be carried out as made: an option, a path, a folder that belongs to another run."""
 
 
 class MissingToolError(MangahueError):
@@ -20,7 +20,7 @@ class StorageError(MangahueError):
 
 
 class UnreachableError(StorageError):
-    """Storage did not answer, or said that it is too busy: later it may."""
+    """Storage did not answer, or said that it is too busy; it may answer later."""
 
 
 class TrainingFailedError(MangahueError):
@@ -28,7 +28,7 @@ class TrainingFailedError(MangahueError):
 
 
 class ObjectNotFoundError(StorageError):
-    """No such object, bucket or folder."""
+    """There is no such object, bucket or folder."""
 
 
 class AccessDeniedError(StorageError):
@@ -36,13 +36,13 @@ class AccessDeniedError(StorageError):
 
 
 class ObjectExistsError(StorageError):
-    """A conditional put lost: something is already there."""
+    """A conditional put lost: an object is already there."""
 
 
 class Code(StrEnum):
-    """What is wrong with a chapter or a page, in a word for reports. docs/errors.md says what to do about each."""
+    """What is wrong with a chapter or a page, in a word for reports; docs/errors.md says what to do about each."""
 
-    # Chapters: quarantined with one of these.
+    # A chapter is quarantined with one of these.
     EMPTY = "EMPTY"
     BROKEN = "BROKEN"
     CUT_OFF = "CUT_OFF"
@@ -53,7 +53,7 @@ class Code(StrEnum):
     NO_PAGES = "NO_PAGES"
     CHANGED = "CHANGED"
     COLLISION = "COLLISION"
-    # Pages: kept as they are and flagged.
+    # A page is kept as it is, and flagged, with one of these.
     READ = "READ"
     MISSING = "MISSING"
     NOT_IMAGE = "NOT_IMAGE"
@@ -61,17 +61,17 @@ class Code(StrEnum):
     PIXELS = "PIXELS"
     FORMAT = "FORMAT"
     MEMORY = "MEMORY"
-    # Pages that were coloured, and that the gate has something against.
+    # The gate has one of these against a coloured page.
     INK = "INK"
     TINT = "TINT"
     GAMUT = "GAMUT"
     DULL = "DULL"
     HUE = "HUE"
     WILD = "WILD"
-    # Either.
+    # A chapter or a page.
     CRASHED = "CRASHED"
     TIMEOUT = "TIMEOUT"
-    # Of a chapter that failed: the run ended before it was done.
+    # A chapter: the run ended before it was done.
     STOPPED = "STOPPED"
     # What was published, as verify.py finds it.
     GONE = "GONE"
@@ -82,9 +82,14 @@ class Code(StrEnum):
 
 
 class CodedError(MangahueError):
-    """An error that goes into a report by its code."""
+    """An error that goes into a report with its code."""
 
     def __init__(self, code: Code, message: str) -> None:
+        """Make an error with a code.
+
+        code: what is wrong.
+        message: for people; the code is put before it.
+        """
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
@@ -98,4 +103,4 @@ class ChapterUnreadableError(CodedError):
 
 
 class PageUnreadableError(CodedError):
-    """A page whose bytes can not be had, decoded or coloured."""
+    """A page whose bytes can not be fetched, decoded or coloured."""

@@ -1,6 +1,6 @@
-"""Batches in which pages of one chapter stand together, from a stream that goes through chapters in any order.
+"""Batches in which pages of one chapter stand together, made of a stream that has chapters in any order.
 
-B pages of a batch.
+B: pages of a batch.
 """
 
 from collections.abc import Iterator
@@ -9,16 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Example = dict[str, Tensor]  # of one page; "chapter" is its chapter's number, "page" its own there
+Example = dict[str, Tensor]  # one page; "chapter" is the number of its chapter, "page" its own number there
 
 
 def grouped(batches: Iterator[Example], *, size: int, group: int, buffer: int, seed: int) -> Iterator[Example]:
-    """Batches of `size` pages, each made of `group` pages of one chapter after `group` of another.
+    """Yield batches of `size` pages, each made of `group` pages of one chapter after `group` of another.
 
-    batches: the stream, whose rows have "chapter" and "page". buffer: pages from which the groups are drawn by chance;
-    a chapter of which fewer than `group` are there makes a smaller group. No page is in a group twice, however often it
-    is in the stream. What does not fill a batch at the end is not given. Each batch has "group" too: equal numbers for
-    pages of one group.
+    batches: the stream, whose rows have "chapter" and "page".
+    size: pages of a batch.
+    group: pages of one chapter that stand together. A chapter with fewer pages in the buffer makes a smaller group.
+    buffer: number of pages from which the groups are drawn by chance.
+    seed: of the draws.
+
+    No page is in a group twice, however often it is in the stream. Pages left at the end that do not fill a batch are
+    dropped. Each batch has "group" too: equal numbers for pages of one group.
     """
     chance = np.random.default_rng(seed)
     waiting: dict[int, list[Example]] = {}
@@ -47,7 +51,10 @@ def _batch(waiting: dict[int, list[Example]], size: int, group: int, chance: np.
 
 
 def _draw(waiting: dict[int, list[Example]], most: int, chance: np.random.Generator) -> list[Example]:
-    """Take up to `most` pages of a chapter out of those that wait; long chapters come as often as they have pages."""
+    """Take up to `most` pages of a chapter out of those that wait.
+
+    A chapter is drawn as often as it has pages.
+    """
     chapters = list(waiting)
     share = np.array([len(waiting[chapter]) for chapter in chapters], float)
     chapter = chapters[int(chance.choice(len(chapters), p=share / share.sum()))]

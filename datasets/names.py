@@ -7,29 +7,30 @@ from pathlib import PurePosixPath
 
 from datasets.page import IMAGE_SUFFIXES
 
-PART_BYTES = 240  # of one part of a path: file systems take 255, and a number or an extension may be added
-_WHOLE_BYTES = 900  # S3 takes 1,024 for a key
-_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (bidi marks among them), surrogates, separators of lines
+PART_BYTES = 240  # bytes of one part of a path: file systems take 255, and a number or an extension may be added
+_WHOLE_BYTES = 900  # bytes of a whole name: S3 takes 1,024 for a key
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control and format characters (bidi marks too), surrogates, line separators
 _JUNK = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
 def is_junk(name: str) -> bool:
-    """What operating systems leave in archives beside the pages."""
+    """Return whether a member is something that operating systems leave in archives beside the pages."""
     path = PurePosixPath(name)
     return "__MACOSX" in path.parts or path.name.startswith("._") or path.name.lower() in _JUNK
 
 
 def is_image(name: str) -> bool:
-    """Whether a member is a page by its name."""
+    """Return whether a member is a page by its name."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not is_junk(name)
 
 
 def safe_name(name: str) -> str:
-    """The name under which a member may be written: relative, without '..', visible, no longer than file systems take.
+    """Return the name under which a member may be written.
 
-    A name that is so already comes back as it is. Backslashes part folders, as they do on the systems that write them;
-    what can't be seen becomes '_'; a part that is too long is cut, with a digest of the whole of it.
+    It is relative, without '..', visible, and no longer than file systems take. A name that is so already comes back as
+    it is. Backslashes part folders, as they do on the systems that write them. What can't be seen becomes '_'. A part
+    that is too long is cut, and gets a digest of the whole of it.
     """
     seen = "".join("_" if unicodedata.category(letter) in _UNSEEN else letter for letter in name.replace("\\", "/"))
     parts = [part for part in _DRIVE.sub("", seen).split("/") if part not in ("", ".", "..")]
@@ -40,7 +41,10 @@ def safe_name(name: str) -> str:
 
 
 def short(part: str) -> str:
-    """One part of a path, no longer than PART_BYTES: what is cut off is told by a digest, the extension stays."""
+    """Return one part of a path, no longer than PART_BYTES.
+
+    A digest stands for what is cut off; the extension stays.
+    """
     encoded = part.encode("utf-8", "surrogateescape")
     if len(encoded) <= PART_BYTES:
         return part

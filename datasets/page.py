@@ -1,7 +1,9 @@
 """One page: its row in a shard, its bytes decoded, its pixels encoded.
 
-H, W pixels. A row keeps the bytes of a page as they came; where a gray edition is missing, `gray_from` says how the
-gray page is derived from the colour page when it is decoded.
+H, W: pixels.
+
+A row keeps the bytes of a page as they came. Where there is no gray edition, `gray_from` says how the gray page is
+derived from the colour page when it is decoded.
 """
 
 import hashlib
@@ -27,7 +29,7 @@ ImageFormat = Literal["jpeg", "png", "webp"]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 SUFFIX_OF: dict[str, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 _LONGEST = {"jpeg": 65_500, "webp": 16_383}  # pixels of a side: libjpeg's and WebP's own limits
-_DRAWN = 1000  # pixels: a page of this shorter side is large enough to draw screens on
+_DRAWN = 1000  # pixels: a page with this shorter side is large enough to draw screens on
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # Pillow knows stranger ones, EPS too
 
 SCHEMA = pa.schema(
@@ -51,10 +53,18 @@ SCHEMA = pa.schema(
 class Page:
     """A row of a shard.
 
-    index: place in its chapter, from 0. gray, color: encoded bytes as they came, or None. gray_from: "source" where
-    `gray` is a page of its own, else how to derive it: "lightness" (equal CIELAB L*), "luma" (BT.601), "screentone"
-    (drawn anew, imaging.screentone) or "mix" (half of the pages screentone, half lightness). width, height: pixels of
-    the colour page, else of the gray one. split: "train" or "holdout". source: where it was read.
+    series: name of the series.
+    chapter: name of the chapter.
+    index: of the page in its chapter, from 0.
+    name: of the page's file.
+    gray: encoded bytes of the gray page as they came, or None.
+    color: encoded bytes of the colour page as they came, or None.
+    gray_from: "source" where `gray` is a page of its own, else how to derive it: "lightness" (equal CIELAB L*), "luma"
+        (BT.601), "screentone" (drawn anew, imaging.screentone) or "mix" (half of the pages screentone, half lightness).
+    width: pixels of the colour page, else of the gray one.
+    height: pixels of that page.
+    split: "train" or "holdout".
+    source: where the page was read.
     """
 
     series: str
@@ -71,20 +81,26 @@ class Page:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Page":
+        """Make a page of a row of SCHEMA."""
         return cls(**{name: row[name] for name in SCHEMA.names})
 
     def size(self) -> int:
-        """Bytes of the encoded pictures."""
+        """Return the bytes of the encoded pictures together."""
         return len(self.gray or b"") + len(self.color or b"")
 
     def decode_color(self, hint: int | None = None) -> U8 | None:
-        """(H, W, 3) sRGB of the colour page, or None. `hint` as in `decode`."""
+        """Return the colour page as (H, W, 3) sRGB; None where there is none.
+
+        hint: as in `decode`.
+        """
         return None if self.color is None else decode(self.color, hint)
 
     def decode_gray(self, color: U8 | None = None, hint: int | None = None, draw: int = 0) -> U8:
-        """(H, W) gray page: its own, or derived from `color`, the decoded colour page.
+        """Return the gray page (H, W): the page's own, or one derived from colour.
 
-        draw: number of the drawing where it is drawn by chance; a page's drawing of one number is always the same.
+        color: the decoded colour page; None to decode it here where it is needed.
+        hint: as in `decode`.
+        draw: number of the drawing, where the page is drawn by chance. One number always gives the same drawing.
         """
         if self.gray is not None:
             return gray_of(decode(self.gray, hint))
@@ -96,9 +112,12 @@ class Page:
         return luma(color) if form == "luma" else gray_of_equal_lightness(color)
 
     def network_pair(self, size: int, draw: int = 0) -> tuple[U8, U8] | None:
-        """What a network of `size` sees of the page (size, size), and the true colours (size, size, 3).
+        """Return what a network sees of the page (size, size), and the true colours (size, size, 3).
 
-        None where the page has no colour. draw: as in `decode_gray`. Decoded no larger than that asks for.
+        size: side of the network's square, in pixels.
+        draw: as in `decode_gray`.
+
+        Returns None where the page has no colour. Pictures are decoded no larger than is needed.
         """
         hint = self.hint(size, draw)
         color = self.decode_color(size if self.gray else hint)
@@ -107,14 +126,22 @@ class Page:
         return network_pair(self.decode_gray(None if self.gray else color, hint, draw), color, size)
 
     def form(self, draw: int = 0) -> str:
-        """What `gray_from` comes to: "source", "lightness", "luma" or "screentone"; a mix, either by the drawing."""
+        """Return how the gray page comes about: "source", "lightness", "luma" or "screentone".
+
+        draw: as in `decode_gray`; it decides between the two forms of a mix.
+        """
         if self.gray_from != "mix":
             return self.gray_from
         return ("lightness", "screentone")[self._seed("form", draw) % 2]
 
     def hint(self, size: int, draw: int = 0) -> int | None:
-        """The hint that the gray page may be decoded with, or the colour page that it is derived from, for a network
-        of `size`: not so small that screens would be lost, or drawn otherwise than on a page to be coloured."""
+        """Return the hint for decoding the gray page, or the colour page that it is derived from, for a network.
+
+        size: side of the network's square, in pixels.
+        draw: as in `decode_gray`.
+
+        At this size screens are not lost, and are drawn as on a page to be coloured. Returns None for the full size.
+        """
         form = self.form(draw)
         if form == "source":
             return None
@@ -126,20 +153,27 @@ class Page:
 
 
 def frames(data: bytes) -> int:
-    """How many pictures a file holds: an animation's frames, a TIFF's pages; 1 where that can't be told."""
+    """Return how many pictures a file holds: an animation's frames, or a TIFF's pages.
+
+    It is 1 where that can't be found out.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return int(getattr(image, "n_frames", 1))
-    except Exception:  # `decode` tells
+    except Exception:  # `decode` reports it
         return 1
 
 
 def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) -> U8:
-    """Encoded picture to (H, W, 3) uint8 sRGB.
+    """Decode a picture to (H, W, 3) uint8 sRGB.
 
-    EXIF rotation is applied, an ICC profile converted to sRGB, 16 bits scaled, alpha laid over white. With `hint` a
-    JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side still at least `hint` pixels. Raises
-    PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over `pixels`).
+    data: the encoded bytes.
+    hint: a JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side still at least `hint` pixels; None for the
+        full size.
+    pixels: the most that the picture may have.
+
+    EXIF rotation is applied, an ICC profile is converted to sRGB, 16 bits are scaled, and alpha is laid over white.
+    Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over `pixels`).
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -184,11 +218,16 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
         srgb = ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return image  # a profile that does not fit its picture is worth nothing: every viewer ignores it
+        return image  # every viewer ignores a profile that does not fit its picture
 
 
 def gray_of(rgb: U8) -> U8:
-    """(H, W) gray page of a decoded gray picture: its levels where it is neutral, else its gray of equal L*."""
+    """Return the gray page (H, W) of a decoded gray picture.
+
+    rgb: (H, W, 3) sRGB.
+
+    It is the picture's levels where the whole picture is neutral, else its gray of equal L*.
+    """
     red = rgb[..., 0]
     if np.array_equal(red, rgb[..., 1]) and np.array_equal(red, rgb[..., 2]):
         return np.ascontiguousarray(red)
@@ -196,7 +235,10 @@ def gray_of(rgb: U8) -> U8:
 
 
 def encode(rgb: U8, image_format: ImageFormat) -> bytes:
-    """(H, W, 3) sRGB to JPEG (quality 92, 4:4:4), PNG, or WebP (lossy, quality 92).
+    """Encode a page.
+
+    rgb: (H, W, 3) sRGB.
+    image_format: "jpeg" (quality 92, 4:4:4), "png", or "webp" (lossy, quality 92).
 
     Raises PageUnreadableError FORMAT for a page longer than the format can be.
     """

@@ -1,11 +1,12 @@
-"""Calls to S3: the client, patience, deadlines, and errors told in our own terms.
+"""Calls to S3: the client, retries, deadlines, and errors turned into our own.
 
 Endpoint, credentials and region come from the usual AWS variables and files; AWS_ENDPOINT_URL_S3 names another server.
 
-A call is tried six times at most (AWS_MAX_ATTEMPTS changes that) by botocore's standard mode: exponential backoff with
-full jitter, which rides out a second or two of lost connections and 5xx, half a minute of throttling. A server that is
-away for longer is asked again for two minutes (not with AWS_MAX_ATTEMPTS set). Conflicts between writers and answers
-that break off in the middle or hardly flow, which botocore leaves to its caller, are tried again here likewise.
+A call is tried six times at most (AWS_MAX_ATTEMPTS changes that), by botocore's standard mode: exponential backoff with
+full jitter. This outlasts a second or two of lost connections and 5xx, and half a minute of throttling. A server that
+is away for longer is asked again for two minutes (not with AWS_MAX_ATTEMPTS set). botocore leaves some failures to its
+caller: conflicts between writers, and answers that break off in the middle or hardly flow. Those are tried again here
+too.
 """
 
 import itertools
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 ATTEMPTS = 6
 CONNECT_SECONDS = 10
 READ_SECONDS = 30  # without a byte
-PATIENCE = 120.0  # seconds for which a server that is away is asked again
-STALL_SECONDS = 20.0  # an answer may take so long, and longer by its size
+PATIENCE = 120.0  # seconds during which a server that is away is asked again
+STALL_SECONDS = 20.0  # an answer may take so long, and more by its size
 STALL_RATE = 100_000  # bytes a second
-STALLS = 3  # answers that hardly flow, before the read fails
+STALLS = 3  # answers that hardly flow before the read fails
 
 _CLIENTS: "dict[object, S3Client]" = {}  # by the environment's AWS variables: making one takes 0.2 s
 _CLIENT_LOCK = threading.Lock()  # making one is not safe between threads; using it is
@@ -62,7 +63,10 @@ T = TypeVar("T")
 
 
 def patient(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Ask again, for PATIENCE, while the server is away or too busy; pauses grow to 10 s and are drawn by chance."""
+    """Call again while the server is away or too busy, for PATIENCE seconds.
+
+    Pauses grow to 10 s and are drawn by chance.
+    """
 
     @wraps(method)
     def ask(self: S, /, *arguments: P.args, **options: P.kwargs) -> T:
@@ -82,7 +86,11 @@ def patient(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P
 
 
 class Bucket(Protocol):
-    """Who asks: for messages. endpoint: as far as it is known."""
+    """The bucket that a call is for, named in messages.
+
+    bucket: its name.
+    endpoint: the server's address, as far as it is known.
+    """
 
     bucket: str
 
@@ -91,6 +99,7 @@ class Bucket(Protocol):
 
 
 def shared_client() -> "S3Client":
+    """Return this process's client for the AWS variables as they are now; threads may share it."""
     environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     with _CLIENT_LOCK:
         if environment not in _CLIENTS:
@@ -99,8 +108,12 @@ def shared_client() -> "S3Client":
 
 
 def make_client() -> "S3Client":
+    """Make a client from the AWS variables.
+
+    Raises BadUsageError where AWS_ENDPOINT_URL_S3 is no URL.
+    """
     retries: dict[str, Any] = {"mode": "standard"}
-    if "AWS_MAX_ATTEMPTS" not in os.environ:  # botocore reads it by itself, if we leave the place empty
+    if "AWS_MAX_ATTEMPTS" not in os.environ:  # botocore reads it by itself if we set nothing
         retries["total_max_attempts"] = ATTEMPTS
     config = Config(
         connect_timeout=CONNECT_SECONDS,
@@ -108,7 +121,7 @@ def make_client() -> "S3Client":
         retries=retries,  # type: ignore[arg-type]
         max_pool_connections=32,
     )
-    region = os.environ.get("AWS_REGION")  # as all other AWS kits do; boto3 reads AWS_DEFAULT_REGION alone
+    region = os.environ.get("AWS_REGION")  # all other AWS kits read it; boto3 reads AWS_DEFAULT_REGION alone
     try:
         return boto3.session.Session(region_name=region).client("s3", config=config)
     except ValueError as error:  # botocore's answer to an endpoint that is no URL
@@ -116,7 +129,10 @@ def make_client() -> "S3Client":
 
 
 def read_in_time(answer: "GetObjectOutputTypeDef") -> bytes:
-    """The whole body; one that hardly flows, which no timeout between two bytes ends, is cut off."""
+    """Return the whole body of an answer.
+
+    An answer that hardly flows is cut off: a timeout between two bytes would not end it.
+    """
     raw: Any = answer["Body"]._raw_stream  # type: ignore[attr-defined]  # urllib3's, whose shutdown() another thread may call
     timer = threading.Timer(STALL_SECONDS + answer["ContentLength"] / STALL_RATE, raw.shutdown)
     timer.daemon = True
@@ -128,20 +144,27 @@ def read_in_time(answer: "GetObjectOutputTypeDef") -> bytes:
 
 
 def back_off(attempt: int) -> None:
+    """Sleep before another attempt: longer from attempt to attempt, up to 20 s, and drawn by chance."""
     time.sleep(random.uniform(0, min(20.0, 0.1 * 2**attempt)))
 
 
 def code_of(error: aws.ClientError) -> str:
+    """Return the error code of an answer; "" without one."""
     return error.response.get("Error", {}).get("Code", "")
 
 
 def clean(message: object) -> str:
+    """Return a message without the user and password that an address in it may have."""
     return re.sub(r"//[^/\s]*@", "//", str(message))  # an endpoint may be written with a password
 
 
 @contextmanager
 def s3_errors(storage: Bucket, uri: str) -> Iterator[None]:
-    """Turn botocore's errors into ours. No credential is ever part of a message."""
+    """Turn botocore's errors into ours; no credential is ever part of a message.
+
+    storage: the bucket that is called.
+    uri: the address of the object, for messages.
+    """
     try:
         yield
     except aws.ClientError as error:
@@ -163,6 +186,7 @@ def s3_errors(storage: Bucket, uri: str) -> Iterator[None]:
 
 
 def no_bucket(storage: Bucket, uri: str) -> StorageError:
+    """Return the error for a bucket that does not exist."""
     return ObjectNotFoundError(
         f"{uri}: {storage.endpoint} has no bucket {storage.bucket!r}; create it, or correct the address or "
         "AWS_ENDPOINT_URL_S3"

@@ -1,7 +1,7 @@
-"""Page shards: Parquet files of page rows, written in a stream and read back as one.
+"""Page shards: Parquet files of page rows, written as a stream and read back as one.
 
-A shard folder holds `train/*.parquet`, `holdout/*.parquet` and `shards.json`, written last: without it the folder is
-not whole. This is the one module of `datasets` that knows Ray.
+A shard folder holds `train/*.parquet`, `holdout/*.parquet` and `shards.json`. The last is written last: without it the
+folder is not whole. This is the one module of `datasets` that knows Ray.
 """
 
 import hashlib
@@ -25,13 +25,19 @@ from imaging.target import CHANNELS, quantized_target
 
 CARD = "shards.json"
 SHARD_BYTES = 128 * 2**20
-_GROUP_BYTES = 8 * 2**20  # a row group is the least that a reader holds
-_TASK_PAGES = 128  # a reading task is worth its start from about so many pages on
+_GROUP_BYTES = 8 * 2**20  # bytes of a row group, the least that a reader holds
+_TASK_PAGES = 128  # pages to a reading task: with fewer, its start costs too much
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A written shard. key: in the shard folder. digest: sha256 over its rows' names and pictures, in hex."""
+    """A written shard.
+
+    key: in the shard folder.
+    pages: number of its pages.
+    size: in bytes.
+    digest: sha256 over its rows' names and pictures, in hex.
+    """
 
     key: str
     pages: int
@@ -40,9 +46,13 @@ class Shard:
 
 
 def write_shards(storage: Storage, pages: Iterable[Page], split: str) -> Iterator[Shard]:
-    """Pack pages into shards of about 128 MB and put each under a name made from its content.
+    """Pack pages into shards of about 128 MB, and put each under a name made from its content.
 
-    The same pages give the same name, so a task that runs twice leaves one shard. Holds one shard at a time.
+    storage: the shard folder.
+    pages: taken one at a time; one shard is held at a time.
+    split: "train" or "holdout".
+
+    The same pages give the same name, so a task that runs twice leaves one shard.
     """
     packer = _Packer()
     for page in pages:
@@ -61,7 +71,7 @@ class _Packer:
         self._group: list[Page] = []
         self._group_size = 0
         self._out = io.BytesIO()
-        self._writer = pq.ParquetWriter(self._out, SCHEMA, compression="none")  # the pictures are compressed already
+        self._writer = pq.ParquetWriter(self._out, SCHEMA, compression="none")  # pictures are compressed already
         self._digest = hashlib.sha256()
 
     def add(self, page: Page) -> None:
@@ -93,14 +103,18 @@ class _Packer:
 
 @dataclass(frozen=True)
 class ShardSet:
-    """A whole shard folder, as its card describes it."""
+    """A whole shard folder.
+
+    uri: its address.
+    card: the content of its `shards.json`.
+    """
 
     uri: str
     card: dict[str, Any]
 
     @classmethod
     def open(cls, uri: str) -> "ShardSet":
-        """Raises BadUsageError where `uri` holds no finished shards."""
+        """Open a shard folder. Raises BadUsageError where `uri` holds no whole one."""
         storage = open_storage(uri)
         if storage.stat(CARD) is None:
             raise BadUsageError(f"--data {uri} has no {CARD}: ingest wrote nothing there, or did not finish; run it")
@@ -108,24 +122,25 @@ class ShardSet:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the pages, in hex."""
+        """The identity of the pages, in hex."""
         return str(self.card["fingerprint"])
 
     @property
     def mean_chroma(self) -> tuple[float, float]:
-        """Mean ab of the training pages: the plainest colourist there is, a baseline."""
+        """The mean ab of the training pages: what the simplest network would predict, a baseline."""
         a, b = self.card["mean_chroma"]
         return float(a), float(b)
 
     def pages(self, split: str) -> int:
-        """Number of pages in a split."""
+        """Return the number of pages in a split."""
         return int(self.card["pages"][split])
 
     def keys(self, split: str) -> list[str]:
+        """Return the keys of a split's shards."""
         return [shard["key"] for shard in self.card["shards"] if shard["key"].startswith(f"{split}/")]
 
     def read(self, split: str) -> Iterator[Page]:
-        """The pages of a split, one row group in memory at a time."""
+        """Yield the pages of a split, with one row group in memory at a time."""
         storage = open_storage(self.uri)
         for key in self.keys(split):
             with storage.open(key) as file, pq.ParquetFile(file) as shard:
@@ -134,7 +149,10 @@ class ShardSet:
                         yield Page.from_row(row)
 
     def sample(self, split: str, limit: int) -> list[Page]:
-        """Pages with colour, evenly spread over the split: `limit` at most, half of it at least."""
+        """Return pages with colour, evenly spread over the split.
+
+        There are at most `limit` of them, and at least half of that where the split has so many.
+        """
         kept: list[Page] = []
         stride = 1
         for i, page in enumerate(page for page in self.read(split) if page.color is not None):
@@ -145,7 +163,11 @@ class ShardSet:
         return kept[:: -(-len(kept) // limit) or 1]
 
     def rows(self, split: str, *, num_cpus: float) -> "ray.data.Dataset":
-        """The rows of a split as they are stored (datasets.page.SCHEMA). num_cpus: CPUs that a task asks for."""
+        """Return the rows of a split as they are stored (datasets.page.SCHEMA).
+
+        split: "train" or "holdout".
+        num_cpus: CPUs that a task asks for.
+        """
         filesystem, root = open_storage(self.uri).arrow()
         paths = [f"{root}/{key}" for key in self.keys(split)]
         return ray.data.read_parquet(paths, filesystem=filesystem, num_cpus=num_cpus)
@@ -153,14 +175,22 @@ class ShardSet:
     def stream(
         self, split: str, *, kind: str, size: int, target: str, passes: int, seed: int, num_cpus: float, cache: int
     ) -> "ray.data.Dataset":
-        """A stream of training examples: `passes` times over the split, in a new order of its blocks each time.
+        """Return a stream of training examples: `passes` times over the split, each in a new order of its blocks.
 
-        Each row: ink (1, size, size) uint8, as colouring sees it (imaging.descreen.network_view), and target
-        (C, size, size) int8 or uint8 (imaging.target), the page squeezed to a square as pix2pix does. kind: "pairs" has
-        both, and the numbers of chapter and page; "ink" and "color" one of them, for training without pairs. Pages
-        without colour give ink only. num_cpus: CPUs that a task asks for.
-        A split whose examples fit in `cache` bytes is decoded once and kept in Ray's object store; a larger one is
-        decoded on each pass, and pages whose ink is drawn by chance are drawn anew.
+        split: "train" or "holdout".
+        kind: "pairs" has ink and target, and the numbers of chapter and page; "ink" and "color" have one of the two,
+            for training without pairs.
+        size: side of the network's square, in pixels.
+        target: the target space, a key of imaging.target.CHANNELS.
+        passes: over the split.
+        seed: of the order.
+        num_cpus: CPUs that a task asks for.
+        cache: in bytes; a split whose examples fit is decoded once and kept in Ray's object store. A larger one is
+            decoded on each pass, and pages whose ink is drawn by chance are drawn anew.
+
+        Ink is (1, size, size) uint8, as colouring sees it (imaging.descreen.network_view). Target is (C, size, size)
+        int8 or uint8 (imaging.target), the page resized to a square as pix2pix does. Pages without colour give ink
+        only. Raises BadUsageError where the split has no pages.
         """
         keys = self.keys(split)
         if not keys:
@@ -188,7 +218,14 @@ class ShardSet:
 def read_examples(
     row: dict[str, Any], *, uri: str, kind: str, size: int, target: str
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The training examples of some shards. row["reads"]: JSON list of (key, seed of the row groups' order)."""
+    """Yield the training examples of some shards.
+
+    row: its "reads" is a JSON list of (key, seed of the row groups' order).
+    uri: of the shard folder.
+    kind: as for `ShardSet.stream`.
+    size: as for `ShardSet.stream`.
+    target: as for `ShardSet.stream`.
+    """
     storage = open_storage(uri)
     for key, seed in json.loads(row["reads"]):
         with storage.open(key) as file, pq.ParquetFile(file) as shard:
@@ -200,9 +237,13 @@ def read_examples(
 def training_example(
     row: dict[str, Any], *, kind: str, size: int, target: str, draw: int = 0
 ) -> list[dict[str, np.ndarray]]:
-    """One row of a shard as a training example (see `ShardSet.stream`); none where the page has not what it takes.
+    """Return one row of a shard as a training example; an empty list where the page lacks what it takes.
 
-    draw: of the gray page, where it is drawn by chance (`Page.decode_gray`).
+    row: of a shard.
+    kind: as for `ShardSet.stream`.
+    size: as for `ShardSet.stream`.
+    target: as for `ShardSet.stream`.
+    draw: number of the drawing, where the gray page is drawn by chance (`Page.decode_gray`).
     """
     page = Page.from_row(row)
     if kind == "ink" and page.gray:
@@ -221,7 +262,7 @@ def training_example(
 
 
 def _number_of(page: Page) -> int:
-    """Of a page's chapter: equal for pages of one chapter, different for others'."""
+    """Return a number for a page's chapter: equal for pages of one chapter, different for those of others."""
     named = f"{page.series}\0{page.chapter}".encode()
     return int.from_bytes(hashlib.sha256(named).digest()[:8], "big") >> 1
 

@@ -1,7 +1,7 @@
 """Objects by key, on disk and on S3: everything else takes a Storage, and knows neither.
 
-Both kinds keep the same promises: an object is visible whole or not at all, and of all conditional puts to one key
-exactly one wins. The S3 kind is in datasets/storage_s3.py; an address says which is meant.
+Both kinds keep the same promises. An object is visible whole or not at all, and of all conditional puts to one key
+exactly one wins. The S3 kind is in datasets/storage_s3.py; an address says which kind is meant.
 """
 
 import errno
@@ -35,7 +35,12 @@ COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Entry:
-    """One object. key: relative to its storage's root. size: in bytes. version: changes when the content does."""
+    """One object.
+
+    key: relative to its storage's root.
+    size: in bytes.
+    version: changes when the content does.
+    """
 
     key: str
     size: int
@@ -43,11 +48,13 @@ class Entry:
 
 
 class Storage(ABC):
-    """A folder on disk, or a prefix of a bucket. Picklable, and safe to share between threads.
+    """A folder on disk, or a prefix of a bucket; picklable, and safe to share between threads.
 
-    A key has '/' between its parts; BadUsageError for one that is empty, absolute, or has an empty, '.' or '..' part:
-    no name, however hostile, leads out of the root. Every method may raise StorageError or AccessDeniedError as well,
-    and ObjectNotFoundError where there is no such bucket.
+    uri: its address.
+
+    A key has '/' between its parts. A key that is empty, absolute, or has an empty, '.' or '..' part raises
+    BadUsageError: no name, however hostile, leads out of the root. Every method may raise StorageError or
+    AccessDeniedError as well, and ObjectNotFoundError where there is no such bucket.
     """
 
     uri: str
@@ -57,41 +64,54 @@ class Storage(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Every object below the root whose key starts with `prefix`, as they are found.
+        """Yield every object below the root whose key starts with `prefix`, as they are found.
 
-        In order of key, as S3 itself lists; other servers may have their own order (SeaweedFS: folder by folder, 'a/1'
-        before 'a-b'), so sort where the order is relied on.
+        prefix: plain text, as on S3: 'a/' is what is in folder a, 'a' is that and 'ab' as well. Where nothing is,
+            nothing comes.
 
-        As on S3 a prefix is plain text: 'a/' is what is in folder a, 'a' is that and 'ab' as well. Where nothing is,
-        nothing comes. Our own temporary files are left out. Keys that would be refused (a bucket may hold 'a//b') are
-        not: they come here, so that nothing is skipped unseen, and raise when they are used.
+        S3 itself lists in the order of keys. Other servers may have their own order (SeaweedFS: folder by folder, 'a/1'
+        before 'a-b'), so sort where you rely on the order.
+
+        Our own temporary files are left out. Keys that would be refused (a bucket may hold 'a//b') come too, so that
+        nothing is skipped unseen; they raise when they are used.
         """
 
     @abstractmethod
     def stat(self, key: str) -> Entry | None:
-        """The object's entry, or None where there is none (a folder is none)."""
+        """Return the object's entry; None where there is no object, as for a folder."""
 
     @abstractmethod
     def metadata(self, key: str) -> dict[str, str]:
-        """What `put` was given as metadata; always empty on disk. ObjectNotFoundError."""
+        """Return what `put` was given as metadata; always empty on disk.
+
+        Raises ObjectNotFoundError.
+        """
 
     @abstractmethod
     def read(self, key: str) -> bytes:
-        """The whole object. ObjectNotFoundError."""
+        """Return the whole object. Raises ObjectNotFoundError."""
 
     @abstractmethod
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """At most `length` bytes from `start`: fewer at the end, none beyond it. ObjectNotFoundError."""
+        """Return at most `length` bytes from `start`: fewer at the end, none beyond it.
+
+        Raises ObjectNotFoundError, and BadUsageError for a negative number.
+        """
 
     @abstractmethod
     def open(self, key: str) -> BinaryIO:
-        """A seekable reader of one version of the object; not for several threads at once. ObjectNotFoundError.
+        """Return a seekable reader of one version of the object, which the caller closes.
 
-        Close it. On S3 reading raises StorageError if the object is replaced meanwhile.
+        It is not for several threads at once. Raises ObjectNotFoundError. On S3 reading raises StorageError if the
+        object is replaced meanwhile.
         """
 
     def fetch(self, key: str, folder: Path) -> Path:
-        """A file of this machine with the object's content, for programs that need one; a copy is made in `folder`."""
+        """Return a file of this machine with the object's content, for programs that need one.
+
+        key: of the object.
+        folder: where a copy is made. On disk none is needed, and the file is the object itself.
+        """
         path = folder / check_key(key).rpartition("/")[2]
         with self.open(key) as source, path.open("xb") as copy:
             shutil.copyfileobj(source, copy, COPY_BYTES)
@@ -107,10 +127,13 @@ class Storage(ABC):
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> Entry:
-        """Write an object, or a file's content, in one go: readers see all of it or what was there before.
+        """Write an object in one go: readers see all of it, or what was there before.
 
-        if_absent: ObjectExistsError when something is there; of many writers one wins. metadata (ASCII) and
-        content_type are kept on S3 only.
+        key: of the object.
+        data: the content, or a file that has it.
+        if_absent: raise ObjectExistsError where an object is there already; of many writers one wins.
+        metadata: ASCII; kept on S3 only.
+        content_type: kept on S3 only.
         """
 
     @abstractmethod
@@ -119,25 +142,30 @@ class Storage(ABC):
 
     @abstractmethod
     def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:
-        """Remove what killed writers left below the root. Returns how many uploads that were.
+        """Remove what killed writers left below the root.
 
-        Those are uploads begun longer ago than this; on S3 also those to a key of `finished`, on disk also those of
-        processes of this machine that are no more.
+        older_than: uploads that were begun longer ago than this are removed.
+        finished: keys whose uploads are removed whatever their age, on S3 only.
+
+        On disk the uploads of this machine's processes that are no more are removed too. Returns how many uploads were
+        removed.
         """
 
     @abstractmethod
     def child(self, prefix: str) -> "Storage":
-        """The storage whose root is the folder `prefix` of this one."""
+        """Return the storage whose root is the folder `prefix` of this one."""
 
     @abstractmethod
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
-        """PyArrow's file system and the path of this root in it, for Ray Data and Ray Train."""
+        """Return PyArrow's file system and the path of this root in it, for Ray Data and Ray Train."""
 
 
 def open_storage(uri: str) -> Storage:
-    """The storage at 's3://bucket/prefix', 'file:///folder' or a path, with '~' expanded. BadUsageError for all else.
+    """Return the storage at an address.
 
-    Nothing is contacted: an error of the bucket's or the folder's shows at its first use.
+    uri: 's3://bucket/prefix', 'file:///folder' or a path, with '~' expanded; BadUsageError for all else.
+
+    Nothing is contacted: an error of the bucket or the folder shows at its first use.
     """
     kind, location = _parse(uri)
     if kind == "file":
@@ -150,9 +178,9 @@ def open_storage(uri: str) -> Storage:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """The address of the folder that holds `uri`, and the last part: ('s3://b/x', 'y') for 's3://b/x/y'.
+    """Return the address of the folder that holds `uri`, and the last part: ('s3://b/x', 'y') for 's3://b/x/y'.
 
-    BadUsageError for a bucket or '/', which nothing holds.
+    Raises BadUsageError for a bucket or '/', which nothing holds.
     """
     kind, location = _parse(uri)
     parent, _, name = location.rpartition("/")
@@ -162,8 +190,11 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def check_key(key: str) -> str:
-    """Returns the key if it names something below a root; BadUsageError if it leads elsewhere or can't be a name."""
-    parts = key.replace("\\", "/").split("/")  # some servers (SeaweedFS) take the one for the other
+    """Return the key if it names something below a root.
+
+    Raises BadUsageError if it leads elsewhere, or can't be a name.
+    """
+    parts = key.replace("\\", "/").split("/")  # some servers (SeaweedFS) take a backslash for '/'
     if not key or "\0" in key or not {"", ".", ".."}.isdisjoint(parts):
         raise BadUsageError(
             f"{key!r} is no key: it must be relative, with '/' between parts, and no part empty, '.' or '..'; rename it"
@@ -174,21 +205,24 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> None:
-    """BadUsageError for a prefix of `list` that could lead out of a root."""
+    """Raise BadUsageError for a prefix of `list` that could lead out of a root."""
     *folders, last = prefix.replace("\\", "/").split("/")
     if "\0" in prefix or last == ".." or not {"", ".", ".."}.isdisjoint(folders):
         raise BadUsageError(f"{prefix!r} is no prefix of keys: it must be relative, and no part empty, '.' or '..'")
 
 
 def check_range(start: int, length: int) -> None:
-    """BadUsageError for a range that no object has."""
+    """Raise BadUsageError for a range that no object has."""
     if start < 0 or length < 0:
         raise BadUsageError(f"no object has {length} bytes from {start}: both must be 0 or more")
 
 
 @contextmanager
 def open_source(data: bytes | Path) -> Iterator[tuple[BinaryIO, int]]:
-    """What is to be stored, as a stream from its start, and its size. BadUsageError for a file that can't be read."""
+    """Yield what is to be stored as a stream from its start, and its size in bytes.
+
+    Raises BadUsageError for a file that can't be read.
+    """
     if isinstance(data, bytes):
         yield io.BytesIO(data), len(data)
         return
@@ -201,7 +235,7 @@ def open_source(data: bytes | Path) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def _parse(uri: str) -> tuple[str, str]:
-    """('s3', 'bucket/prefix') or ('file', '/absolute/path'), without a trailing '/'."""
+    """Return ('s3', 'bucket/prefix') or ('file', '/absolute/path'), without a trailing '/'."""
     accepted = "use s3://bucket/prefix, file:///folder, or a path"
     scheme, separator, rest = uri.partition("://")
     scheme = scheme.lower() if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) else ""
@@ -235,7 +269,10 @@ def _parse(uri: str) -> tuple[str, str]:
 
 
 class LocalStorage(Storage):
-    """A folder of this machine, or one that all nodes mount. Conditional puts need a file system with hard links."""
+    """A folder of this machine, or one that all nodes mount.
+
+    Conditional puts need a file system with hard links.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -342,7 +379,10 @@ class LocalStorage(Storage):
     def _walk(
         self, folder: Path, base: str, prefix: str, above: tuple[tuple[int, int], ...]
     ) -> Iterator[tuple[str, os.stat_result]]:
-        """Files in the order of their keys, links followed. above: the folders we are in: no link leads in circles."""
+        """Yield the files in the order of their keys, links followed.
+
+        above: the folders that lead here, so that no link leads in circles.
+        """
         with _os_errors(folder):
             try:
                 status = folder.stat()
@@ -374,12 +414,15 @@ def _local_entry(key: str, status: os.stat_result) -> Entry:
 
 @cache
 def _temp_home() -> str:
-    """How names of this machine's temporary files begin: folders may be shared with other machines."""
+    """Return how the names of this machine's temporary files begin.
+
+    Folders may be shared with other machines.
+    """
     return f"{TEMP_PREFIX}{hashlib.sha256(platform.node().encode()).hexdigest()[:12]}-"
 
 
 def _is_orphan(temp: str) -> bool:
-    """Whether a temporary file is one of this machine whose process is gone."""
+    """Return whether a temporary file was written by a process of this machine that is gone."""
     if not temp.startswith(_temp_home()):
         return False
     writer = temp.removeprefix(_temp_home()).partition("-")[0]
@@ -387,7 +430,7 @@ def _is_orphan(temp: str) -> bool:
 
 
 def _link(temp: Path, path: Path) -> None:
-    """Publish: the one call that refuses to overwrite and shows the file whole."""
+    """Publish a file: this is the one call that refuses to overwrite and shows the file whole."""
     try:
         path.hardlink_to(temp)
     except FileExistsError as error:

@@ -1,4 +1,7 @@
-"""Storage on S3, and on servers that speak it: what is called, and when. How is in datasets/s3_calls.py."""
+"""Storage on S3, and on servers that speak it.
+
+This module decides what is called, and when; datasets/s3_calls.py says how.
+"""
 
 import errno
 import io
@@ -41,11 +44,11 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 MULTIPART_ABOVE = 64 * MIB
 PART_BYTES = 16 * MIB
-MAX_PARTS = 10_000  # S3's own limit, as is the next
+MAX_PARTS = 10_000  # S3's own limit, like the next one
 MAX_KEY_BYTES = 1024
 BLOCK_BYTES = MIB  # an open object is read by blocks, eight of them kept
 CACHED_BLOCKS = 8
-TOKEN_KEY = "put-token"  # metadata by which a put knows its own object again
+TOKEN_KEY = "put-token"  # metadata by which a put recognises its own object
 
 _CONFLICT_CODES = {"ConditionalRequestConflict", "OperationAborted"}
 _LOST_CODES = CONDITION_CODES | {"NoSuchUpload"}
@@ -55,7 +58,11 @@ class S3Storage(Storage):
     """A prefix of an S3 bucket, or of a server that speaks S3 and honours If-None-Match."""
 
     def __init__(self, location: str, client: "S3Client | None" = None) -> None:
-        """location: 'bucket' or 'bucket/prefix'. client: the one to use; by default this process's own."""
+        """Take a prefix of a bucket as storage; nothing is contacted.
+
+        location: 'bucket' or 'bucket/prefix'.
+        client: the one to use; by default this process's own.
+        """
         self.bucket, slash, prefix = location.partition("/")
         self._root = prefix + slash  # '' or 'prefix/'
         self.uri = f"s3://{location}"
@@ -67,7 +74,7 @@ class S3Storage(Storage):
 
     @property
     def client(self) -> "S3Client":
-        """boto3's client, made from the environment at first use."""
+        """The boto3 client, made from the environment at first use."""
         if self._client is None:
             with self._errors():
                 self._client = shared_client()
@@ -75,7 +82,7 @@ class S3Storage(Storage):
 
     @property
     def endpoint(self) -> str:
-        """The server's address, without a password that may stand in it."""
+        """The server's address, without a password that it may contain."""
         return clean(self._client.meta.endpoint_url) if self._client else "S3"
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
@@ -155,7 +162,7 @@ class S3Storage(Storage):
                 except aws.ClientError as error:
                     code = code_of(error)
                     if code in _LOST_CODES and (ours := self._ours(key, described["Metadata"])):
-                        return ours  # our own first try had won, and its answer was lost on the way
+                        return ours  # our own first try had won, and only its answer was lost
                     if if_absent and code in CONDITION_CODES:
                         raise ObjectExistsError(
                             f"{self.uri}/{key}: something is there already, and it was kept"
@@ -187,7 +194,7 @@ class S3Storage(Storage):
                     )
                     aborted += 1
                 except self.client.exceptions.NoSuchUpload:
-                    pass  # finished, or aborted by another
+                    pass  # completed, or aborted by another process
         return aborted
 
     def child(self, prefix: str) -> "S3Storage":
@@ -258,7 +265,10 @@ class S3Storage(Storage):
     def _put_parts(
         self, target: dict[str, Any], source: BinaryIO, size: int, described: dict[str, Any], condition: dict[str, Any]
     ) -> str:
-        """A multipart upload; returns the ETag. By hand: boto3's transfer manager knows no IfNoneMatch."""
+        """Upload by parts and return the ETag.
+
+        It is done by hand, since boto3's transfer manager knows no IfNoneMatch.
+        """
         settings: Any = self.client.meta.config
         checked = settings.request_checksum_calculation == "when_supported"
         checksum: dict[str, Any] = {"ChecksumAlgorithm": "CRC32"} if checked else {}
@@ -283,7 +293,7 @@ class S3Storage(Storage):
         return done["ETag"]
 
     def _ours(self, key: str, metadata: Mapping[str, str]) -> Entry | None:
-        """The object at `key` if it is the one that this very put wrote."""
+        """Return the object at `key` if this very put wrote it."""
         try:
             head = self._head(key)
         except ObjectNotFoundError:
@@ -295,7 +305,10 @@ class S3Storage(Storage):
 
 
 class _BlockReader(io.RawIOBase):
-    """A seekable stream over ranged reads of whole blocks, so that zipfile's many small reads cost few requests."""
+    """A seekable stream over ranged reads of whole blocks.
+
+    Thanks to the blocks, zipfile's many small reads cost few requests.
+    """
 
     def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
         self._size = size
@@ -330,7 +343,10 @@ class _BlockReader(io.RawIOBase):
         return len(data)
 
     def _block(self, first: int, count: int) -> bytes:
-        """The block `first`; if it isn't at hand, it and those after it, `count` in all, are fetched in one request."""
+        """Return the block `first`.
+
+        If it isn't at hand, one request fetches it and those after it, `count` in all.
+        """
         if first not in self._blocks:
             data = self._fetch(first * BLOCK_BYTES, min(count, CACHED_BLOCKS) * BLOCK_BYTES)
             for start in range(0, len(data), BLOCK_BYTES):

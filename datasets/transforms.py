@@ -1,6 +1,9 @@
 """From stored examples to the batches that a network trains on: geometry, then numbers in [-1, 1].
 
-B batch, C target channels, R the size a page is squeezed to, S the side of the crop.
+B: pages of a batch.
+C: target channels.
+R: size that a page is resized to.
+S: side of the crop.
 """
 
 import torch
@@ -11,25 +14,39 @@ from imaging.colorimetry import LUMA
 from imaging.target import AB_RANGE, CHANNELS
 
 AUGMENTS = ("pix2pix", "berserk", "none")
-_STORED = {"pix2pix": 286 / 256, "berserk": 2.0, "none": 1.0}  # R / S; crops of a tenth of a page want more to enlarge
+_STORED = {"pix2pix": 286 / 256, "berserk": 2.0, "none": 1.0}  # R / S; crops of a tenth of a page need more
 
 
 def resize_for(image_size: int, augment: str) -> int:
-    """R for S: the size pages are squeezed to before cropping. pix2pix: 286 for 256, as published."""
+    """Return R for S: the size that pages are resized to before they are cropped.
+
+    image_size: S.
+    augment: of AUGMENTS; pix2pix takes 286 for 256, as published.
+    """
     return round(image_size * _STORED[augment])
 
 
 class Augment:
-    """Random geometry of each example, the same for ink and colour, and a change of its saturation; never of its hue.
+    """Random geometry of each example, the same for ink and colour, and a change of its saturation, never of its hue.
 
-    kind: of AUGMENTS. pix2pix (Isola et al. 2017): crop and left-right flip; the saturation's factor is uniform in
-    [1 - saturation, 1 + saturation], but no larger than the page's most vivid pixel has room for: what would be cut off
-    would turn in hue. berserk, as its write-up has it: half of the pages less saturated by a factor in [0, 1], a fifth
-    turned by 10 to 50 degrees, flips (0.4 left-right, 0.2 top-bottom), crops of 0.08 to 1 of the area. none: the whole
-    page. image_size: S. Draws from torch's generator for the CPU, so a seeded process repeats itself.
+    It draws from torch's generator for the CPU, so a seeded process repeats itself. The kinds are:
+
+    pix2pix: crop and left-right flip (Isola et al. 2017). The factor of saturation is uniform in [1 - saturation, 1 +
+        saturation], but no larger than the page's most vivid pixel has room for: a colour that is cut off would turn in
+        hue.
+    berserk: as its write-up has it. Half of the pages are less saturated by a factor in [0, 1], and a fifth is turned
+        by 10 to 50 degrees. There are flips (0.4 left-right, 0.2 top-bottom) and crops of 0.08 to 1 of the area.
+    none: the whole page.
     """
 
     def __init__(self, image_size: int, target: str, saturation: float, kind: str = "pix2pix") -> None:
+        """Set up the geometry of a kind.
+
+        image_size: S.
+        target: the target space, a key of imaging.target.CHANNELS.
+        saturation: how far the factor of saturation may be from 1; used by pix2pix alone.
+        kind: of AUGMENTS.
+        """
         self._target = target
         self._saturation = saturation if kind == "pix2pix" else 0.0
         self._fade = 0.5 if kind == "berserk" else 0.0
@@ -40,16 +57,22 @@ class Augment:
         }
 
     def __call__(self, ink: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """ink (B, 1, R, R), target (B, C, R, R) as stored. Returns ink (B, 1, S, S), target (B, C, S, S) in [-1, 1]."""
+        """Augment ink and colour alike.
+
+        ink: (B, 1, R, R) as stored.
+        target: (B, C, R, R) as stored.
+
+        Returns ink (B, 1, S, S) and target (B, C, S, S), both in [-1, 1].
+        """
         both = self._turn(torch.cat([encode_ink(ink), encode_target(target, self._target)], dim=1))
         return both[:, :1], self._saturate(both[:, 1:])
 
     def ink(self, ink: Tensor) -> Tensor:
-        """The same for ink alone, where the colours of a batch are other pages'."""
+        """Augment ink alone (B, 1, R, R), where the colours of a batch are those of other pages."""
         return self._turn(encode_ink(ink))
 
     def color(self, target: Tensor) -> Tensor:
-        """The same for colour alone."""
+        """Augment colour alone (B, C, R, R)."""
         return self._saturate(self._turn(encode_target(target, self._target)))
 
     def _turn(self, pages: Tensor) -> Tensor:
@@ -87,16 +110,23 @@ def _geometry(kind: str, image_size: int, fill: list[float]) -> v2.Transform:
 
 
 def _room(gray: Tensor, colour: Tensor) -> Tensor:
-    """(B, 1, 1, 1) the largest factor, at least 1, by which `colour` may grow and `gray` + colour stay in [-1, 1]."""
+    """Return (B, 1, 1, 1) the largest factor by which `colour` may grow, at least 1.
+
+    With it `gray` + colour stays in [-1, 1].
+    """
     wall = torch.where(colour > 0, 1 - gray, 1 + gray)
     return (wall / colour.abs().clamp_min(1e-6)).amin(dim=(1, 2, 3), keepdim=True).clamp_min(1)
 
 
 def encode_ink(ink: Tensor) -> Tensor:
-    """Gray levels 0..255 to [-1, 1]."""
+    """Turn gray levels, 0 to 255, into [-1, 1]."""
     return ink.float() / 127.5 - 1
 
 
 def encode_target(target: Tensor, space: str) -> Tensor:
-    """Stored truth (imaging.target.quantized_target) to [-1, 1]."""
+    """Turn a stored truth into [-1, 1].
+
+    target: what `imaging.target.quantized_target` returns.
+    space: the space that it is in, a key of imaging.target.CHANNELS.
+    """
     return target.float() / AB_RANGE if space == "ab" else target.float() / 127.5 - 1

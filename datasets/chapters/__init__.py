@@ -1,4 +1,4 @@
-"""Chapters opened: what an archive is told by its first bytes, whatever its name says.
+"""Chapters opened: the first bytes of an archive decide what it is, whatever its name says.
 
 A format of its own is one module here with a Chapter, and one line in `_OPENERS`. Who reads what:
 
@@ -48,9 +48,13 @@ _ZIP_LOCAL = b"PK\x03\x04"
 
 
 def open_chapter(ref: ChapterRef, limits: Limits | None = None, *, salvage: bool = False) -> Chapter:
-    """Open a chapter. salvage: of a ZIP archive whose end is missing, take what is there.
+    """Open a chapter.
 
-    Raises ChapterUnreadableError with a code; StorageError where storage fails; MissingToolError.
+    ref: the chapter.
+    limits: None for the defaults.
+    salvage: whether to take what is there of a ZIP archive whose end is missing.
+
+    Raises ChapterUnreadableError with a code, StorageError where storage fails, and MissingToolError.
     """
     limits = limits or Limits()
     storage = open_storage(ref.root)
@@ -76,13 +80,13 @@ def _zip(storage: Storage, ref: ChapterRef, limits: Limits) -> Chapter:
     try:
         return ZipChapter(storage, ref, limits)
     except ChapterUnreadableError as error:
-        if isinstance(error.__cause__, UnicodeDecodeError):  # names that are not the UTF-8 they say
+        if isinstance(error.__cause__, UnicodeDecodeError):  # names that are marked as UTF-8, and are not
             return StreamedChapter(storage, ref, limits, "zip")
         raise
 
 
 def _format_of(head: bytes, suffix: str) -> str:
-    """A key of _OPENERS. Raises BROKEN."""
+    """Return a key of _OPENERS. Raises BROKEN."""
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
             return name
@@ -93,12 +97,12 @@ def _format_of(head: bytes, suffix: str) -> str:
     if head[257:262] == b"ustar" or _EXPECTED.get(suffix, "tar") == "tar":
         return "tar"
     if _EXPECTED[suffix] == "ZIP":
-        return "ZIP"  # something may stand before it: its directory is at the end
+        return "ZIP"  # something may come before the archive: its directory is at the end
     raise ChapterUnreadableError(Code.BROKEN, f"no archive that is known: it begins with {head[:8]!r}")
 
 
 def _tail(storage: Storage, ref: ChapterRef) -> bytes:
-    """Where the end of a ZIP archive's directory would be."""
+    """Return the bytes where the end of a ZIP archive's directory would be."""
     return storage.read_range(ref.key, max(0, ref.size - 66_000), 66_000)
 
 

@@ -21,7 +21,7 @@ class Member:
     """A file in a chapter.
 
     name: under which it may be written.
-    size: bytes, unpacked, as the archive says.
+    size: unpacked bytes, as the archive says.
     index: among the pages in reading order, from 0; None for other files.
     member_index: in the archive, where two members may have one name.
     original: the archive's own name for it.
@@ -36,7 +36,12 @@ class Member:
 
 @dataclass
 class Listed:
-    """What an archive's directory says of a member. token: by which the archive finds it again."""
+    """What an archive's directory says of a member.
+
+    name: the archive's own.
+    size: unpacked bytes.
+    token: by which the archive finds the member again.
+    """
 
     name: str
     size: int
@@ -45,10 +50,12 @@ class Listed:
 
 @dataclass
 class Directory:
-    """What there is to know of a chapter without its pages.
+    """All that is known of a chapter without its pages.
 
-    sequential: its members are had one after the other only, so that asking for the last costs as much as all.
-    warnings: for the report. damage: what an archive lacks of which only the beginning is there; "" for a whole one.
+    members: in the order of the archive.
+    sequential: whether members are read one after the other only, so that the last costs as much as all of them.
+    warnings: for the report.
+    damage: what is missing from an archive of which only the beginning is there; "" for a whole one.
     """
 
     members: list[Member]
@@ -64,13 +71,24 @@ class Directory:
 
 
 class Chapter(ABC):
-    """A chapter that is open for reading."""
+    """A chapter that is open for reading.
+
+    sequential: whether members are read one after the other only.
+    ordered: whether pages come in reading order already; else the natural order of their names is taken.
+    """
 
     sequential: bool = False
-    ordered: ClassVar[bool] = False  # whether pages come in reading order already: else it is the natural one of names
+    ordered: ClassVar[bool] = False  # else pages are sorted by name, in natural order
 
     def __init__(self, listed: Iterable[Listed], limits: Limits, packed: int | None = None) -> None:
-        """packed: bytes of the archive, where members may be far larger than it. Raises ChapterUnreadableError."""
+        """Take the members of a chapter, within the limits.
+
+        listed: the members, in the order of the archive.
+        limits: what the chapter may ask for.
+        packed: bytes of the archive, where members may be far larger than it; None elsewhere.
+
+        Raises ChapterUnreadableError.
+        """
         self.limits = limits
         self.warnings: list[str] = []
         self.damage = ""
@@ -92,7 +110,7 @@ class Chapter(ABC):
         )
 
     def _within(self, listed: Iterable[Listed], packed: int | None) -> list[Listed]:
-        """The members that are no junk. Raises LIMIT."""
+        """Return the members that are not junk. Raises LIMIT."""
         kept: list[Listed] = []
         junk: list[Listed] = []
         total, limits = 0, self.limits
@@ -122,12 +140,13 @@ class Chapter(ABC):
         return ChapterUnreadableError(Code.NO_PAGES, "no images in it")
 
     def warn(self, what: str, names: list[str]) -> None:
-        """Note for the report, unless there are no such names."""
+        """Note a warning for the report, unless there are no such names."""
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             self.warnings.append(f"{what}: {', '.join(map(repr, names[:_NAMED]))}{more}")
 
     def directory(self) -> Directory:
+        """Return what is known of the chapter without its pages."""
         return Directory(self.members, self.sequential, self.warnings, self.damage)
 
     @property
@@ -136,25 +155,28 @@ class Chapter(ABC):
         return self.directory().pages
 
     def token(self, member: Member) -> Any:
+        """Return the token by which the archive finds a member again."""
         return self._tokens[member.member_index]
 
     @abstractmethod
     def read(self, member: Member) -> bytes:
-        """A member's bytes. Raises PageUnreadableError READ where they can not be had whole."""
+        """Return a member's bytes. Raises PageUnreadableError READ where they can not be read whole."""
 
     def salvage(self, member: Member) -> bytes:
-        """What can be had of a member that `read` refuses; may be nothing."""
+        """Return what can be read of a member that `read` refuses; it may be nothing."""
         return b""
 
-    def close(self) -> None:  # noqa: B027  # most have nothing to let go of
-        """Let go of files; a closed chapter is not read again."""
+    def close(self) -> None:  # noqa: B027  # most have nothing to release
+        """Release the files; a closed chapter is not read again."""
 
 
 def unreadable(member: Member, why: object) -> PageUnreadableError:
+    """Return the error for a member that can not be read whole."""
     return PageUnreadableError(Code.READ, f"{member.original}: {why}")
 
 
 def encrypted() -> ChapterUnreadableError:
+    """Return the error for an encrypted chapter."""
     return ChapterUnreadableError(Code.PASSWORD, "the chapter is encrypted; take the password off")
 
 

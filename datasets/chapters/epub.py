@@ -1,6 +1,6 @@
 """EPUB books as chapters: the pictures of their pages, in the order of the spine.
 
-What an EPUB is made of: EPUB 3.3 (W3C), Open Container Format and Package Document.
+The parts of an EPUB are defined by EPUB 3.3 (W3C), in Open Container Format and Package Document.
 """
 
 import posixpath
@@ -22,15 +22,20 @@ from datasets.limits import Limits
 from datasets.page import IMAGE_SUFFIXES
 from datasets.storage import Storage
 
-_FONTS = frozenset({"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"})  # no DRM: fonts, hidden
+_FONTS = frozenset({"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"})  # hidden fonts, not DRM
 _SUFFIXES = {
     "image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif", "image/avif": ".avif",
 }  # fmt: skip
 _PICTURE = re.compile(r"""<(?:img|image)\b[^>]*?\b(?:src|(?:xlink:)?href)\s*=\s*["']([^"']+)""", re.IGNORECASE)
-_TEXT_BYTES = 4 * 2**20  # of a document of the book: some have one long one
+_TEXT_BYTES = 4 * 2**20  # bytes that are read of a document; some books have one long one
 
 
 class EpubChapter(Chapter):
+    """An EPUB book; its pages are the pictures of its documents, in the order of the spine.
+
+    Documents without a picture are left out, with a warning.
+    """
+
     ordered = True
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
@@ -75,7 +80,10 @@ class EpubChapter(Chapter):
                 raise _drm()
 
     def _pictures(self) -> tuple[list[tuple[str, str]], list[str]]:
-        """(path, media type) of each page's picture in the order of the spine; documents that have none."""
+        """Return the pictures of the pages in the order of the spine, and the documents that have none.
+
+        A picture is (path, media type).
+        """
         root = next((node.get("full-path", "") for node in self._parse("META-INF/container.xml").iter()
                      if _tag(node) == "rootfile"), "")  # fmt: skip
         package = self._parse(root)
@@ -98,7 +106,10 @@ class EpubChapter(Chapter):
         return pictures, blank
 
     def _pictures_of(self, document: str) -> list[str]:
-        """Paths of the pictures in a document, in its order; it need not be well-formed."""
+        """Return the paths of the pictures in a document, in its order.
+
+        The document need not be well-formed.
+        """
         if document not in self._infos:
             return []
         try:
@@ -122,7 +133,7 @@ def _tag(node: Any) -> str:
 
 
 def _resolve(document: str, link: str) -> str:
-    """The path in the archive that a link in a document means."""
+    """Return the path in the archive that a link in a document leads to."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(document), unquote(urlsplit(link).path)))
 
 

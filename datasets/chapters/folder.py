@@ -8,7 +8,10 @@ from datasets.storage import Storage
 
 
 class FolderChapter(Chapter):
-    """Files below deeper folders are not part of it, nor are archives: each is a chapter of its own."""
+    """A folder of images.
+
+    Files below deeper folders are not part of it, nor are archives: each is a chapter of its own.
+    """
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         self._folder = storage.child(ref.key) if ref.key else storage

@@ -1,4 +1,4 @@
-"""PDF files as chapters: a page that is one JPEG picture gives that picture, any other is drawn."""
+"""PDF files as chapters: a page that is one JPEG picture gives that picture, and any other page is rendered."""
 
 import io
 import math
@@ -17,21 +17,29 @@ from datasets.errors import ChapterUnreadableError, Code
 from datasets.limits import Limits
 from datasets.storage import Storage
 
-_DPI = 200  # of pages drawn that hold no picture to go by
-_MOST_PIXELS = 40_000_000  # of a page drawn: A4 at 650 dpi; a larger one is drawn smaller
-_POINTS = 72  # to an inch
-_COVERS = 0.98  # of its page: that much of it a picture must cover to be the page
-_BITS = 24
+_DPI = 200  # of rendered pages that have no picture to go by
+_MOST_PIXELS = 40_000_000  # of a rendered page: A4 at 650 dpi; a larger page is rendered smaller
+_POINTS = 72  # points per inch
+_COVERS = 0.98  # share of its page that a picture must cover to be the page
+_BITS = 24  # per pixel of RGB
 _DAMAGED = (pypdfium2.PdfiumError, ValueError)  # the binding decodes names that may be no UTF-8
 
 
 @dataclass(frozen=True)
 class _Sheet:
+    """A page of a PDF.
+
+    number: from 0.
+    scale: pixels per point; 0 where the page is a JPEG.
+    """
+
     number: int
-    scale: float  # pixels to a point; 0: the page is a JPEG
+    scale: float
 
 
 class PdfChapter(Chapter):
+    """A PDF file; its pages are in reading order."""
+
     ordered = True
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
@@ -55,7 +63,7 @@ class PdfChapter(Chapter):
                 scale = _scale(pictures, width, height)
             page.close()
         except _DAMAGED:
-            pass  # `read` tells
+            pass  # `read` reports it
         suffix = ".png" if scale else ".jpg"
         return Listed(f"{number + 1:04d}{suffix}", size, _Sheet(number, scale))
 
@@ -80,7 +88,7 @@ class PdfChapter(Chapter):
 
 
 def _only_jpeg(page: Any, pictures: list[Any], width: float, height: float) -> bytes:
-    """The JPEG that a page is, or b""."""
+    """Return the JPEG that a page is; b"" where it is not just that."""
     if len(pictures) != 1 or pdfium.FPDFPage_CountObjects(page) != 1 or page.get_rotation():
         return b""
     (picture,) = pictures
@@ -94,7 +102,10 @@ def _only_jpeg(page: Any, pictures: list[Any], width: float, height: float) -> b
 
 
 def _masked(picture: Any) -> bool:
-    """Whether a picture has transparency, or is stored in other colours than gray or RGB, which viewers turn around."""
+    """Return whether a picture has transparency, or is stored in other colours than gray or RGB.
+
+    Viewers invert such colours.
+    """
     if pdfium.FPDFPageObj_HasTransparency(picture):
         return True
     metadata = picture.get_metadata()
@@ -105,7 +116,7 @@ def _masked(picture: Any) -> bool:
 
 
 def _scale(pictures: list[Any], width: float, height: float) -> float:
-    """Pixels to a point: as many as the finest picture has that matters, within bounds."""
+    """Return pixels per point: as many as the finest picture has that matters, within bounds."""
     scale = _DPI / _POINTS
     for picture in pictures:
         left, bottom, right, top = picture.get_bounds()
@@ -118,10 +129,14 @@ def _scale(pictures: list[Any], width: float, height: float) -> float:
 
 
 def recolor(source: BinaryIO, pictures: Mapping[int, bytes], out: Path) -> None:
-    """The PDF with some pages replaced by pictures: outline, labels, metadata and all other pages stay.
+    """Write the PDF with some pages replaced by pictures.
 
-    pictures: encoded, by 0-based number of page; a JPEG goes in as it is. Pages keep their size. Raises
-    ChapterUnreadableError where the source is no PDF.
+    source: the PDF.
+    pictures: encoded, by the page's number from 0; a JPEG goes in as it is.
+    out: the file to write.
+
+    Outline, labels, metadata and all other pages stay. Pages keep their size. Raises ChapterUnreadableError where the
+    source is not a PDF.
     """
     document = _open(source)
     for number, data in pictures.items():
@@ -148,7 +163,10 @@ def recolor(source: BinaryIO, pictures: Mapping[int, bytes], out: Path) -> None:
 
 
 def jpegs_of(source: BinaryIO) -> list[bytes]:
-    """Of each page the JPEG that it is, or b"". Raises ChapterUnreadableError."""
+    """Return, for each page, the JPEG that it is; b"" for a page that is not just a JPEG.
+
+    Raises ChapterUnreadableError.
+    """
     document = _open(source)
     found = []
     for page in document:

@@ -1,7 +1,8 @@
 """RAR archives, of versions 4 and 5: CBR.
 
-The list is rarfile's. The data are libarchive's where they agree with the list's sizes and checksums: it gives up in
-the middle of some archives, and misreads others. What it can't do is asked of unar, member by member.
+rarfile lists the members. Their data come from libarchive, where they agree with the list's sizes and checksums:
+libarchive gives up in the middle of some archives, and misreads others. What it can't read is read by unar, member by
+member.
 """
 
 import zlib
@@ -20,10 +21,16 @@ from datasets.storage import Storage
 
 
 class RarChapter(Chapter):
-    """A RAR archive in one part. What is no file (links) is left out and said; a copy of a page is that page again."""
+    """A RAR archive in one part.
+
+    What is not a file (links) is left out, with a warning. A copy of a page is that page again.
+    """
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits, kind: str) -> None:
-        """kind: libarchive's name of the version, rar or rar5."""
+        """Open the archive.
+
+        kind: libarchive's name of the version, rar or rar5.
+        """
         self._stream = Stream(lambda: storage.open(ref.key), kind)
         self._unar = Unar(storage, ref, limits.seconds)
         infos, self.sequential = _headers(storage, ref)
@@ -57,11 +64,14 @@ class RarChapter(Chapter):
 
 
 def _headers(storage: Storage, ref: ChapterRef) -> tuple[list[Any], bool]:
-    """What rarfile knows of each member, and whether the archive is solid. Raises BROKEN, PASSWORD, VOLUME."""
+    """Return what rarfile knows of each member, and whether the archive is solid.
+
+    Raises BROKEN, PASSWORD, VOLUME.
+    """
     try:
         with storage.open(ref.key) as file, rarfile.RarFile(file, part_only=True) as archive:
             infos: list[Any] = archive.infolist()
-            main = archive._file_parser._main  # rarfile tells nowhere else whether it found one, or a volume
+            main = archive._file_parser._main  # rarfile has no public way to ask whether it found a header, or a volume
             if archive.needs_password():
                 raise encrypted()
             if main is None:
@@ -74,11 +84,14 @@ def _headers(storage: Storage, ref: ChapterRef) -> tuple[list[Any], bool]:
     except rarfile.NeedFirstVolume as error:
         raise _volume() from error
     except (rarfile.Error, ValueError, OSError, IndexError, KeyError, TypeError, AttributeError) as error:
-        raise _broken(error) from error  # its parser meets damaged headers with whatever comes
+        raise _broken(error) from error  # its parser raises anything on damaged headers
 
 
 def _listed(infos: list[Any], special: list[str]) -> Iterator[Listed]:
-    """The files, each with its place, name, number among those of its name, and CRC; others go to `special`."""
+    """Yield the files; others go to `special`.
+
+    A file's token is its index in the archive, its name, its number among the members of that name, and its CRC.
+    """
     seen: dict[str, int] = {}
     member_indices = {info.filename: member_index for member_index, info in reversed(list(enumerate(infos)))}
     for member_index, info in enumerate(infos):
@@ -98,7 +111,7 @@ def _listed(infos: list[Any], special: list[str]) -> Iterator[Listed]:
 
 
 def _split(info: Any) -> bool:
-    """Whether a member goes on in another volume, or began in one."""
+    """Return whether a member goes on in another volume, or began in one."""
     if isinstance(info, rarfile.Rar3Info):
         return bool(info.flags & (rarfile.RAR_FILE_SPLIT_BEFORE | rarfile.RAR_FILE_SPLIT_AFTER))
     flags = rarfile.RAR5_BLOCK_FLAG_SPLIT_BEFORE | rarfile.RAR5_BLOCK_FLAG_SPLIT_AFTER

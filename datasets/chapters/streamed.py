@@ -1,4 +1,4 @@
-"""Archives that libarchive reads, front to back: 7z, tar (plain, gzip, bzip2, xz, zstd); and what others can't read."""
+"""Archives that libarchive reads, front to back: 7z, tar (plain, gzip, bzip2, xz, zstd), and what others can't read."""
 
 import ctypes
 import io
@@ -19,7 +19,13 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class Found:
-    """An entry of an archive. size: None where it is told after the data. special: a link, a device, a folder."""
+    """An entry of an archive.
+
+    member_index: in the archive, from 0.
+    name: the archive's own.
+    size: in bytes; None where the archive gives it after the data.
+    special: "hard link", "symbolic link", "device" or "folder"; "" for a file.
+    """
 
     member_index: int
     name: str
@@ -28,7 +34,10 @@ class Found:
 
 
 class DamagedError(Exception):
-    """Of an archive's data. partial: what came before the damage."""
+    """An archive's data are damaged.
+
+    partial: what came before the damage.
+    """
 
     def __init__(self, message: str, partial: bytes = b"") -> None:
         super().__init__(message)
@@ -36,10 +45,14 @@ class DamagedError(Exception):
 
 
 class Stream:
-    """Passes over one archive: forward, and from the beginning again where asked to go back."""
+    """Passes over one archive: forward, and from the beginning again where an earlier entry is asked for."""
 
     def __init__(self, opener: Callable[[], BinaryIO], kind: str) -> None:
-        """kind: libarchive's name of the one format that is tried: 7zip, tar, zip, rar, rar5."""
+        """Take an archive; it is opened when it is read.
+
+        opener: opens the archive's file, once for each pass.
+        kind: libarchive's name of the one format that is tried: 7zip, tar, zip, rar, rar5.
+        """
         self._opener = opener
         self._kind = kind
         self._pass: Iterator[tuple[Found, Any]] | None = None
@@ -48,13 +61,16 @@ class Stream:
         self._file: _Watched | None = None
 
     def entries(self) -> Iterator[Found]:
-        """All entries. Raises DamagedError where the archive ends before its end."""
+        """Yield all entries. Raises DamagedError where the archive ends before its end."""
         self.close()
         for found, _ in self._entries():
             yield found
 
     def read(self, member_index: int, most: int) -> bytes:
-        """The data of the entry at `member_index`. Raises DamagedError, also where they are more than `most` bytes."""
+        """Return the data of the entry at `member_index`.
+
+        Raises DamagedError, also where the data are more than `most` bytes.
+        """
         if self._pass is None or member_index <= self._member_index:
             self.close()
             self._pass, self._member_index = self._entries(), -1
@@ -65,6 +81,7 @@ class Stream:
         raise DamagedError("the archive ends before it")
 
     def close(self) -> None:
+        """Release the file; the next read starts a new pass."""
         if self._manager is not None:
             manager, self._manager = self._manager, None
             manager.__exit__(None, None, None)
@@ -113,7 +130,10 @@ class Stream:
 
 
 class _Watched(io.RawIOBase):
-    """A file for libarchive's callbacks, out of which no exception comes: storage's are kept, or they would be lost."""
+    """A file for libarchive's callbacks, out of which no exception comes.
+
+    It keeps the errors of storage, which would be lost otherwise.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -134,7 +154,7 @@ class _Watched(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         try:
             return self._file.seek(offset, whence)
-        except ValueError:  # before the beginning, as damaged archives ask for
+        except ValueError:  # before the beginning, where damaged archives point
             return -1
         except Exception as error:
             self.error = error
@@ -151,7 +171,7 @@ class _Watched(io.RawIOBase):
 def _libarchive() -> Any:
     try:
         import libarchive
-    except (OSError, AttributeError, TypeError) as error:  # as its ctypes binding fails where there is no library
+    except (OSError, AttributeError, TypeError) as error:  # what its ctypes binding raises without the library
         raise MissingToolError("libarchive is not on this node: apt-get install libarchive13") from error
     return libarchive
 
@@ -171,7 +191,7 @@ def _plain(error: Exception) -> str:
 
 
 class ForwardChapter(Chapter):
-    """A chapter whose members are had one after the other, by `_stream`; their tokens are places in it."""
+    """A chapter whose members are read one after the other, by `_stream`; a token is a member's index in it."""
 
     sequential = True
     _stream: Stream
@@ -193,7 +213,10 @@ class ForwardChapter(Chapter):
 
 
 class StreamedChapter(ForwardChapter):
-    """A 7z or tar archive. What is no file (links, devices) is left out and said."""
+    """A 7z or tar archive.
+
+    What is not a file (links, devices) is left out, with a warning.
+    """
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits, kind: str) -> None:
         self._stream = Stream(lambda: storage.open(ref.key), kind)
@@ -219,7 +242,7 @@ class StreamedChapter(ForwardChapter):
                 special.append(found.name)
 
     def _refuse_encrypted(self) -> None:
-        """7z tells that its data are encrypted when they are read."""
+        """Read a member: a 7z archive shows that its data are encrypted only when they are read."""
         first = next((member for member in self.members if member.size), None)
         if first is None:
             return

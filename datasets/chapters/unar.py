@@ -1,4 +1,4 @@
-"""unar, for what libarchive can't unpack: compressed RAR4, solid RAR, deflate64."""
+"""unar, which unpacks what libarchive can't: compressed RAR4, solid RAR, deflate64."""
 
 import json
 import shutil
@@ -14,16 +14,29 @@ _LISTING = 2**28  # bytes: 20,000 members take 10 million
 
 
 class Unar:
-    """Unpacks members of one archive to memory; an archive in a bucket is copied to this node first."""
+    """Unpacks members of one archive to memory.
+
+    An archive in a bucket is copied to this node first.
+    """
 
     def __init__(self, storage: Storage, ref: ChapterRef, seconds: float) -> None:
+        """Take an archive; nothing is started.
+
+        storage: where the archive is.
+        ref: the archive.
+        seconds: the most that a command may take.
+        """
         self._storage, self._ref, self._seconds = storage, ref, seconds
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._path: Path | None = None
         self._indices: dict[str, list[int]] | None = None
 
     def read(self, name: str, occurrence: int, size: int) -> bytes | None:
-        """The `occurrence`-th member of this name; None where unar can't give its `size` bytes.
+        """Return the `occurrence`-th member of this name, from 0; None where unar can't give its `size` bytes.
+
+        name: the archive's own name of the member.
+        occurrence: among the members of this name.
+        size: unpacked bytes.
 
         Raises MissingToolError.
         """
@@ -38,6 +51,7 @@ class Unar:
         return data if len(data) == size else None
 
     def close(self) -> None:
+        """Remove the copy of the archive, if there is one."""
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -49,7 +63,7 @@ class Unar:
                 for entry in json.loads(listing)["lsarContents"]:
                     self._indices.setdefault(entry["XADFileName"], []).append(int(entry["XADIndex"]))
             except (ValueError, KeyError, TypeError):
-                pass  # an archive that it does not understand has no members
+                pass  # an archive that unar does not understand has no members
         return self._indices
 
     def _local(self) -> Path:
@@ -59,7 +73,10 @@ class Unar:
         return self._path
 
     def _run(self, command: list[str], most: int) -> bytes:
-        """What a command prints, cut after one byte more than `most`; it is ended when its time is over."""
+        """Return what a command prints, cut after one byte more than `most`.
+
+        The command is ended when its time is over.
+        """
         with tempfile.TemporaryFile() as out:
             limited = ["timeout", "--signal=KILL", f"{self._seconds:g}", *command]
             with subprocess.Popen(limited, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=out) as process:

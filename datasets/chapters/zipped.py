@@ -1,4 +1,4 @@
-"""ZIP archives: CBZ, and what EPUB is made of."""
+"""ZIP archives: CBZ, and the container of EPUB."""
 
 import itertools
 import lzma
@@ -25,10 +25,14 @@ _LOCAL_HEADER = 30
 
 
 class OpenedZip:
-    """A ZIP archive by its directory: only that and the members asked for are fetched."""
+    """A ZIP archive, read by its directory: only that and the members asked for are fetched.
+
+    links: names of the symbolic links.
+    infos: the files, as zipfile has them.
+    """
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
-        """Raises ChapterUnreadableError: BROKEN, PASSWORD, LIMIT."""
+        """Open the archive. Raises ChapterUnreadableError: BROKEN, PASSWORD, LIMIT."""
         self._limits = limits
         self._file: BinaryIO = storage.open(ref.key)
         try:
@@ -56,23 +60,24 @@ class OpenedZip:
         }
 
     def listed(self) -> Iterator[Listed]:
+        """Yield the files; a file's token is its ZipInfo."""
         return (Listed(_name(info), info.file_size, info) for info in self.infos)
 
     def read(self, info: zipfile.ZipInfo) -> bytes:
-        """Raises DamagedError."""
+        """Return a member's bytes. Raises DamagedError."""
         parts: list[bytes] = []
         try:
             with self._zip.open(info) as file:
                 while part := file.read(1 << 20):
                     parts.append(part)
             return b"".join(parts)
-        except NotImplementedError as error:  # a method that zipfile has not
+        except NotImplementedError as error:  # a method that zipfile does not have
             return self._by_others(info, error)
         except _DAMAGED as error:
             raise DamagedError(str(error), b"".join(parts)) from error
 
     def _by_others(self, info: zipfile.ZipInfo, error: Exception) -> bytes:
-        """ppmd and zstd by libarchive, deflate64 by unar."""
+        """Read a member by libarchive (ppmd, zstd) or by unar (deflate64)."""
         with suppress(DamagedError):
             data = self._stream.read(self._member_indices[info.header_offset], self._limits.member_bytes)
             if _whole(data, info):
@@ -83,7 +88,7 @@ class OpenedZip:
         raise DamagedError(f"{error}; neither libarchive nor unar reads it") from error
 
     def partial(self, info: zipfile.ZipInfo) -> bytes:
-        """What can be had of a damaged member."""
+        """Return what can be read of a damaged member."""
         parts: list[bytes] = []
         with suppress(*_DAMAGED), self._zip.open(info) as file:
             file._expected_crc = None  # type: ignore[attr-defined]  # zipfile has no public way to read on
@@ -92,6 +97,7 @@ class OpenedZip:
         return b"".join(parts)
 
     def close(self) -> None:
+        """Release the archive's files."""
         self._zip.close()
         self._file.close()
         self._stream.close()
@@ -107,7 +113,7 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """The member's name: many programs write UTF-8 without saying so."""
+    """Return the member's name; many programs write UTF-8 without saying so."""
     if info.flag_bits & _UTF8:
         return info.filename
     try:
@@ -121,7 +127,10 @@ def _whole(data: bytes, info: zipfile.ZipInfo) -> bool:
 
 
 def _refuse_overlaps(infos: list[zipfile.ZipInfo]) -> None:
-    """Members that share bytes are how a small file unpacks to petabytes (D. Fifield, A better zip bomb, 2019)."""
+    """Raise LIMIT where members share bytes.
+
+    That is how a small file unpacks to petabytes (D. Fifield, A better zip bomb, 2019).
+    """
     ordered = sorted(infos, key=_offset)
     for info, following in itertools.pairwise(ordered):
         if info.header_offset + _LOCAL_HEADER + info.compress_size > following.header_offset:
@@ -151,7 +160,13 @@ class ZipChapter(Chapter):
 
 
 class CutZipChapter(ForwardChapter):
-    """A ZIP archive whose end, and with it its directory, is missing: what comes before the cut, front to back."""
+    """A ZIP archive whose end, and with it its directory, is missing.
+
+    What comes before the cut is read front to back.
+
+    why: what is wrong with the archive.
+    whole: number of its whole pages.
+    """
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         self._stream = Stream(lambda: storage.open(ref.key), "zip")

@@ -1,8 +1,10 @@
 """A generated comic series: the default of the demo, and a ground truth for the tests.
 
-Each page is drawn once, as ink and as chroma together: the colour edition is the ink edition with its chroma joined on,
-so both have the same luminance. Five characters keep shape, pattern and colours over all chapters.
-Chapters and pages count from 1, as in an archive's names. H, W pixels.
+H, W: pixels.
+
+Each page is drawn once, as ink and as chroma together. The colour edition is the ink edition with its chroma joined on,
+so both have the same luminance. Five characters keep shape, pattern and colours over all chapters. Chapters and pages
+count from 1, as in an archive's names.
 """
 
 import io
@@ -33,13 +35,22 @@ Rng = np.random.Generator
 
 __all__ = ["CAST", "DrawnPage", "Panel", "Series", "draw_page", "layout_page", "write_series"]
 
-_OVER = 2  # supersampling
+_OVER = 2  # how many times larger than the page the canvas is, per side
 _LIMITS = {"seed": (0, 2**32 - 1), "chapters": (1, 999), "pages": (1, 999), "width": (96, 8000), "height": (96, 8000)}
 
 
 @dataclass(frozen=True)
 class Series:
-    """What is generated. pages: per chapter. width, height: of a page, pixels. Raises BadUsageError."""
+    """What is generated.
+
+    seed: of all that is drawn by chance.
+    chapters: number of chapters.
+    pages: number of pages of each chapter.
+    width: of a page, in pixels.
+    height: of a page, in pixels.
+
+    Raises BadUsageError for a number out of range.
+    """
 
     seed: int = 0
     chapters: int = 6
@@ -54,8 +65,13 @@ class Series:
 
 @dataclass(frozen=True)
 class DrawnPage:
-    """ink: (H, W) gray levels. color: (H, W, 3) sRGB of the same luminance. cast: (H, W), 0 nobody, i the i-th of CAST
-    where they can be seen. bubbles: (H, W) bool, speech bubbles, captions and lettering."""
+    """A page in both editions, and what is on it.
+
+    ink: (H, W) gray levels.
+    color: (H, W, 3) sRGB of the same luminance.
+    cast: (H, W), i where the i-th of CAST can be seen, 0 where nobody can.
+    bubbles: (H, W) bool, the text: speech bubbles, captions and lettering.
+    """
 
     ink: U8
     color: U8
@@ -64,7 +80,14 @@ class DrawnPage:
 
 
 def layout_page(series: Series, chapter: int, page: int) -> tuple[Panel, ...]:
-    """The panels of a page, corners in pixels; a bleeding panel's lie beyond the edge. The first page is a splash."""
+    """Return the panels of a page; the first page is a splash.
+
+    series: what is generated.
+    chapter: from 1.
+    page: from 1.
+
+    Corners are in pixels; those of a bleeding panel lie beyond the edge. Raises BadUsageError for a page out of range.
+    """
     _check("chapter", chapter, 1, series.chapters)
     _check("page", page, 1, series.pages)
     rng = np.random.default_rng([series.seed, chapter, page, 1])
@@ -72,7 +95,14 @@ def layout_page(series: Series, chapter: int, page: int) -> tuple[Panel, ...]:
 
 
 def draw_page(series: Series, chapter: int, page: int) -> DrawnPage:
-    """Draw one page, alone. The same arguments give the same bytes. Raises BadUsageError for a page out of range."""
+    """Draw one page, alone; the same arguments give the same bytes.
+
+    series: what is generated.
+    chapter: from 1.
+    page: from 1.
+
+    Raises BadUsageError for a page out of range.
+    """
     panels = layout_page(series, chapter, page)
     rng = np.random.default_rng([series.seed, chapter, page, 2])
     places = _places(series, chapter)
@@ -87,9 +117,14 @@ def draw_page(series: Series, chapter: int, page: int) -> DrawnPage:
 
 
 def write_series(series: Series, folder: Path, *, compress_level: int = 3) -> None:
-    """Write both editions: folder/color/chNN.cbz and folder/ink/chNN.cbz, pages 001.png on and a ComicInfo.xml.
+    """Write both editions: folder/color/chNN.cbz and folder/ink/chNN.cbz.
 
-    compress_level: of the PNGs, 0 to 9. The same series gives the same bytes. An archive appears whole or not at all.
+    series: what is generated.
+    folder: where to write.
+    compress_level: of the PNGs, 0 to 9.
+
+    An archive holds pages 001.png on, and a ComicInfo.xml. It appears whole or not at all. The same series gives the
+    same bytes.
     """
     _check("compress_level", compress_level, 0, 9)
     for edition in ("color", "ink"):
@@ -109,7 +144,7 @@ def _check(name: str, value: int, low: int, high: int) -> None:
 
 
 def _places(series: Series, chapter: int) -> list[str]:
-    """Two or three places that a chapter happens in; chapters in a row differ."""
+    """Return two or three scenes that a chapter happens in; chapters in a row differ."""
     rng = np.random.default_rng([series.seed, chapter, 3])
     names = list(SCENES)
     start = (2 * chapter + series.seed) % len(names)
@@ -118,8 +153,10 @@ def _places(series: Series, chapter: int) -> list[str]:
 
 
 def _shots(panels: tuple[Panel, ...], places: list[str], rng: Rng) -> list[Shot]:
-    """What each panel shows, mostly in the first of the places. Somebody speaks in the first; everybody has a turn
-    before anybody has two."""
+    """Return what each panel shows, mostly in the first of the scenes.
+
+    Somebody speaks in the first panel. Everybody has a turn before anybody has two.
+    """
     deck = [int(who) for _ in range(8) for who in rng.permutation(len(CAST)) + 1]
     lines = [list(rng.permutation(len(own))) for own in LINES]
     shots = []
@@ -150,7 +187,7 @@ def _shots(panels: tuple[Panel, ...], places: list[str], rng: Rng) -> list[Shot]
 
 
 def _next_line(deck: list[int]) -> int:
-    """The next of a shuffled deck, which goes round."""
+    """Return the next of a shuffled deck, which goes round."""
     deck.append(deck.pop(0))
     return int(deck[-1])
 
@@ -164,7 +201,7 @@ def _draw_panel(canvas: U8, panel: Panel, shot: Shot, rng: Rng) -> None:
 
 
 def _draw_splash(canvas: U8, panel: Panel, chapter: int, place: str, rng: Rng) -> None:
-    """The title page: all of the cast, the title, and one of them talking."""
+    """Draw the title page: all of the cast, the title, and one of them talking."""
     pen, _ = _panel_pen(canvas, panel, rng)
     height, width = pen.canvas.shape[:2]
     unit = _unit(canvas)
@@ -176,7 +213,7 @@ def _draw_splash(canvas: U8, panel: Panel, chapter: int, place: str, rng: Rng) -
     figures = [Figure(w, x * width, y * height, scale, x > 0.5) for w, x, y in marks]
     speaker = int(rng.integers(len(figures)))
     lines = LINES[figures[speaker].who - 1]
-    mood, kind, words = lines[int(rng.integers(len(lines)))]
+    mood, kind, text = lines[int(rng.integers(len(lines)))]
     for i, figure in enumerate(figures):
         own = mood if i == speaker else str(rng.choice(["happy", "calm", "wink"]))
         draw_figure(pen, figure, Pose(own, (float(rng.choice([25, 120])), 25.0), 0.3, float(rng.uniform(-6, 6))))
@@ -188,7 +225,7 @@ def _draw_splash(canvas: U8, panel: Panel, chapter: int, place: str, rng: Rng) -
     taken: list[Box] = [(0, 0, width, height * 0.085 + size * 2.1)] * 3
     taken += [box for figure in figures for box in figure.boxes]
     taken += [caption(pen, f"{SERIES_TITLE}, chapter {chapter}", unit * 0.017, "bottom right", rng)] * 3
-    bubble(pen, words, unit * 0.017, figures[speaker].head, taken, rng, kind=kind)
+    bubble(pen, text, unit * 0.017, figures[speaker].head, taken, rng, kind=kind)
     _mount(canvas, pen, panel, unit)
 
 
@@ -199,12 +236,12 @@ def _in_two(title: str) -> list[str]:
 
 
 def _unit(canvas: U8) -> float:
-    """The page's size as one number: what lines and letters are measured by."""
+    """Return the page's size as one number, which lines and letters are measured by."""
     return float(canvas.shape[0] * canvas.shape[1]) ** 0.5 * 1.1
 
 
 def _panel_pen(canvas: U8, panel: Panel, rng: Rng) -> tuple[Pen, NDArray[np.float64]]:
-    """A pen on a canvas of the panel's own, and the panel's corners in its pixels."""
+    """Return a pen on a canvas of the panel's own, and the panel's corners in pixels of that canvas."""
     left, top, right, bottom = _box(canvas, panel)
     own = blank(bottom - top, right - left)
     unit = _unit(canvas)
@@ -230,7 +267,7 @@ def _box(canvas: U8, panel: Panel) -> tuple[int, int, int, int]:
 
 
 def _develop(canvas: U8) -> DrawnPage:
-    """From the canvas at twice the size to the page."""
+    """Make the page of a canvas of twice its size."""
     height, width = canvas.shape[0] // _OVER, canvas.shape[1] // _OVER
     page = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     lettered = page[..., 3] == LETTERING  # the mean is the greatest label only where all four pixels have it
@@ -247,7 +284,7 @@ def _png(image: U8, compress_level: int) -> bytes:
 
 
 def _comic_info(series: Series, chapter: int, *, gray: bool) -> bytes:
-    """ComicInfo.xml, in the order of the schema of ComicRack 2.0."""
+    """Return the ComicInfo.xml, in the order of the schema of ComicRack 2.0."""
     root = ElementTree.Element("ComicInfo")
     fields = {
         "Title": TITLES[(chapter - 1) % len(TITLES)],
@@ -267,7 +304,10 @@ def _comic_info(series: Series, chapter: int, *, gray: bool) -> bytes:
 
 
 def _publish(path: Path, members: dict[str, bytes]) -> None:
-    """A stored zip with nothing of the clock or the machine in it, put in place in one go."""
+    """Write a stored zip that holds nothing of the clock or the machine.
+
+    It appears at its path in one go.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members.items():

@@ -1,4 +1,4 @@
-"""What the figures of the generated series share: how they pose, faces, arms and legs."""
+"""What the figures of the generated series share: poses, faces, arms and legs."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,13 @@ MOUTH = Material(40, 42, 22)
 
 @dataclass(frozen=True)
 class Pose:
-    """mood: one of MOODS. arms: degrees from hanging down, outwards, in front and behind. stride: -1 to 1. tilt: of the
-    head, degrees."""
+    """How a figure stands.
+
+    mood: one of MOODS.
+    arms: of the arm in front and the one behind, degrees outwards from hanging down.
+    stride: -1 to 1.
+    tilt: of the head, in degrees.
+    """
 
     mood: str = "calm"
     arms: tuple[float, float] = (20.0, 20.0)
@@ -24,7 +29,13 @@ class Pose:
 
 
 def face(pen: Pen, mood: str, *, gap: float = 0.38, y: float = 0.1) -> None:
-    """Eyes and mouth on a head of radius 1."""
+    """Draw eyes and mouth on a head of radius 1.
+
+    pen: its frame is the head's.
+    mood: one of MOODS.
+    gap: from the head's middle to an eye.
+    y: of the eyes.
+    """
     for side in (-1, 1):
         _eye(pen.placed(side * gap, y, 1, flip=side < 0), "happy" if mood == "wink" and side > 0 else mood)
     mouth_y = y + 0.46
@@ -57,7 +68,17 @@ def _eye(pen: Pen, mood: str) -> None:
 def arm(
     pen: Pen, shoulder: tuple[float, float], angle: float, sleeve: Material, hand: Material, *, width: float = 0.085
 ) -> tuple[float, float]:
-    """An arm that hangs to the right at 0 degrees and points up at 180. Returns where the hand is."""
+    """Draw an arm that hangs to the right at 0 degrees and points up at 180.
+
+    pen: its frame is the figure's.
+    shoulder: x, y where the arm begins.
+    angle: in degrees.
+    sleeve: material of the arm.
+    hand: material of the hand.
+    width: of the arm, in units of the frame.
+
+    Returns x, y of the hand.
+    """
     turn, bend = np.deg2rad(angle), np.deg2rad(angle + 25)
     x, y = shoulder
     elbow = (x + 0.12 * float(np.sin(turn)), y + 0.12 * float(np.cos(turn)))
@@ -68,6 +89,16 @@ def arm(
 
 
 def legs(pen: Pen, hip: float, gap: float, stride: float, cloth: Material, boot: Material, width: float = 0.09) -> None:
+    """Draw both legs.
+
+    pen: its frame is the figure's, with the ground at y = 0.
+    hip: y where the legs begin.
+    gap: from the middle to a leg.
+    stride: -1 to 1.
+    cloth: material of the legs.
+    boot: material of the feet.
+    width: of a leg, in units of the frame.
+    """
     for side in (-1, 1):
         foot = (side * gap + stride * side * 0.1, -0.03 - max(0.0, stride * side) * 0.04)
         pen.limb([(side * gap, hip), foot], width, cloth)

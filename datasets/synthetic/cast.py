@@ -1,7 +1,7 @@
 """The cast of the generated series: who they are and how they are drawn.
 
 A figure stands at (0, 0) of its pen, feet on the ground; y is up to about -1.2. Heads are drawn in a frame of their
-own: centre (0, 0), radius 1. Each keeps shape, pattern and colours over all chapters; several share gray levels.
+own: centre (0, 0), radius 1. Each figure keeps shape, pattern and colours over all chapters. Several share gray levels.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,14 @@ COLLAR = Material(50, -4, -40)
 
 @dataclass(frozen=True)
 class Character:
-    """head: centre and radius of the head with its hat or ears; top and half_width: the box of the whole figure."""
+    """One of the cast; lengths are in units of the figure's frame.
+
+    name: as readers know it.
+    draw: draws the figure in a pose.
+    head: y of the centre, and the radius, of the head with its hat or ears.
+    top: y of the top of the whole figure.
+    half_width: of the whole figure.
+    """
 
     name: str
     draw: Callable[[Pen, Pose], None]
@@ -43,7 +50,12 @@ class Character:
 
 
 def draw_character(pen: Pen, index: int, pose: Pose) -> None:
-    """Draw the `index`-th of the cast (from 1), feet at the pen's origin, with a bold silhouette."""
+    """Draw one of the cast, with a bold silhouette.
+
+    pen: the figure's feet are at its origin.
+    index: of the figure, from 1.
+    pose: how it stands.
+    """
     own = replace(pen, label=index)
     CAST[index - 1].draw(own, pose)
     own.ring([(-0.8, -1.4), (0.8, 0.15)], 0.8)
@@ -189,6 +201,7 @@ def _wizard_head(head: Pen, mood: str) -> None:
 
 
 def star(x: float, y: float, radius: float) -> np.ndarray:
+    """Return the points (10, 2) of a five-pointed star."""
     turns = np.deg2rad(-90 + 36 * np.arange(10))
     reach = np.where(np.arange(10) % 2, 0.42, 1.0) * radius
     return np.stack([x + reach * np.cos(turns), y + reach * np.sin(turns)], axis=1)

@@ -10,21 +10,32 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Panel:
-    """corners: (4, 2) x, y in pixels of the page: top left, top right, bottom right, bottom left."""
+    """A panel of the page.
+
+    corners: (4, 2) x, y in pixels of the page: top left, top right, bottom right, bottom left.
+    """
 
     corners: NDArray[np.float64]
 
     @property
     def width(self) -> float:
+        """The mean width, in pixels."""
         return float(self.corners[1:3, 0].mean() - self.corners[[0, 3], 0].mean())
 
     @property
     def height(self) -> float:
+        """The mean height, in pixels."""
         return float(self.corners[2:, 1].mean() - self.corners[:2, 1].mean())
 
 
 def layout(width: int, height: int, rng: Rng, *, splash: bool) -> tuple[Panel, ...]:
-    """The panels of a page, in reading order."""
+    """Return the panels of a page, in reading order.
+
+    width: of the page, in pixels.
+    height: of the page, in pixels.
+    rng: chooses the layout.
+    splash: whether the page is one panel that bleeds off all its edges.
+    """
     beyond = 0.03
     if splash:
         return (_panel(-beyond, -beyond, 1 + beyond, 1 + beyond, width, height),)
@@ -49,7 +60,10 @@ def layout(width: int, height: int, rng: Rng, *, splash: bool) -> tuple[Panel, .
 
 
 def _rows(rng: Rng) -> list[tuple[float, str]]:
-    """Weight and kind of each band. kind: how many panels side by side, or a tall one beside two (left or right)."""
+    """Return weight and kind of each band.
+
+    A kind is how many panels stand side by side, or on which side ("left", "right") a tall one stands beside two.
+    """
     pages = (
         (("1", 1.0), ("2", 1.1), ("2", 0.9)),
         (("2", 1.0), ("1", 0.95), ("2", 1.1)),

@@ -1,6 +1,7 @@
-"""Lettering of the generated series: speech bubbles, captions, sound effects. Neutral, and labelled LETTERING.
+"""Lettering of the generated series: speech bubbles, captions, sound effects.
 
-Works in pixels of a panel's own canvas. Boxes are (left, top, right, bottom).
+It is neutral, and labelled LETTERING. Lengths are in pixels of a panel's own canvas. Boxes are (left, top, right,
+bottom).
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ _LEADING = 1.12
 
 @dataclass(frozen=True)
 class Speaker:
-    """Where a bubble belongs: the middle and the radius of a head, and what must stay in sight (boxes)."""
+    """The head that a bubble belongs to.
+
+    x: of the head's middle.
+    y: of the head's middle.
+    radius: of the head.
+    """
 
     x: float
     y: float
@@ -31,14 +37,20 @@ class Speaker:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=max(size, 4))  # Pillow carries this one: no system font is assumed
+    return ImageFont.load_default(size=max(size, 4))  # Pillow brings this one, so no system font is assumed
 
 
 def letter(text: str, size: float, rng: Rng, *, bold: float = 0.035) -> U8:
-    """Lines of hand lettering, centred. Returns (h, w) coverage, 0 to 255, cut to the text's own box."""
+    """Return lines of hand lettering, centred: (h, w) coverage, 0 to 255, cut to the text's own box.
+
+    text: its lines are separated by line feeds.
+    size: in pixels.
+    rng: of the hand's tremor.
+    bold: width of the stroke that makes letters bolder, to the size.
+    """
     font = _font(round(size))
     lines = text.upper().split("\n")
-    apart = size * max(0.0, 2 * bold - 0.06)  # bold letters need room between them
+    apart = size * max(0.0, 2 * bold - 0.06)  # bold letters need more room between them
     widths = [sum(font.getlength(c) + apart for c in line) for line in lines]
     margin = round(size * 0.3) + 2
     page = Image.new("L", (int(max(widths)) + 2 * margin, int(size * _LEADING * len(lines)) + 2 * margin), 0)
@@ -49,7 +61,7 @@ def letter(text: str, size: float, rng: Rng, *, bold: float = 0.035) -> U8:
         y = margin + row * size * _LEADING
         for c in line:
             dx, dy = rng.normal(0, size * 0.012), rng.normal(0, size * 0.022)
-            weight = stroke // 2 if c in "!?:" else stroke  # a bold one closes the gap over its dot
+            weight = stroke // 2 if c in "!?:" else stroke  # a bold stroke would close the gap over the dot
             draw.text((x + dx, y + dy), c, fill=255, font=font, stroke_width=weight)
             x += font.getlength(c) + apart
     ink = np.asarray(page)
@@ -59,8 +71,13 @@ def letter(text: str, size: float, rng: Rng, *, bold: float = 0.035) -> U8:
 
 
 def wrap(text: str, size: float, widest: float, shape: float = 1.7) -> str:
-    """Break `text` into lines so that the block is about `shape` times as wide as high, and no wider than `widest`
-    pixels where its words allow it."""
+    """Break a text into lines.
+
+    text: the text.
+    size: of the lettering, in pixels.
+    widest: the most pixels that a line has, where the words allow it.
+    shape: about the block's width to its height.
+    """
     font = _font(round(size))
     words = text.upper().split()
     total = font.getlength(" ".join(words))
@@ -86,10 +103,21 @@ def bubble(
     kind: str = "speech",
     lettered: tuple[Box, ...] = (),
 ) -> Box | None:
-    """Letter a bubble near its speaker, clear of `taken`. kind: speech, shout or thought. Returns its box; None, and
-    nothing drawn, where it would have to hide what is `lettered` already."""
+    """Letter a bubble near its speaker.
+
+    pen: of the panel.
+    text: what is said.
+    size: of the lettering, in pixels; it is made smaller where the panel leaves no room.
+    speaker: the head that the bubble belongs to.
+    taken: boxes that the bubble keeps clear of as far as it can.
+    rng: of the hand's tremor and of the outline.
+    kind: speech, shout or thought.
+    lettered: boxes of lettering, which it must not hide.
+
+    Returns the bubble's box. Where it would have to hide what is lettered already, nothing is drawn, and None returned.
+    """
     height, width = pen.canvas.shape[:2]
-    for step in range(8):  # smaller lettering where the panel leaves no room
+    for step in range(8):  # the lettering gets smaller where the panel leaves no room
         block = letter(wrap(text, size, width * 0.62), size, np.random.default_rng(rng.integers(2**32)))
         pad = 1.62 if kind == "shout" else 1.42
         rx, ry = block.shape[1] / 2 * pad + size * 0.15, block.shape[0] / 2 * pad + size * 0.3
@@ -107,7 +135,14 @@ def bubble(
 
 
 def caption(pen: Pen, text: str, size: float, corner: str, rng: Rng) -> Box:
-    """A narrator's box in the top left, top right, bottom left or bottom right of the panel. Returns its box."""
+    """Letter a narrator's box and return the box.
+
+    pen: of the panel.
+    text: what the narrator says.
+    size: of the lettering, in pixels; it is made smaller where the panel leaves no room.
+    corner: top left, top right, bottom left or bottom right.
+    rng: of the hand's tremor.
+    """
     height, width = pen.canvas.shape[:2]
     block = letter(wrap(text, size, width * 0.8, shape=4.5), size, rng, bold=0.02)
     while size > 5 and (block.shape[1] > width * 0.84 or block.shape[0] > height * 0.3):
@@ -123,7 +158,16 @@ def caption(pen: Pen, text: str, size: float, corner: str, rng: Rng) -> Box:
 
 
 def sound(pen: Pen, text: str, size: float, x: float, y: float, tilt: float, rng: Rng) -> None:
-    """A sound effect: big outlined letters, turned by `tilt` degrees, centred on (x, y) or near it: always whole."""
+    """Letter a sound effect in big outlined letters, always whole.
+
+    pen: of the panel.
+    text: the sound.
+    size: of the lettering, in pixels.
+    x: of the middle, which moves where the panel's edge is close.
+    y: the same.
+    tilt: in degrees.
+    rng: of the hand's tremor.
+    """
     block = letter(text, size, rng, bold=0.09)
     rim = max(2, round(size * 0.09))
     block = np.pad(block, 2 * rim)
@@ -146,16 +190,19 @@ def sound(pen: Pen, text: str, size: float, x: float, y: float, tilt: float, rng
 def _place(
     rx: float, ry: float, width: int, height: int, speaker: Speaker, taken: list[Box], gap: float
 ) -> tuple[float, float]:
-    """The spot with the least of others under it, then nearest to above its speaker."""
-    best, spot = np.inf, (width / 2, ry + gap)
+    """Return the middle of a bubble.
+
+    It hides the least of what is taken, and of such points it is nearest to above its speaker.
+    """
+    best, middle = np.inf, (width / 2, ry + gap)
     for x in np.linspace(min(rx + gap, width / 2), max(width - rx - gap, width / 2), 13):
         for y in np.linspace(min(ry + gap, height / 2), max(height * 0.8 - ry, ry + gap), 9):
             hidden = sum(_overlap((x - rx, y - ry, x + rx, y + ry), box) for box in taken) / (4 * rx * ry)
             reach = np.hypot(x - speaker.x, y - (speaker.y - speaker.radius - ry)) / np.hypot(width, height)
             cost = 6 * hidden + reach + 0.5 * y / height
             if cost < best:
-                best, spot = cost, (float(x), float(y))
-    return spot
+                best, middle = cost, (float(x), float(y))
+    return middle
 
 
 def _overlap(one: Box, other: Box) -> float:
@@ -180,7 +227,7 @@ def _outline(x: float, y: float, rx: float, ry: float, kind: str, rng: Rng) -> F
 
 
 def _tail(x: float, y: float, rx: float, ry: float, speaker: Speaker, kind: str) -> list[F64]:
-    """From the bubble towards its speaker's head: a curved tail, or the drops of a thought."""
+    """Return the shapes from the bubble towards its speaker's head: a curved tail, or the drops of a thought."""
     away = np.array([speaker.x - x, speaker.y - y])
     distance = float(np.hypot(*away))
     free = distance - speaker.radius * 1.15
@@ -190,10 +237,10 @@ def _tail(x: float, y: float, rx: float, ry: float, speaker: Speaker, kind: str)
     along = away / distance
     length = min(free, edge + 3 * ry)
     if kind == "thought":
-        spots = [edge + (length - edge) * t for t in (0.2, 0.55, 0.9)]
+        drops = [edge + (length - edge) * t for t in (0.2, 0.55, 0.9)]
         return [
             oval(x + along[0] * d, y + along[1] * d, r, r)
-            for d, r in zip(spots, (ry / 5, ry / 7, ry / 11), strict=True)
+            for d, r in zip(drops, (ry / 5, ry / 7, ry / 11), strict=True)
         ]
     across = np.array([-along[1], along[0]])
     half = min(rx, ry) * 0.24
@@ -208,7 +255,7 @@ def _tail(x: float, y: float, rx: float, ry: float, speaker: Speaker, kind: str)
 
 
 def _blow(pen: Pen, shapes: list[F64]) -> None:
-    """Paper where any of the shapes is, with one ink line round their union."""
+    """Draw paper where any of the shapes is, with one ink line round their union."""
     mask = np.zeros(pen.canvas.shape[:2], dtype=np.uint8)
     for shape in shapes:
         cv2.fillPoly(mask, [np.round(shape).astype(np.int32)], 1)
@@ -219,7 +266,7 @@ def _blow(pen: Pen, shapes: list[F64]) -> None:
 
 
 def _stamp(pen: Pen, block: U8, x: float, y: float) -> None:
-    """Lettering on paper: darken by coverage."""
+    """Put lettering on paper: darken it by coverage."""
     area, part = _window(pen, block.shape[0], block.shape[1], x, y)
     gray = pen.canvas[area][..., 0]
     np.minimum(gray, np.maximum(255 - block[part], level_of(INK.lightness)).astype(np.uint8), out=gray)
@@ -233,7 +280,10 @@ def _lay(pen: Pen, mask: NDArray[np.bool_], x: float, y: float, level: int) -> N
 
 
 def _window(pen: Pen, high: int, wide: int, x: float, y: float) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a block centred on (x, y) meets the canvas: the part of the canvas, the part of the block."""
+    """Return where a block centred on (x, y) meets the canvas.
+
+    The first is the part of the canvas, the second the part of the block.
+    """
     height, width = pen.canvas.shape[:2]
     top, left = round(y - high / 2), round(x - wide / 2)
     rows, columns = (max(top, 0), min(top + high, height)), (max(left, 0), min(left + wide, width))

@@ -1,8 +1,8 @@
 """The pen of the generated series: shapes, lines and screentone, drawn as ink and as colour in one go.
 
 A canvas is (H, W, 4) uint8: gray level, a + 128, b + 128 and a label (0 nobody, i the i-th of the cast, LETTERING).
-Each stroke writes all four, so the ink, its chroma and who is where can never disagree. Lengths are in the units of the
-pen's own frame (see Pen.placed), x to the right, y down; line widths are in widths of the page's ink line.
+Each stroke writes all four, so the ink, its chroma and who is where can never disagree. Lengths are in units of the
+pen's own frame (see Pen.placed), x to the right, y down. Line widths are in widths of the page's ink line.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,17 @@ F64 = NDArray[np.float64]
 Points = Sequence[tuple[float, float]] | F64
 
 LETTERING = 255
-_TONE = 0.74  # what a screentone dot leaves of the gray level under it
+_TONE = 0.74  # share of the gray level under a screentone dot that the dot leaves
 _SHIFT = 4  # fractional bits of the coordinates given to OpenCV
 
 
 class Material(NamedTuple):
-    """A flat colour of the series in CIELAB: what the ink shows is its lightness alone."""
+    """A flat colour of the series, in CIELAB; the ink shows its lightness alone.
+
+    lightness: L*, 0 to 100.
+    a: CIELAB a.
+    b: CIELAB b.
+    """
 
     lightness: float
     a: float = 0.0
@@ -38,12 +43,16 @@ PAPER = Material(100)
 
 
 def level_of(lightness: float) -> int:
-    """The gray level whose L* is nearest to `lightness`."""
+    """Return the gray level whose L* is nearest to `lightness`."""
     return int(np.searchsorted(lightness_of_level(), min(lightness, 100.0) - 0.2).clip(0, 255))
 
 
 def halftone(height: int, width: int, period: float) -> F32:
-    """A screen of dots at 45 degrees, the usual angle of one ink, `period` pixels apart along the diagonals.
+    """Return a screen of dots at 45 degrees, the usual angle of one ink.
+
+    height: in pixels.
+    width: in pixels.
+    period: from dot to dot along the diagonals, in pixels.
 
     Returns (height, width) thresholds in [0, 1]: `screen < s` is inked where a tone of strength s is laid.
     """
@@ -53,7 +62,12 @@ def halftone(height: int, width: int, period: float) -> F32:
 
 
 def curve(points: Points, *, closed: bool = True, steps: int = 7) -> F64:
-    """A Catmull-Rom spline through `points`, `steps` points a span. Returns (N, 2)."""
+    """Return a Catmull-Rom spline (N, 2) through points.
+
+    points: x, y.
+    closed: whether it returns to the first point.
+    steps: points of the spline to a span.
+    """
     knots = np.asarray(points, dtype=np.float64)
     if closed:
         padded = np.concatenate([knots[-1:], knots, knots[:2]])
@@ -67,29 +81,46 @@ def curve(points: Points, *, closed: bool = True, steps: int = 7) -> F64:
 
 
 def oval(x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0) -> F64:
-    """Points of an ellipse, or of its arc from `start` to `end` degrees (clockwise on the page, from the right)."""
+    """Return points (41, 2) of an ellipse, or of its arc.
+
+    x: of the middle.
+    y: of the middle.
+    rx: radius along x.
+    ry: radius along y.
+    start: where the arc starts, in degrees clockwise on the page, from the right.
+    end: where the arc ends, likewise.
+    """
     t = np.deg2rad(np.linspace(start, end, 41))
     return np.stack([x + rx * np.cos(t), y + ry * np.sin(t)], axis=1)
 
 
 def blank(height: int, width: int) -> U8:
-    """A canvas of paper."""
+    """Return a canvas of paper (height, width, 4)."""
     canvas = np.empty((height, width, 4), dtype=np.uint8)
     canvas.view(np.uint32)[:] = np.array([255, 128, 128, 0], dtype=np.uint8).view(np.uint32)
     return canvas
 
 
 def lay(under: U8, over: U8, mask: NDArray[np.bool_]) -> None:
-    """Copy a canvas onto another of its size where `mask` is set."""
+    """Copy a canvas onto another of its size.
+
+    under: is changed in place.
+    over: is copied.
+    mask: (H, W) where.
+    """
     np.copyto(under.view(np.uint32), over.view(np.uint32), where=mask[..., None])
 
 
 @dataclass(frozen=True)
 class Pen:
-    """A canvas, a place to draw on it, and what to draw with.
+    """A canvas, a frame on it, and what to draw with.
 
-    canvas: (H, W, 4) as above, drawn on in place. screen: (H, W) halftone thresholds. line: ink line in pixels.
-    matrix, origin: the pen's frame, pixels = matrix @ point + origin. label: who is being drawn.
+    canvas: (H, W, 4) as in the head of this module, drawn on in place.
+    screen: (H, W) halftone thresholds.
+    line: width of the ink line, in pixels.
+    matrix: of the pen's frame: pixels = matrix @ point + origin.
+    origin: of the pen's frame, in pixels.
+    label: who is being drawn.
     """
 
     canvas: U8
@@ -101,11 +132,19 @@ class Pen:
 
     @property
     def scale(self) -> float:
+        """Pixels of a unit of the frame."""
         a, b, c, d = self.matrix
         return abs(a * d - b * c) ** 0.5
 
     def placed(self, x: float, y: float, scale: float = 1.0, *, flip: bool = False, tilt: float = 0.0) -> "Pen":
-        """A pen whose frame sits at (x, y) of this one's, scaled, mirrored and turned by `tilt` degrees."""
+        """Return a pen with another frame.
+
+        x: of the new frame's origin, in this frame.
+        y: of the new frame's origin, in this frame.
+        scale: of its unit.
+        flip: whether it is mirrored left to right.
+        tilt: how far it is turned, in degrees.
+        """
         m = np.array(self.matrix).reshape(2, 2)
         c, s = np.cos(np.deg2rad(tilt)) * scale, np.sin(np.deg2rad(tilt)) * scale
         side = -1 if flip else 1
@@ -115,17 +154,24 @@ class Pen:
         return replace(self, matrix=(a, b, c, d), origin=(float(ox), float(oy)))
 
     def at(self, points: Points) -> F64:
-        """Points of the frame as pixels of the canvas."""
+        """Return points of the frame as pixels of the canvas."""
         return np.asarray(points, dtype=np.float64) @ np.array(self.matrix).reshape(2, 2).T + np.array(self.origin)
 
     def paint(self, material: Material) -> tuple[int, int, int, int]:
+        """Return what the canvas holds where this material is drawn."""
         return level_of(material.lightness), round(material.a) + 128, round(material.b) + 128, self.label
 
     def fill(
         self, points: Points, material: Material, *, line: float = 1.0, shade: float = 0.0, tone: float = 0.0
     ) -> None:
-        """A closed shape with its outline. shade: depth of the toned rim on the side away from the light, in units of
-        the frame. tone: strength of a screentone over the whole shape."""
+        """Draw a closed shape with its outline.
+
+        points: of the outline.
+        material: of the shape.
+        line: width of the outline; 0 for none.
+        shade: depth of the toned rim on the side away from the light, in units of the frame.
+        tone: strength of a screentone over the whole shape.
+        """
         pixels = self.at(points)
         cv2.fillPoly(self.canvas, [_fixed(pixels)], self.paint(material), cv2.LINE_8, _SHIFT)
         if tone:
@@ -138,21 +184,48 @@ class Pen:
     def disc(
         self, x: float, y: float, rx: float, ry: float, material: Material, *, line: float = 1.0, shade: float = 0.0
     ) -> None:
+        """Draw an ellipse with its outline.
+
+        x: of the middle.
+        y: of the middle.
+        rx: radius along x.
+        ry: radius along y.
+        material: of the shape.
+        line: width of the outline; 0 for none.
+        shade: depth of the toned rim, as for `fill`.
+        """
         self.fill(oval(x, y, rx, ry), material, line=line, shade=shade)
 
     def stroke(self, points: Points, width: float = 1.0, material: Material = INK, *, closed: bool = False) -> None:
-        """A line `width` ink lines wide."""
+        """Draw a line.
+
+        points: of the line.
+        width: in ink lines.
+        material: of the line.
+        closed: whether it returns to its first point.
+        """
         self._trace(self.at(points), self.line * width, material, closed=closed)
 
     def limb(self, points: Points, width: float, material: Material, *, line: float = 1.0) -> None:
-        """A round-ended band, `width` units wide, with its outline: an arm, a leg, a tail."""
+        """Draw a round-ended band with its outline: an arm, a leg, a tail.
+
+        points: along the band's middle.
+        width: in units of the frame.
+        material: of the band.
+        line: width of the outline; 0 for none.
+        """
         pixels = self.at(points)
         if line:
             self._trace(pixels, width * self.scale + 2 * line * self.line, INK, closed=False)
         self._trace(pixels, width * self.scale, material, closed=False)
 
     def puff(self, circles: Sequence[tuple[float, float, float]], material: Material, *, shade: float = 0.0) -> None:
-        """The union of discs (x, y, radius) with one outline round all: a cloud, a tree's foliage."""
+        """Draw the union of discs with one outline round all: a cloud, a tree's foliage.
+
+        circles: (x, y, radius) of each.
+        material: of the union.
+        shade: depth of the toned rims, as for `fill`.
+        """
         for x, y, r in circles:
             self.stroke(oval(x, y, r, r), 2.0, closed=True)
         for x, y, r in circles:
@@ -162,7 +235,13 @@ class Pen:
                 self._tone(self.at(oval(x, y, r, r)), shade * self.scale, 0.55)
 
     def wash(self, top: float, bottom: float, above: Material, below: Material) -> None:
-        """A band across the whole canvas, `top` to `bottom` of the frame, turning from one material into another."""
+        """Draw a band across the whole canvas that turns from one material into another.
+
+        top: y where the band begins.
+        bottom: y where it ends.
+        above: material at the top.
+        below: material at the bottom.
+        """
         first, last = (round(float(v)) for v in self.at([(0, top), (0, bottom)])[:, 1])
         rows = np.arange(max(first, 0), min(last, self.canvas.shape[0]))
         share = ((rows - first) / max(last - first, 1))[:, None]
@@ -170,7 +249,13 @@ class Pen:
         self.canvas[rows] = np.round(colors).astype(np.uint8)[:, None]
 
     def fade(self, top: float, bottom: float, strong: float, weak: float = 0.0) -> None:
-        """Screentone across the whole canvas, its strength going from `strong` at `top` to `weak` at `bottom`."""
+        """Lay a screentone across the whole canvas.
+
+        top: y where it begins.
+        bottom: y where it ends.
+        strong: its strength at `top`.
+        weak: its strength at `bottom`.
+        """
         first, last = (round(float(v)) for v in self.at([(0, top), (0, bottom)])[:, 1])
         low, high = max(min(first, last), 0), min(max(first, last), self.canvas.shape[0])
         strength = strong + (np.arange(low, high) - first) / ((last - first) or 1) * (weak - strong)
@@ -178,7 +263,13 @@ class Pen:
         _darken(self.canvas[low:high], dots)
 
     def hatch(self, points: Points, spacing: float, angle: float, width: float = 0.6) -> None:
-        """Parallel ink lines, `spacing` units apart, inside a closed shape. angle: degrees."""
+        """Draw parallel ink lines inside a closed shape.
+
+        points: of the shape.
+        spacing: from line to line, in units of the frame.
+        angle: in degrees.
+        width: in ink lines.
+        """
         mask, left, top = self._mask(self.at(points))
         if mask.size == 0:
             return
@@ -189,7 +280,11 @@ class Pen:
         self.canvas[top : top + mask.shape[0], left : left + mask.shape[1]][inked] = self.paint(INK)
 
     def ring(self, box: Points, width: float) -> None:
-        """Thicken the silhouette of what carries this pen's label, between two opposite corners of a box."""
+        """Thicken the silhouette of what carries this pen's label.
+
+        box: two opposite corners of the part of the frame where it is.
+        width: in ink lines.
+        """
         reach = max(1, round(self.line * width))
         corners = self.at(box)
         left, top = (int(v) for v in np.maximum(corners.min(axis=0), 0))
@@ -208,7 +303,7 @@ class Pen:
         )
 
     def _mask(self, pixels: F64) -> tuple[U8, int, int]:
-        """A shape as (h, w) 0 or 1, cut to its box on the canvas, and where the box lies: left, top."""
+        """Return a shape as (h, w), 0 or 1, cut to its box on the canvas, and the box's left and top."""
         height, width = self.canvas.shape[:2]
         left, top = (int(v) for v in np.clip(np.floor(pixels.min(axis=0)), 0, (width, height)))
         right, bottom = (int(v) for v in np.clip(np.ceil(pixels.max(axis=0)) + 1, 0, (width, height)))

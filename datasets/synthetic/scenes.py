@@ -1,7 +1,7 @@
-"""The places of the generated series: what is behind the cast.
+"""The scenes of the generated series: what is behind the cast.
 
-A scene is drawn in a frame as high as the panel: y from 0 (top) to 1 (bottom), x from 0 to `wide`. Places keep their
-colours over all chapters; materials of one gray level (40, 50, 62, 72, 80) differ in colour.
+A scene is drawn in a frame as high as the panel: y from 0 (top) to 1 (bottom), x from 0 to `wide`. Scenes keep their
+colours over all chapters. Materials of one gray level (40, 50, 62, 72, 80) differ in colour.
 """
 
 from collections.abc import Callable
@@ -40,12 +40,25 @@ GLADE = Material(80, -22, 40)
 
 
 def draw_scene(pen: Pen, name: str, wide: float, rng: Rng) -> None:
-    """Fill the panel with a place. name: a key of SCENES. wide: the panel's width over its height."""
+    """Fill the panel with a scene.
+
+    pen: its frame is as high as the panel.
+    name: a key of SCENES.
+    wide: the panel's width over its height.
+    rng: chooses the details.
+    """
     SCENES[name](pen, wide, rng)
 
 
 def draw_burst(pen: Pen, wide: float, focus: tuple[float, float], tint: Material, rng: Rng) -> None:
-    """A flat tint with focus lines from the rim towards `focus`: a moment of its own, nowhere in particular."""
+    """Fill the panel with a flat tint and focus lines from the rim towards a point: a moment, nowhere in particular.
+
+    pen: its frame is as high as the panel.
+    wide: the panel's width over its height.
+    focus: (x, y) where the lines point.
+    tint: of the panel.
+    rng: of the lines.
+    """
     pen.wash(0, 1, tint, Material(min(tint.lightness + 10, 88), tint.a * 0.6, tint.b * 0.6))
     pen.fade(1, 0.5, 0.45)
     reach = max(wide, 1.0) * 1.3
@@ -60,7 +73,13 @@ def draw_burst(pen: Pen, wide: float, focus: tuple[float, float], tint: Material
 
 
 def draw_dash(pen: Pen, wide: float, tint: Material, rng: Rng) -> None:
-    """A flat tint with level speed lines: someone runs."""
+    """Fill the panel with a flat tint and level speed lines: someone runs.
+
+    pen: its frame is as high as the panel.
+    wide: the panel's width over its height.
+    tint: of the panel.
+    rng: of the lines.
+    """
     pen.wash(0, 1, tint, Material(min(tint.lightness + 8, 88), tint.a * 0.7, tint.b * 0.7))
     pen.fade(0, 0.6, 0.4)
     for y in rng.uniform(0.02, 0.98, 46):
@@ -84,6 +103,7 @@ def _sun(pen: Pen, x: float, y: float) -> None:
 
 
 def star_of_rays(x: float, y: float, radius: float, rays: int) -> np.ndarray:
+    """Return the points (2 * rays, 2) of a star with this many rays."""
     turns = np.arange(2 * rays) * np.pi / rays
     reach = np.where(np.arange(2 * rays) % 2, 0.74, 1.0) * radius
     return np.stack([x + reach * np.cos(turns), y + reach * np.sin(turns)], axis=1)

@@ -27,7 +27,7 @@ CAPTIONS: dict[str, tuple[str, ...]] = {
     "forest": ("The old wood listens.", "Three paths. Two of them lie.", "It was greener than they remembered."),
 }
 
-# For each of the cast: (mood, kind of bubble, words).
+# For each of the cast: (mood, kind of bubble, text).
 LINES: tuple[tuple[tuple[str, str, str], ...], ...] = (
     (
         ("happy", "speech", "I found the lantern! It was under the cat."),

@@ -1,6 +1,6 @@
-"""Staging a panel of the generated series: the place, who stands where, what they say.
+"""Staging a panel of the generated series: the scene, who stands where, what they say.
 
-H, W pixels of the panel's own canvas (at twice the page's size).
+H, W: pixels of the panel's own canvas, which has twice the page's size.
 """
 
 from dataclasses import dataclass, replace
@@ -28,9 +28,17 @@ _HEADROOM = {"far": 0.44, "full": 0.3, "medium": 0.34, "close": 0.22}
 
 @dataclass(frozen=True)
 class Shot:
-    """scene: the place. cast: who is in it, from the left (1-based). framing: far, full, medium or close. backdrop:
-    scene, burst or dash. speakers: who speaks, as positions in `cast`, and which of
-    their lines."""
+    """What a panel shows.
+
+    scene: a key of SCENES.
+    cast: who is in it, from the left, counted from 1.
+    framing: far, full, medium or close.
+    backdrop: scene, burst or dash.
+    speakers: who speaks, as positions in `cast`.
+    lines: which of their lines they say, as positions among that character's LINES.
+    caption: whether there is a narrator's box.
+    sound: whether there is a sound effect.
+    """
 
     scene: str
     cast: tuple[int, ...]
@@ -44,7 +52,14 @@ class Shot:
 
 @dataclass(frozen=True)
 class Figure:
-    """One of the cast on their mark. x, y: pixels of the feet. scale: pixels of a unit of the figure's frame."""
+    """One of the cast on their mark.
+
+    who: counted from 1.
+    x: of the feet, in pixels.
+    y: of the feet, in pixels.
+    scale: pixels of a unit of the figure's frame.
+    flip: whether the figure is mirrored left to right.
+    """
 
     who: int
     x: float
@@ -54,12 +69,13 @@ class Figure:
 
     @property
     def head(self) -> Speaker:
+        """The head, as a bubble belongs to it."""
         height, radius = CAST[self.who - 1].head
         return Speaker(self.x, self.y + height * self.scale, radius * self.scale)
 
     @property
     def boxes(self) -> list[Box]:
-        """What a bubble should not hide: the head, twice as dear as the body."""
+        """The boxes that a bubble should not hide: the head, which counts twice, and the body."""
         head, body = self.head, CAST[self.who - 1]
         face = (head.x - head.radius, head.y - head.radius, head.x + head.radius, head.y + head.radius)
         half, top = body.half_width * self.scale, self.y + body.top * self.scale
@@ -67,12 +83,19 @@ class Figure:
 
 
 def stage(pen: Pen, shot: Shot, inset: int, size: float, rng: Rng) -> None:
-    """Draw a panel. inset: pixels to keep free of lettering at the left and right. size: of the lettering, pixels."""
+    """Draw a panel.
+
+    pen: on the panel's own canvas.
+    shot: what the panel shows.
+    inset: pixels at the left and right that are kept free of lettering.
+    size: of the lettering, in pixels.
+    rng: chooses the details.
+    """
     height, width = pen.canvas.shape[:2]
     figures = _marks(shot, width, height, rng)
     _backdrop(replace(pen, line=pen.line * 0.75), shot, figures, rng)
-    words = [LINES[shot.cast[i] - 1][line] for i, line in zip(shot.speakers, shot.lines, strict=True)]
-    moods = dict(zip(shot.speakers, (mood for mood, _, _ in words), strict=True))
+    spoken = [LINES[shot.cast[i] - 1][line] for i, line in zip(shot.speakers, shot.lines, strict=True)]
+    moods = dict(zip(shot.speakers, (mood for mood, _, _ in spoken), strict=True))
     for i, figure in enumerate(figures):
         pose = _pose(moods.get(i, str(rng.choice(MOODS))), rng)
         draw_figure(pen, figure, pose)
@@ -82,10 +105,10 @@ def stage(pen: Pen, shot: Shot, inset: int, size: float, rng: Rng) -> None:
     if shot.caption:
         text = str(rng.choice(CAPTIONS[shot.scene]))
         lettered.append(caption(inner, text, size * 0.92, str(rng.choice(["top left", "top right"])), rng))
-    for i, (_, kind, text) in zip(shot.speakers, words, strict=True):
+    for i, (_, kind, text) in zip(shot.speakers, spoken, strict=True):
         head = figures[i].head
         speaker = replace(head, x=head.x - inset)
-        # The first is always said, over the caption if it must be.
+        # The first line is always said, over the caption if there is no other room.
         others = () if i == shot.speakers[0] else tuple(lettered)
         box = bubble(inner, text, size, speaker, [*taken, *lettered * 3], rng, kind=kind, lettered=others)
         lettered += [box] if box else []
@@ -94,7 +117,12 @@ def stage(pen: Pen, shot: Shot, inset: int, size: float, rng: Rng) -> None:
 
 
 def draw_figure(pen: Pen, figure: Figure, pose: Pose) -> None:
-    """Draw one of the cast on their mark, small ones with a finer line."""
+    """Draw one of the cast on their mark, small ones with a finer line.
+
+    pen: on the panel's own canvas.
+    figure: who, and where.
+    pose: how they stand.
+    """
     weight = float(np.clip((figure.scale / (95 * pen.line)) ** 0.6, 0.45, 1.25))
     own = replace(pen, line=pen.line * weight)
     draw_character(own.placed(figure.x, figure.y, figure.scale, flip=figure.flip), figure.who, pose)
@@ -116,7 +144,10 @@ def _backdrop(pen: Pen, shot: Shot, figures: list[Figure], rng: Rng) -> None:
 
 
 def _marks(shot: Shot, width: int, height: int, rng: Rng) -> list[Figure]:
-    """Where the cast stands: side by side, facing each other, under the room that lettering needs."""
+    """Return where the cast stands.
+
+    They stand side by side, facing each other, under the room that lettering needs.
+    """
     count = len(shot.cast)
     share = width / max(count, 1)
     fit = share / (0.46 if shot.framing == "close" else 0.62)
@@ -148,21 +179,21 @@ def _pose(mood: str, rng: Rng) -> Pose:
 
 
 def _sound(pen: Pen, taken: list[Box], lettered: list[Box], size: float, rng: Rng) -> None:
-    """A sound effect where it hides least; none where it would hide lettering."""
+    """Letter a sound effect where it hides least; none where it would hide lettering."""
     height, width = pen.canvas.shape[:2]
     word = str(rng.choice(SOUNDS))
     big = min(size * 2.6, width / (0.95 * len(word)), height * 0.3)
     half = big * 0.36 * len(word)
-    spots = [(x, y) for x in (half, width / 2, width - half) for y in (big, height / 2, height - big * 0.9)]
+    middles = [(x, y) for x in (half, width / 2, width - half) for y in (big, height / 2, height - big * 0.9)]
 
-    def hidden(spot: tuple[float, float], boxes: list[Box]) -> float:
-        x, y = spot
+    def hidden(middle: tuple[float, float], boxes: list[Box]) -> float:
+        x, y = middle
         wide = [min(x + half, c) - max(x - half, a) for a, _, c, _ in boxes]
         high = [min(y + big / 2, d) - max(y - big / 2, b) for _, b, _, d in boxes]
         return sum(max(w, 0) * max(h, 0) for w, h in zip(wide, high, strict=True))
 
-    spots = [spot for spot in spots if not hidden(spot, lettered)]
-    if not spots:
+    middles = [middle for middle in middles if not hidden(middle, lettered)]
+    if not middles:
         return
-    x, y = min(spots, key=lambda spot: hidden(spot, taken))
+    x, y = min(middles, key=lambda middle: hidden(middle, taken))
     sound(pen, word, big, x, y, float(rng.uniform(-14, 14)), rng)
