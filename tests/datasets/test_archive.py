@@ -22,7 +22,7 @@ from tests.archives import zipped
 
 @pytest.fixture(params=["local", "s3"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty folder, named 'series', on each kind of storage."""
+    """Return the address of an empty folder, named 'series', on each kind of storage."""
     root = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
     return f"{root}/series"
 
@@ -34,7 +34,7 @@ def fill(uri: str, files: Mapping[str, bytes]) -> None:
 
 
 def read(chapter: Chapter, name: str) -> bytes:
-    """The bytes of the member with this name."""
+    """Return the bytes of the member with this name."""
     (member,) = (member for member in chapter.members if member.name == name)
     return chapter.read(member)
 
@@ -145,7 +145,7 @@ def test_members_keep_their_order_and_pages_are_read_in_natural_order(source: st
 
 
 def encrypted(data: bytes) -> bytes:
-    """The archive with the bit set that says so, in its local header and its directory."""
+    """Return the archive with the bit of encryption set, in its local header and its directory."""
     marked = bytearray(data)
     marked[data.index(b"PK\x03\x04") + 6] |= 1
     marked[data.index(b"PK\x01\x02") + 8] |= 1
@@ -153,7 +153,7 @@ def encrypted(data: bytes) -> bytes:
 
 
 def nameless(data: bytes) -> bytes:
-    """The same archive, its member's name gone from the directory."""
+    """Return the archive without its member's name in the directory."""
     place = data.index(b"PK\x01\x02")
     length = int.from_bytes(data[place + 28 : place + 30], "little")
     end = data.index(b"PK\x05\x06")

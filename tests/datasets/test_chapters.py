@@ -45,7 +45,7 @@ def content(chapter: Chapter) -> dict[str, bytes]:
 
 
 def seven_zip(folder: Path, name: str, *options: str) -> bytes:
-    """PAGES packed by 7-Zip."""
+    """Return PAGES packed by 7-Zip."""
     for member, data in PAGES.items():
         (folder / "in" / member).parent.mkdir(parents=True, exist_ok=True)
         (folder / "in" / member).write_bytes(data)
@@ -338,8 +338,8 @@ def test_mutated_archives_are_chapters_or_errors_of_ours(
 ) -> None:
     name = data.draw(st.sampled_from(sorted(seeds)))
     changed = bytearray(seeds[name])
-    spots = st.lists(st.tuples(st.integers(0, len(changed) - 1), st.integers(0, 255)), max_size=6)
-    for place, value in data.draw(spots):
+    edits = st.lists(st.tuples(st.integers(0, len(changed) - 1), st.integers(0, 255)), max_size=6)
+    for place, value in data.draw(edits):
         changed[place] = value
     end = data.draw(st.one_of(st.just(len(changed)), st.integers(0, len(changed))))
     folder = tmp_path_factory.getbasetemp() / "mutated"

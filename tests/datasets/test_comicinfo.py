@@ -100,7 +100,7 @@ def test_sizes_that_are_told_are_told_anew() -> None:
     marked, warning = comicinfo.mark_colored(data, [(100, 20, 30), (400, 0, 0)])
     found = [node.attrib for node in ElementTree.fromstring(marked).iter("Page")]
     assert found == [
-        {"Image": "1", "ImageSize": "400", "ImageWidth": "6", "Type": "Story"},  # what is not known stays
+        {"Image": "1", "ImageSize": "400", "ImageWidth": "6", "Type": "Story"},  # a size that is not known stays
         {"Image": "0"},
         {"Image": "7", "ImageSize": "1"},
     ]

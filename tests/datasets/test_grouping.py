@@ -45,7 +45,7 @@ def test_pages_stand_in_groups_of_their_chapter() -> None:
 
 
 def test_no_page_is_in_a_group_twice() -> None:
-    """A short stream goes over its pages again and again."""
+    """A short stream repeats its pages again and again."""
     batches = [{"chapter": torch.tensor([0, 0, 0, 1]), "page": torch.tensor([0, 1, 2, 0])}] * 40
 
     for batch in grouped(iter(batches), size=6, group=4, buffer=64, seed=3):

@@ -1,4 +1,4 @@
-"""Names of members: none leads out of the output, none is lost."""
+"""Names of members: none leads out of the output, and none is lost."""
 
 from pathlib import PurePosixPath
 

@@ -1,4 +1,4 @@
-"""Decoding whatever calls itself a page, and encoding what is published."""
+"""Decoding anything that is called a page, and encoding what is published."""
 
 import io
 import resource
@@ -24,7 +24,7 @@ RED, GREEN, BLUE, SAND = (255, 0, 0), (0, 128, 0), (0, 0, 255), (230, 200, 160)
 
 
 def quarters() -> np.ndarray:
-    """(32, 48, 3): four flat colours, which even a palette keeps."""
+    """Return (32, 48, 3): four flat colours, which even a palette keeps."""
     rgb = np.empty((32, 48, 3), np.uint8)
     rgb[:16, :24], rgb[:16, 24:], rgb[16:, :24], rgb[16:, 24:] = RED, GREEN, BLUE, SAND
     return rgb
@@ -41,7 +41,7 @@ def saved(image: Image.Image, image_format: str, **options: Any) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size, and holds next to no pixels."""
+    """Return a PNG that claims this size, and holds next to no pixels."""
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(9))[:6])]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
@@ -49,7 +49,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def exchanged_profile() -> bytes:
-    """An ICC profile (v2, matrix and gamma 2.2) of a display whose red lamp is sRGB's green, and the other way."""
+    """Return an ICC profile (v2, matrix and gamma 2.2) of a display with sRGB's red and green lamps exchanged."""
 
     def fixed(*values: float) -> bytes:
         return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
@@ -135,7 +135,7 @@ def test_exif_rotation_is_applied() -> None:
     lying = np.full((20, 40, 3), 255, np.uint8)
     lying[:, :20] = RED
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: show it a quarter turn clockwise
+    exif[0x0112] = 6  # the camera was turned: the picture is shown a quarter turn clockwise
     got = decode(saved(Image.fromarray(lying), "PNG", exif=exif))
     assert got.shape == (40, 20, 3)
     assert (got[:20] == RED).all()
@@ -274,7 +274,7 @@ SEEDS = _seeds()
 
 @st.composite
 def mutated(draw: Callable[..., Any]) -> bytes:
-    """A real picture with some bytes changed, most of them near its start, where the headers are; and maybe cut."""
+    """Draw a real picture, maybe cut, with some bytes changed, mostly near its start, where the headers are."""
     data = bytearray(draw(st.sampled_from(SEEDS)))
     place = st.one_of(st.integers(0, min(400, len(data) - 1)), st.integers(0, len(data) - 1))
     for where, value in draw(st.lists(st.tuples(place, st.integers(0, 255)), max_size=6)):
@@ -304,7 +304,7 @@ def test_a_page_over_the_limit_given_is_refused() -> None:
 
 
 def painted(width: int = 160, height: int = 224) -> np.ndarray:
-    """(H, W, 3) a page of soft colours."""
+    """Return a page of soft colours, (H, W, 3)."""
     small = Image.fromarray(np.random.default_rng(5).integers(40, 256, (7, 5, 3), np.uint8))
     return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
 

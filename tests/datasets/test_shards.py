@@ -25,7 +25,7 @@ from imaging.target import CHANNELS
 
 @pytest.fixture(params=["local", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """An empty storage of each kind."""
+    """Return an empty storage of each kind."""
     root = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
     return open_storage(f"{root}/shards")
 
@@ -42,7 +42,7 @@ def page(index: int, *, gray: bytes | None = None, color: bytes | None = None, s
 
 
 def finished(storage: Storage, *written: Shard) -> ShardSet:
-    """The folder as ingest leaves it, its card last."""
+    """Return the folder as ingest leaves it, its card written last."""
     splits = {split: [shard for shard in written if shard.key.startswith(split)] for split in ("train", "holdout")}
     card = {
         "fingerprint": "f00d",
@@ -164,7 +164,7 @@ def test_training_example_derives_the_gray_page() -> None:
 
 
 def dotted(size: tuple[int, int] = (520, 700)) -> bytes:
-    """A PNG of a page that is one screen of dots."""
+    """Return a PNG of a page that is one screen of dots."""
     ink = Screen("dot", 4.7, 20.0, (0.0, 0.0)).cover(np.full(size[::-1], 0.4, np.float32))
     out = io.BytesIO()
     Image.fromarray(np.round(255 - 255 * ink).astype(np.uint8)).save(out, "PNG")

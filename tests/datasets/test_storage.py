@@ -1,4 +1,4 @@
-"""What storage promises, on disk and on a real S3 server alike."""
+"""The promises of storage, on disk and on a real S3 server alike."""
 
 import hashlib
 import io
@@ -52,7 +52,7 @@ HOSTILE = [
 
 @pytest.fixture(params=["local", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """An empty storage of each kind."""
+    """Return an empty storage of each kind."""
     if request.param == "local":
         return open_storage(str(tmp_path / "root"))
     return request.getfixturevalue("bucket")
@@ -60,13 +60,13 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def bucket(s3: str) -> S3Storage:
-    """An empty storage on S3 with a client of its own, which a test may meddle with."""
+    """Return an empty storage on S3 with a client of its own, which a test may change."""
     return S3Storage(s3.removeprefix("s3://"), s3_calls.make_client())
 
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Multipart from 5 MiB, the smallest part that S3 allows; returns a size of three parts."""
+    """Use multipart from 5 MiB on, the smallest part that S3 allows, and return a size of three parts."""
     monkeypatch.setattr(storage_s3, "MULTIPART_ABOVE", 5 << 20)
     monkeypatch.setattr(storage_s3, "PART_BYTES", 5 << 20)
     return 11 << 20
@@ -82,7 +82,7 @@ def unfinished_uploads(storage: S3Storage) -> list[str]:
 
 
 def on_send(storage: S3Storage, operation: str, answer: Callable[[Any], AWSResponse | None]) -> list[str]:
-    """Let `answer` stand between us and the server; None lets a request through. Returns the requests, as they come."""
+    """Answer requests in the server's place; None lets one through. Returns the list that requests are added to."""
     seen: list[str] = []
 
     def handler(request: Any, **_: Any) -> AWSResponse | None:
@@ -640,7 +640,7 @@ def every_call(storage: Storage) -> Iterator[Callable[[], Any]]:
 
 
 def messages(storage: Storage, expected: type[MangahueError]) -> list[str]:
-    """The message of every call's error: all must name the address, and none the secret."""
+    """Return the message of every call's error: all must name the address, and none the secret."""
     found = []
     for call in every_call(storage):
         with pytest.raises(expected) as caught:

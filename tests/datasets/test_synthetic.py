@@ -1,4 +1,4 @@
-"""The generated series: a ground truth must be true, the same every time, and a comic page."""
+"""The generated series: its ground truth is true and the same every time, and its pages are comic pages."""
 
 import hashlib
 import io
@@ -40,7 +40,7 @@ def chroma_of(page: DrawnPage) -> np.ndarray:
 
 
 def colorfulness(rgb: np.ndarray) -> float:
-    """Hasler and Suesstrunk 2003."""
+    """Return the colourfulness (Hasler and Suesstrunk 2003)."""
     r, g, b = np.moveaxis(rgb.astype(np.float64), -1, 0)
     rg, yb = r - g, (r + g) / 2 - b
     return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))

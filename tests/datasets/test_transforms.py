@@ -18,13 +18,13 @@ spaces = pytest.mark.parametrize("space", CHANNELS)
 
 
 def numbered(batch: int) -> Tensor:
-    """Ink whose levels tell where a pixel came from: a ramp to the right, mixed with one downwards."""
+    """Return ink whose levels show where a pixel came from: a ramp to the right, mixed with one downwards."""
     across, down = torch.arange(ROOM).view(1, 1, 1, ROOM), torch.arange(ROOM).view(1, 1, ROOM, 1)
     return (3 * across + 4 * down).to(torch.uint8).expand(batch, 1, ROOM, ROOM).contiguous()
 
 
 def truth_of(ink: Tensor, space: str) -> Tensor:
-    """A target that repeats the ink in every channel."""
+    """Return a target that repeats the ink in every channel."""
     stored = (ink.int() - 128).clamp(-110, 110).to(torch.int8) if space == "ab" else ink
     return stored.expand(-1, CHANNELS[space], -1, -1).contiguous()
 
@@ -82,7 +82,7 @@ def test_each_page_of_a_batch_is_cut_on_its_own() -> None:
 @given(st.floats(-110, 110), st.floats(-110, 110), st.floats(0, 1), st.integers(0, 2**31))
 @settings(deadline=None, max_examples=60)
 def test_saturation_stays_in_its_range_and_hue_where_it_is(a: float, b: float, saturation: float, seed: int) -> None:
-    """Chroma that stays within [-1, 1] whatever the factor; beyond, each channel is cut off on its own."""
+    """The chroma stays within [-1, 1] at any factor; beyond, each channel would be cut off on its own."""
     chroma = (torch.tensor([a, b]) / (1 + saturation)).round()
     target = chroma.to(torch.int8).view(1, 2, 1, 1).expand(8, 2, ROOM, ROOM).contiguous()
 
@@ -211,7 +211,7 @@ def berserk(space: str, ink: Tensor, target: Tensor, seed: int = 0) -> tuple[Ten
 
 @spaces
 def test_berserk_turns_ink_and_truth_alike_onto_white_paper(space: str) -> None:
-    """Blank ink with a black square in the middle, the truth coloured just there."""
+    """Return blank ink with a black square in the middle, and a truth that is coloured just there."""
     room = resize_for(SIZE, "berserk")
     ink = torch.full((64, 1, room, room), 255, dtype=torch.uint8)
     middle = slice(room // 3, 2 * room // 3)

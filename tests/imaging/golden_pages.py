@@ -1,8 +1,8 @@
-"""Pages, chroma maps and settings, and the pages that were made of them: `data/golden_pages.npz.xz`.
+"""Stored pages, chroma maps and settings, and the pages that were made of them: `data/golden_pages.npz.xz`.
 
     python -m tests.imaging.golden_pages OUT.npz.xz
 
-draws and makes them with the code that is there. What is stored was made by commit 517bbfe.
+This command draws and makes them anew with the present code. What is stored was made by commit 517bbfe.
 """
 
 import io
@@ -36,7 +36,14 @@ PALETTE = Palette(
 
 @dataclass(frozen=True)
 class Case:
-    """page, chroma, whole_page_chroma: names of stored arrays."""
+    """What one page is made of.
+
+    page: name of the stored page.
+    chroma: name of the stored chroma map.
+    settings: those that differ from the defaults.
+    whole_page_chroma: name of the stored chroma map; "" for none.
+    hints: those of the page.
+    """
 
     page: str
     chroma: str
@@ -67,7 +74,7 @@ CASES = {
 
 
 def postprocess(arrays: Mapping[str, np.ndarray], case: Case) -> tuple[U8, list[str]]:
-    """The page, and what the gate has against it."""
+    """Return the page made of a case, and what the gate has against it."""
     chroma, whole = (
         arrays[name].astype(np.float32) if name else None for name in (case.chroma, case.whole_page_chroma)
     )
@@ -76,13 +83,13 @@ def postprocess(arrays: Mapping[str, np.ndarray], case: Case) -> tuple[U8, list[
 
 
 def _pages() -> dict[str, U8]:
-    """(240, 160) levels."""
+    """Return the pages, (240, 160) levels each."""
     talk = draw_page(Series(seed=1, chapters=1, pages=4, width=160, height=240), 1, 4).ink
     return {"talk": talk, "bubble": _bubble(), "screens": _screens(), "dark": _dark()}
 
 
 def _bubble() -> U8:
-    """A bubble with two lines of words over two panels."""
+    """Draw a bubble with two lines of text over two panels."""
     page = np.full((240, 160), 255, np.uint8)
     cv2.rectangle(page, (6, 6), (153, 112), 170, -1)
     cv2.rectangle(page, (6, 120), (153, 233), 205, -1)
@@ -90,8 +97,8 @@ def _bubble() -> U8:
         cv2.rectangle(page, (6, top), (153, bottom), 0, 2)
     cv2.ellipse(page, (80, 60), (62, 32), 0, 0, 360, 255, -1, cv2.LINE_AA)
     cv2.ellipse(page, (80, 60), (62, 32), 0, 0, 360, 0, 1, cv2.LINE_AA)
-    for row, words in enumerate(("WHO IS THERE", "IN THE RAIN")):
-        cv2.putText(page, words, (34, 58 + 14 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 20, 1, cv2.LINE_AA)
+    for row, text in enumerate(("WHO IS THERE", "IN THE RAIN")):
+        cv2.putText(page, text, (34, 58 + 14 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 20, 1, cv2.LINE_AA)
     cv2.circle(page, (60, 180), 34, 120, -1, cv2.LINE_AA)
     cv2.circle(page, (60, 180), 34, 0, 2, cv2.LINE_AA)
     cv2.line(page, (100, 130), (148, 225), 0, 2, cv2.LINE_AA)
@@ -99,7 +106,7 @@ def _bubble() -> U8:
 
 
 def _screens() -> U8:
-    """Screens of two pitches, hatching, and a plain gray."""
+    """Draw screens of two pitches, hatching, and a plain gray."""
     y, x = np.mgrid[:240, :160]
     page = np.full((240, 160), 255, np.uint8)
     for top, left, pitch, share in ((8, 8, 5.0, 0.4), (8, 84, 7.0, 0.25)):
@@ -114,7 +121,7 @@ def _screens() -> U8:
 
 
 def _dark() -> U8:
-    """Night: a light figure on near black, with a slope of grays."""
+    """Draw a night: a light figure on near black, with a slope of grays."""
     page = np.repeat(np.linspace(12, 110, 240).astype(np.uint8)[:, None], 160, axis=1)
     cv2.circle(page, (80, 90), 40, 200, -1, cv2.LINE_AA)
     cv2.circle(page, (80, 90), 40, 0, 2, cv2.LINE_AA)
@@ -124,7 +131,7 @@ def _dark() -> U8:
 
 
 def _chromas(pages: Mapping[str, U8]) -> dict[str, np.ndarray]:
-    """(h, w, 2) ab, with L as a third channel of `shaded`."""
+    """Return the chroma maps, (h, w, 2) ab; `shaded` has L as a third channel."""
     y, x = (axis.astype(np.float32) / 48 for axis in np.mgrid[:48, :48])
     waves = np.stack([34 * np.cos(5 * x + 3 * y), 34 * np.sin(4 * y - 2 * x)], axis=-1)
     colors = np.array([(20, 26), (8, -40), (-30, 32), (42, 20), (4, 30), (-2, -2)], np.float32)
@@ -137,21 +144,21 @@ def _chromas(pages: Mapping[str, U8]) -> dict[str, np.ndarray]:
 
 
 def stored() -> tuple[dict[str, np.ndarray], dict[str, tuple[U8, list[str]]]]:
-    """What `postprocess` takes; and by case what it made, and what the gate had against it."""
+    """Return what `postprocess` takes, and by case the page that it made and what the gate had against that."""
     with np.load(io.BytesIO(lzma.decompress(STORED.read_bytes()))) as file:
         arrays = {name: file[name] for name in file.files}
     added, names, faults = (arrays.pop(name) for name in ("added", "cases", "faults"))
     made = {name: arrays[CASES[name].page][..., None] + page for name, page in zip(names.tolist(), added, strict=True)}
-    return arrays, {name: (made[name], told.split()) for name, told in zip(made, faults.tolist(), strict=True)}
+    return arrays, {name: (made[name], found.split()) for name, found in zip(made, faults.tolist(), strict=True)}
 
 
 def write(path: Path) -> None:
     pages = _pages()
     arrays = {**pages, **_chromas(pages)}
     made = {name: postprocess(arrays, case) for name, case in CASES.items()}
-    # A page is stored as what was added to its ink, modulo 256: that packs better.
+    # A page is stored as what was added to its ink, modulo 256, which packs better.
     added = np.stack([page - pages[CASES[name].page][..., None] for name, (page, _) in made.items()])
-    faults = np.array([" ".join(told) for _, told in made.values()])
+    faults = np.array([" ".join(found) for _, found in made.values()])
     plain = io.BytesIO()
     np.savez(plain, added=added, cases=np.array(list(made)), faults=faults, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def ink_and_chroma(seed: int, reach: float) -> tuple[np.ndarray, np.ndarray]:
     return ink, np.stack([length * np.cos(angle), length * np.sin(angle)], -1).astype(np.float32)
 
 
-# What a colour is.
+# What colour a page has.
 
 
 @given(pages)
@@ -221,7 +221,7 @@ def test_a_page_is_the_same_whatever_lies_around_it() -> None:
 
 
 def drawing(height: int = 600, width: int = 400) -> np.ndarray:
-    """Ink lines, black areas, a soft gray gradient and a screentone on white paper."""
+    """Draw ink lines, black areas, a soft gray gradient and a screentone on white paper."""
     gray = np.full((height, width), 255, np.uint8)
     gray[40:200, 30:370] = np.linspace(60, 240, 340).astype(np.uint8)
     gray[240:400, 30:370:4] = 20
@@ -259,7 +259,7 @@ def test_a_page_without_colour_is_not_a_colour_page(name: str) -> None:
 
 
 def shaded_figure() -> np.ndarray:
-    """A white page with a figure on a hundredth of it, its skin and its coat shaded."""
+    """Draw a white page with a figure on a hundredth of it, its skin and its coat shaded."""
     page = gray_page(drawing(1000, 800))
     shading = np.linspace(0.5, 1, 90)[:, None, None]
     page[800:890, 600:640] = (np.array((250, 200, 170)) * shading).astype(np.uint8)
@@ -273,7 +273,7 @@ def patchwork() -> np.ndarray:
 
 
 def painted_drawing() -> np.ndarray:
-    """A drawing whose upper half has a warm sky and whose lower half has a cold one."""
+    """Draw a page whose upper half has a warm sky and whose lower half has a cold one."""
     warm = np.repeat([[(40.0, 40.0)], [(-5.0, -40.0)]], 8, axis=1).astype(np.float32)
     return join_chroma(np.minimum(drawing(), 200), warm)
 

@@ -12,7 +12,7 @@ SIDE = 256
 
 
 def screen(pitch: float, angle: float, kind: str, coverage: float, shape: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
-    """A black screen on white, as a scanner sees it: drawn four times as large, its edges a pixel wide there."""
+    """Draw a black screen on white as a scanner sees it: four times as large, with edges a pixel wide there."""
     height, width = shape
     y, x = np.mgrid[: height * 4, : width * 4] / 4
     turn, a = 2 * np.pi / pitch, np.radians(angle)
@@ -24,7 +24,7 @@ def screen(pitch: float, angle: float, kind: str, coverage: float, shape: tuple[
 
 
 def photo(seed: int, shape: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
-    """Gray of all kinds: soft clouds, firm borders, grain."""
+    """Draw gray of all kinds: soft clouds, firm borders, grain."""
     rng = np.random.default_rng(seed)
     clouds = cv2.resize(rng.uniform(0, 255, (9, 7)), shape[::-1], interpolation=cv2.INTER_CUBIC)
     clouds[:, : shape[1] // 3] *= 0.4
@@ -33,7 +33,7 @@ def photo(seed: int, shape: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
 
 
 def lettered(page: np.ndarray) -> np.ndarray:
-    """The page with a balloon of text in its middle."""
+    """Return the page with a bubble of text in its middle."""
     out = page.copy()
     cv2.ellipse(out, (SIDE // 2, SIDE // 2), (110, 60), 0, 0, 360, 255, -1)
     cv2.ellipse(out, (SIDE // 2, SIDE // 2), (110, 60), 0, 0, 360, 0, 2)

@@ -1,4 +1,4 @@
-"""Drift of one thing's colour, of known colours."""
+"""Drift of one thing's colour, where the colours are known."""
 
 import numpy as np
 import pytest

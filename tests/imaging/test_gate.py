@@ -95,7 +95,7 @@ def test_words_that_are_tinted_do_not_pass_and_only_for_that() -> None:
     colored = join_chroma(ink, chroma)
 
     assert codes(judge(ink, colored, page.bubbles)) == {GateCode.TINT}
-    assert judge(ink, colored).passed  # nobody said where words are
+    assert judge(ink, colored).passed  # without a mask, text is not judged
 
 
 # Little colour that is right, and one hue that is.
@@ -109,7 +109,7 @@ def test_a_night_needs_less_colour_than_a_day() -> None:
 
     assert verdict(night).passed
     assert codes(verdict(day)) == {GateCode.DULL}
-    assert judge(night, gray_page(night)).faults  # a gray night is dull still
+    assert judge(night, gray_page(night)).faults  # but a gray night is dull
     assert verdict(night).measures.colorfulness < Thresholds().dull
 
 
@@ -156,7 +156,7 @@ def test_a_sunset_may_have_one_hue_where_a_brown_page_may_not() -> None:
     assert judge(ink, strong).measures.one_hue > Thresholds().one_hue
 
 
-# Wild chroma, tamed.
+# Wild chroma is reduced.
 
 
 @pytest.mark.parametrize("factor", [3, 10])
@@ -303,7 +303,7 @@ def test_faults_come_in_one_order_with_ink_first() -> None:
 
 
 def test_the_gate_needs_no_torch() -> None:
-    """It works where bytes from outside are handled, in processes that are started often."""
+    """The gate works where bytes from outside are handled, in processes that are started often."""
     done = subprocess.run([sys.executable, "-c", "import sys, imaging.gate; sys.exit('torch' in sys.modules)"])
 
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""What the gate measures, each by hand."""
+"""The measures of the gate, each against one computed by hand."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def gray_page(gray: np.ndarray) -> np.ndarray:
 
 
 def wheel(shape: tuple[int, int], chroma: float, degrees: float = 360, start: float = 0) -> np.ndarray:
-    """Chroma of one length, its hue turning from left to right."""
+    """Return chroma of one length, its hue turning from left to right."""
     hue = np.radians(start + np.linspace(0, degrees, shape[1], endpoint=False))
     row = chroma * np.stack([np.cos(hue), np.sin(hue)], axis=1)
     return np.broadcast_to(row.astype(np.float32), (*shape, 2)).copy()

@@ -1,4 +1,4 @@
-"""A page's last step, pixel by pixel, against pages that it made before."""
+"""Postprocessing, pixel by pixel, against pages that it made before."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_a_page_comes_out_as_it_did(golden: tuple[dict[str, np.ndarray], dict[st
     page, faults = made[name]
     now, faults_now = postprocess(arrays, CASES[name])
     off = np.abs(now.astype(int) - page).max(axis=2)
-    assert off.max() <= 1  # another processor rounds otherwise, here and there
+    assert off.max() <= 1  # another processor rounds differently here and there
     assert (off > 0).mean() <= 0.001
     assert faults_now == faults
 
@@ -29,4 +29,5 @@ def test_the_stored_pages_tell_the_settings_apart(golden: tuple[dict[str, np.nda
     _, made = golden
     assert list(made) == list(CASES)
     apart = {page.tobytes() for page, _ in made.values()}
-    assert len(apart) == len(made) - 2  # where the whole page, or the page's own ink, is what another case has too
+    # Two cases come out as another does: by the whole-page chroma, or by the page's own ink.
+    assert len(apart) == len(made) - 2

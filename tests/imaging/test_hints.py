@@ -1,4 +1,4 @@
-"""Hints of colour on what a network is shown."""
+"""Hints of colour, drawn on what a network is shown."""
 
 import numpy as np
 import pytest
@@ -17,15 +17,15 @@ def whole(height: int, width: int) -> Crop:
 
 
 def test_a_spot_lies_where_it_was_put_and_has_its_size() -> None:
-    told = draw_hints([Hint(250, 700, 50, RED)], whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
+    hinted = draw_hints([Hint(250, 700, 50, RED)], whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
 
-    rows, columns = np.nonzero(told[..., 0])
+    rows, columns = np.nonzero(hinted[..., 0])
     assert (rows + 0.5).mean() == pytest.approx(700 / 1400 * SIZE, abs=0.5)
     assert (columns + 0.5).mean() == pytest.approx(250 / 1000 * SIZE, abs=0.5)
     area = np.pi * (50 / 1400 * SIZE) * (50 / 1000 * SIZE)  # squeezed to a square, a disc is an ellipse
     assert len(rows) == pytest.approx(area, rel=0.25)
-    assert (told[rows, columns] == (1, *RED)).all()
-    assert not told[told[..., 0] == 0].any()
+    assert (hinted[rows, columns] == (1, *RED)).all()
+    assert not hinted[hinted[..., 0] == 0].any()
 
 
 def test_a_page_that_is_shown_smaller_keeps_its_spots_where_they_are() -> None:
@@ -41,19 +41,19 @@ def test_a_part_of_the_page_shows_its_own_spots() -> None:
     crop = Crop(Rect(500, 700, 1000, 1400))
     hints = [Hint(750, 1050, 100, RED), Hint(100, 100, 100, (0.0, 50.0))]
 
-    told = draw_hints(hints, crop, (1400, 1000), (1400, 1000), SIZE)
+    hinted = draw_hints(hints, crop, (1400, 1000), (1400, 1000), SIZE)
 
-    assert tuple(told[SIZE // 2, SIZE // 2]) == (1.0, *RED)
-    assert not (told[..., 2] == 50).any()
+    assert tuple(hinted[SIZE // 2, SIZE // 2]) == (1.0, *RED)
+    assert not (hinted[..., 2] == 50).any()
 
 
 def test_where_spots_overlap_the_last_one_counts() -> None:
     hints = [Hint(500, 500, 200, RED), Hint(500, 500, 50, (0.0, 0.0))]
 
-    told = draw_hints(hints, whole(1000, 1000), (1000, 1000), (1000, 1000), SIZE)
+    hinted = draw_hints(hints, whole(1000, 1000), (1000, 1000), (1000, 1000), SIZE)
 
-    assert tuple(told[SIZE // 2, SIZE // 2]) == (1.0, 0.0, 0.0)
-    assert (told[..., 1] == RED[0]).any()
+    assert tuple(hinted[SIZE // 2, SIZE // 2]) == (1.0, 0.0, 0.0)
+    assert (hinted[..., 1] == RED[0]).any()
 
 
 @given(
@@ -62,32 +62,32 @@ def test_where_spots_overlap_the_last_one_counts() -> None:
     radius=st.floats(0.01, 2000),
 )
 def test_a_spot_on_the_page_always_tells_something(x: float, y: float, radius: float) -> None:
-    told = draw_hints([Hint(x, y, radius, RED)], whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
+    hinted = draw_hints([Hint(x, y, radius, RED)], whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
 
-    assert tuple(told[int(y / 1400 * SIZE), int(x / 1000 * SIZE)]) == (1.0, *RED)
-    assert set(np.unique(told[..., 0])) <= {0.0, 1.0}
+    assert tuple(hinted[int(y / 1400 * SIZE), int(x / 1000 * SIZE)]) == (1.0, *RED)
+    assert set(np.unique(hinted[..., 0])) <= {0.0, 1.0}
 
 
 def test_what_a_network_lacks_is_added_on_the_spots_and_fades_around_them() -> None:
     hints = [Hint(250, 700, 60, RED), Hint(800, 200, 40, (0.0, -30.0))]
-    told = draw_hints(hints, whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
+    hinted = draw_hints(hints, whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
     said = np.random.default_rng(0).normal(0, 5, (SIZE, SIZE, 2)).astype(np.float32)
 
-    kept = keep_hints(said, told)
+    kept = keep_hints(said, hinted)
 
-    inside = told[..., 0] > 0
-    np.testing.assert_allclose(kept[inside], told[inside][:, 1:], atol=1e-4)
+    inside = hinted[..., 0] > 0
+    np.testing.assert_allclose(kept[inside], hinted[inside][:, 1:], atol=1e-4)
     added = np.hypot(*np.moveaxis(kept - said, -1, 0))
     y, x = 32, 16  # the first hint's middle
     row = added[y, x + 4 : x + 16]  # from outside of it on
     assert (np.diff(row) < 0).all()
     assert row[0] > 5
     assert added[y, x + 20] < 0.05
-    np.testing.assert_array_equal(keep_hints(said, np.zeros_like(told)), said)
+    np.testing.assert_array_equal(keep_hints(said, np.zeros_like(hinted)), said)
 
 
 def test_a_network_that_keeps_to_its_hints_is_left_alone() -> None:
-    told = draw_hints([Hint(500, 500, 100, RED)], whole(1000, 1000), (1000, 1000), (1000, 1000), SIZE)
+    hinted = draw_hints([Hint(500, 500, 100, RED)], whole(1000, 1000), (1000, 1000), (1000, 1000), SIZE)
     said = np.tile(np.array(RED, np.float32), (SIZE, SIZE, 1))
 
-    np.testing.assert_allclose(keep_hints(said, told), said, atol=1e-4)
+    np.testing.assert_allclose(keep_hints(said, hinted), said, atol=1e-4)

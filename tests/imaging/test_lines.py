@@ -1,4 +1,7 @@
-"""Colour kept to the lines: drawn pages whose areas are known, and chroma as a network gives it: small and blurred."""
+"""Colour kept to the lines, on drawn pages whose areas are known.
+
+Chroma is small and blurred, as a network gives it.
+"""
 
 import cv2
 import numpy as np
@@ -15,7 +18,7 @@ RED, BLUE, GREEN = (50.0, 30.0), (10.0, -45.0), (-40.0, 35.0)
 
 
 def two_sides(gap: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A page parted by an upright line 4 pixels wide, open for `gap` pixels; red at its left, blue at its right."""
+    """Draw a page with an upright line 4 pixels wide, open for `gap` pixels; red at its left, blue at its right."""
     gray = np.full(SIZE, 235, np.uint8)
     gray[:, 248:252] = 20
     gray[350 - gap // 2 : 350 + gap - gap // 2, 248:252] = 235
@@ -23,7 +26,7 @@ def two_sides(gap: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ring() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A closed circle of ink on a page, green within and blue without; and where within is."""
+    """Draw a closed circle of ink, green inside and blue outside; return the mask of its inside too."""
     gray = np.full(SIZE, 235, np.uint8)
     cv2.circle(gray, (250, 350), 120, 20, 4)
     inside = cv2.circle(np.zeros(SIZE, np.uint8), (250, 350), 120, 1, -1).astype(bool)
@@ -31,7 +34,7 @@ def ring() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def seen(truth: np.ndarray, blur: float = 0.8) -> np.ndarray:
-    """What a network says of it: squeezed, and soft."""
+    """Return the truth as a network predicts it: small and soft."""
     return cv2.GaussianBlur(cv2.resize(truth, CELLS[::-1], interpolation=cv2.INTER_AREA), (0, 0), blur)
 
 
@@ -141,9 +144,9 @@ def test_a_wide_opening_is_meant() -> None:
 def test_a_blank_page_gets_its_chroma_as_it_is(level: int, areas: float) -> None:
     chroma = np.random.default_rng(0).uniform(-60, 60, (*CELLS, 2)).astype(np.float32)
 
-    settled = refine_chroma(np.full(SIZE, level, np.uint8), chroma, areas=areas)
+    refined = refine_chroma(np.full(SIZE, level, np.uint8), chroma, areas=areas)
 
-    np.testing.assert_allclose(settled, bilinear(chroma), atol=1e-3)
+    np.testing.assert_allclose(refined, bilinear(chroma), atol=1e-3)
 
 
 @pytest.mark.parametrize("areas", [0.0, 1.0])
@@ -154,10 +157,10 @@ def test_a_gradient_within_a_line_keeps_its_ends(areas: float) -> None:
     well_in = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
     chroma = seen(truth)
 
-    settled = refine_chroma(gray, chroma, areas=areas)
+    refined = refine_chroma(gray, chroma, areas=areas)
 
-    assert off(settled, truth)[well_in].max() < max(4, off(bilinear(chroma), truth)[well_in].max())
-    np.testing.assert_allclose(off(settled, truth)[well_in].mean(), 0, atol=0.6)
+    assert off(refined, truth)[well_in].max() < max(4, off(bilinear(chroma), truth)[well_in].max())
+    np.testing.assert_allclose(off(refined, truth)[well_in].mean(), 0, atol=0.6)
 
 
 def test_an_area_of_two_colours_keeps_both() -> None:
@@ -166,10 +169,10 @@ def test_an_area_of_two_colours_keeps_both() -> None:
     truth[lower] = RED
     far = (slice(400, 430), slice(240, 260)), (slice(270, 300), slice(240, 260))
 
-    settled = refine_chroma(gray, seen(truth), areas=1.0)
+    refined = refine_chroma(gray, seen(truth), areas=1.0)
 
     for place in far:
-        assert off(settled, truth)[place].max() < 4
+        assert off(refined, truth)[place].max() < 4
 
 
 def test_blotches_in_an_enclosed_area_are_drawn_together() -> None:
@@ -225,14 +228,14 @@ def test_any_page_gets_chroma_of_its_size_within_what_was_predicted(
     chroma = np.random.default_rng(seed).uniform(-110, 110, (*cells, 2)).astype(np.float32)
     given_gray, given_chroma = gray.copy(), chroma.copy()
 
-    settled = refine_chroma(gray, chroma, sides=sides, areas=areas)
+    refined = refine_chroma(gray, chroma, sides=sides, areas=areas)
 
-    assert settled.shape == (*gray.shape, 2)
-    assert settled.dtype == np.float32
-    assert np.isfinite(settled).all()
+    assert refined.shape == (*gray.shape, 2)
+    assert refined.dtype == np.float32
+    assert np.isfinite(refined).all()
     for channel in (0, 1):
-        assert settled[..., channel].min() >= chroma[..., channel].min()
-        assert settled[..., channel].max() <= chroma[..., channel].max()
+        assert refined[..., channel].min() >= chroma[..., channel].min()
+        assert refined[..., channel].max() <= chroma[..., channel].max()
     np.testing.assert_array_equal(gray, given_gray)
     np.testing.assert_array_equal(chroma, given_chroma)
 
@@ -261,6 +264,6 @@ def test_pages_of_other_sizes_keep_their_sides_too(shape: tuple[int, int]) -> No
     chroma = seen(truth)
     beside = np.s_[50:-50, [middle - pen // 2 - 3, middle + pen // 2 + 2]]
 
-    stretched = cv2.resize(chroma, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(chroma, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
-    assert off(refine_chroma(gray, chroma), truth)[beside].mean() < 0.5 * off(stretched, truth)[beside].mean()
+    assert off(refine_chroma(gray, chroma), truth)[beside].mean() < 0.5 * off(resized, truth)[beside].mean()

@@ -1,4 +1,4 @@
-"""Whose luminance a page gets: the ink's, the network's, or the ink's with the network's shading."""
+"""The luminance that a page gets: the ink's, the network's, or the ink's with the network's shading."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def even(value: float) -> np.ndarray:
 
 
 def ramp() -> np.ndarray:
-    """Darker to the right."""
+    """Return lightness that falls to the right."""
     return np.tile(np.linspace(100, 20, SIZE, dtype=np.float32), (SIZE, 1))
 
 
@@ -55,7 +55,7 @@ def test_blend_keeps_lines_and_what_is_finer_than_shading(ink: np.ndarray) -> No
     before, after = lightness(ink), lightness(relight(ink, ramp(), "blend"))
     assert np.abs(after - before).max() <= 15.3
     assert np.abs(after - before)[ink < 20].max() < 3  # black stays black
-    assert (after[:, 300:] - before[:, 300:])[ink[:, 300:] > 100].mean() < -5  # and the rest takes the network's shade
+    assert (after[:, 300:] - before[:, 300:])[ink[:, 300:] > 100].mean() < -5  # the rest takes the network's shading
     steps = [np.diff(page, axis=1)[(np.abs(np.diff(before, axis=1)) > 20)] for page in (before, after)]
     assert np.median(np.abs(steps[1]) / np.abs(steps[0])) > 0.8
     assert (np.sign(steps[0]) == np.sign(steps[1])).all()

@@ -1,4 +1,4 @@
-"""Metrics: scikit-image, the published tables and examples by hand say what they must be."""
+"""Metrics, against scikit-image, the published tables, and examples computed by hand."""
 
 import math
 
@@ -54,7 +54,7 @@ SHARMA = np.array(
         (2.0776, 0.0795, -1.1350, 0.9033, -0.0636, -0.5514, 0.9082),
     ]
 )
-# Rows 10 and 14 lie half a turn of hue apart to the last bit: which side they fall on is a matter of rounding.
+# Rows 10 and 14 lie half a turn of hue apart to the last bit: rounding decides which side they fall on.
 OPPOSITE = (9, 13)
 
 
@@ -72,7 +72,7 @@ def soft(seed: int, size: tuple[int, int] = (64, 80)) -> np.ndarray:
 
 
 def ssim_by_oracle(one: np.ndarray, other: np.ndarray, data_range: float) -> float:
-    """The setting of Wang et al.: a Gaussian of sigma 1.5 on 11 x 11 pixels.
+    """Return the structural similarity by scikit-image, with a Gaussian of sigma 1.5 on 11 x 11 pixels (Wang et al.).
 
     scikit-image leaves out the five pixels along the border; ours mirrors the page there and counts them.
     """

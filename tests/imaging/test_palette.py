@@ -1,4 +1,4 @@
-"""A palette holds the drawn colours, is edited by hand, and pulls drifted pages back; what it does not know stays."""
+"""A palette holds the drawn colours, is edited by hand, and pulls drifted pages back; unknown colours stay."""
 
 import json
 
@@ -17,7 +17,7 @@ SIDE = 64
 def page(
     turn: float = 0.0, shift: tuple[float, float] = (0, 0), seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A page of patches: gray, chroma turned by degrees and shifted, and the number of the thing at each pixel."""
+    """Draw patches: gray, chroma turned by degrees and shifted, and the number of the thing at each pixel."""
     rng = np.random.default_rng(seed)
     thing = np.repeat(np.repeat(rng.permutation(np.arange(16) % 4).reshape(4, 4), 16, axis=0), 16, axis=1)
     gray = np.array([level for level, _ in THINGS.values()], np.uint8)[thing]
@@ -33,7 +33,7 @@ def nearest(palette: Palette, name: str) -> Color:
 
 
 def off(chroma: np.ndarray, thing: np.ndarray) -> float:
-    """Mean distance from the true colours, in ab."""
+    """Return the mean distance from the true colours, in ab."""
     truth = np.array([ab for _, ab in THINGS.values()], np.float32)[thing]
     return float(np.hypot(*np.moveaxis(chroma - truth, -1, 0)).mean())
 
@@ -122,7 +122,7 @@ def test_a_page_is_the_same_bit_for_bit_unless_it_uses_a_colour_that_was_edited(
 
 
 def scattered(rng: np.random.Generator, things: int) -> tuple[np.ndarray, np.ndarray]:
-    """Areas of some colours, some of them large and some of a few pixels."""
+    """Draw areas of some colours, some of them large and some of a few pixels."""
     thing = np.zeros((SIDE, SIDE), int)
     for number in range(things):
         top, left = rng.integers(0, SIDE, 2)

@@ -1,4 +1,4 @@
-"""Panels: found between gutters on drawn pages whose panels are known; no panel where a page has none."""
+"""Panels, found between gutters on drawn pages whose panels are known; no panel where a page has none."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ def blank(level: int = 255) -> np.ndarray:
 
 
 def draw(page: np.ndarray, corners: list[tuple[int, int]], *, seed: int, line: int = 4) -> None:
-    """A framed panel of mottled gray with a white bubble in it."""
+    """Draw a framed panel of mottled gray with a white bubble in it."""
     rng = np.random.default_rng(seed)
     mottled = cv2.resize(rng.integers(60, 230, (30, 20), dtype=np.uint8), SHAPE[::-1], interpolation=cv2.INTER_CUBIC)
     outline = np.array(corners, np.int32)
@@ -47,7 +47,7 @@ def mask_of(corners, shape: tuple[int, int] = SHAPE) -> np.ndarray:
 
 
 def found_as(panels: list[Panel], wanted, shape: tuple[int, int] = SHAPE) -> list[float]:
-    """For each polygon wanted, the best intersection over union of a panel found."""
+    """Return, for each polygon wanted, the best intersection over union with a panel found."""
     masks = [mask_of(panel.corners, shape) for panel in panels]
     scores = []
     for corners in wanted:

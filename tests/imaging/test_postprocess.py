@@ -1,4 +1,4 @@
-"""What the settings of a page's last step do to it."""
+"""The settings of postprocessing, and what they do to a page."""
 
 import cv2
 import numpy as np
@@ -63,7 +63,7 @@ def test_a_page_that_the_gate_refuses_is_tried_with_the_safer_prediction(lettere
     assert not saved_by.faults
     np.testing.assert_array_equal(saved_by.page, postprocess_page(lettered, good, PostprocessSettings()).page)
     first = postprocess_page(lettered, good, PostprocessSettings(), whole_page_chroma=gray)
-    np.testing.assert_array_equal(first.page, saved_by.page)  # one that passes is not tried again
+    np.testing.assert_array_equal(first.page, saved_by.page)  # a page that passes is not tried again
 
 
 def test_a_page_hangs_on_the_colours_of_every_prediction_that_was_tried(lettered: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""A page takes its chroma after coloured ones: by lightness, and by what a network got wrong there."""
+"""Chroma after a reference of coloured pages: by lightness, and by what a network got wrong there."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ TONES = {40: (30.0, -20.0), 120: (-25.0, 35.0), 200: (5.0, 50.0)}  # ab by gray 
 
 
 def striped(order: list[int], side: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """A page of even stripes, and its true chroma."""
+    """Return a page of even stripes, and its true chroma."""
     level = np.repeat(np.array(order, np.uint8), side // len(order))
     gray = np.tile(level, (side, 1))
     chroma = np.array([TONES.get(int(value), (0, 0)) for value in level], np.float32)
@@ -46,7 +46,7 @@ def test_several_references_count_by_their_pixels() -> None:
 
 
 def wrong(chroma: np.ndarray, gray: np.ndarray) -> np.ndarray:
-    """A network that is too pale, and too yellow where it is light."""
+    """Predict as a network that is too pale, and too yellow where the page is light."""
     out = 0.5 * chroma
     out[..., 1] += 0.3 * lightness_of_level()[gray]
     return out.astype(np.float32)

@@ -13,7 +13,7 @@ WHITE, BLACK, SKY, GRASS, SKIN = (255, 255, 255), (0, 0, 0), (120, 170, 230), (6
 
 
 def colored() -> np.ndarray:
-    """(1400, 1000, 3): two panels with flat colours, a figure with an outline, and a balloon of text."""
+    """Draw (1400, 1000, 3): two panels with flat colours, a figure with an outline, and a bubble of text."""
     height, width = 700, 500
     page = np.full((height, width, 3), 255, np.uint8)
     cv2.rectangle(page, (20, 20), (width - 20, height // 2), SKY, -1)

@@ -12,7 +12,7 @@ pages = hnp.arrays(np.uint8, (12, 16, 3))
 
 
 def stretched(stored: np.ndarray, space: str) -> np.ndarray:
-    """As the module's head says: ab / 110, level / 127.5 - 1."""
+    """Return a stored target in [-1, 1]: ab / 110, or level / 127.5 - 1."""
     return (stored / 110 if space == "ab" else stored / 127.5 - 1).astype(np.float32)
 
 

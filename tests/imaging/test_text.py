@@ -1,4 +1,4 @@
-"""Words: drawn pages whose bubbles are known, pages without any, and the generated series."""
+"""Text, on drawn pages whose text is known, on pages without any, and on the generated series."""
 
 from functools import cache
 
@@ -24,14 +24,14 @@ def blank(level: int = 150, height: int = HEIGHT, width: int = WIDTH) -> np.ndar
 
 
 def screened(height: int = HEIGHT, width: int = WIDTH, pitch: float = 6.0) -> np.ndarray:
-    """Black dots on white, at 45 degrees."""
+    """Draw black dots on white, at 45 degrees."""
     y, x = np.mgrid[:height, :width] * (2 * np.pi / pitch / np.sqrt(2))
     wave = np.cos(x + y) + np.cos(x - y)
     return np.clip(128 + 200 * (wave + 0.7), 0, 255).astype(np.uint8)
 
 
 def write(page: np.ndarray, x: int, y: int, lines: tuple[str, ...] = LINES, scale: float = 0.62) -> np.ndarray:
-    """Letter lines around (x, y); returns where the ink is."""
+    """Draw lines of lettering around (x, y), and return the mask of the ink."""
     before = page.copy()
     for row, line in enumerate(lines):
         (wide, _), _ = cv2.getTextSize(line, FONT, scale, 2)
@@ -41,7 +41,7 @@ def write(page: np.ndarray, x: int, y: int, lines: tuple[str, ...] = LINES, scal
 
 
 def ellipse(page: np.ndarray, x: int, y: int, rx: int = 150, ry: int = 85) -> np.ndarray:
-    """A bubble; returns its inside."""
+    """Draw a bubble, and return the mask of its inside."""
     inside = cv2.ellipse(np.zeros_like(page), (x, y), (rx, ry), 0, 0, 360, 1, -1) > 0
     page[inside] = 255
     cv2.ellipse(page, (x, y), (rx, ry), 0, 0, 360, 0, 3, cv2.LINE_AA)
@@ -170,7 +170,7 @@ def test_eyes_and_buttons_are_not_words() -> None:
     assert not find_text(page).any()
 
 
-# Pages without words.
+# Pages without text.
 
 
 @pytest.mark.parametrize("page", [blank(0), blank(128), blank(255), screened(), screened(pitch=12.0)])
@@ -251,7 +251,7 @@ def generated() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 def test_bubbles_of_the_generated_series_are_found() -> None:
     right = wrong = missed = 0
     for ink, truth in generated():
-        # Sound effects are labelled too: what is left of a label without what is mostly ink is bubbles and captions.
+        # Sound effects are labelled too, and are mostly ink: the rest of a label is bubbles and captions.
         paper = cv2.morphologyEx((truth & (ink > 200)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
         bubbles = cv2.morphologyEx(paper, cv2.MORPH_CLOSE, np.ones((31, 31), np.uint8)).astype(bool) & truth
         found = find_text(ink)

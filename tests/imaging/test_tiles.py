@@ -66,7 +66,7 @@ def test_a_place_between_the_pixels_of_the_map_changes_nothing() -> None:
 
 @pytest.mark.parametrize("shape", [(1401, 992), (700, 1000), (513, 511)])
 def test_windows_add_up_before_they_are_made_to(shape) -> None:
-    """Tiles share as much of each other as their windows take to rise: what one loses the other gains."""
+    """Tiles overlap by as much as their weights take to rise: what one loses the other gains."""
     crops = cut_tiles(page(shape), (300, 300))
 
     _, weight = blend(crops, np.ones((len(crops), 16, 16, 2)), shape)
@@ -99,7 +99,7 @@ def test_a_page_that_can_take_colour_has_tiles(level) -> None:
 
 
 def test_smooth_chroma_comes_back_as_it_was() -> None:
-    """Each tile is given its part of one smooth picture: the map is that picture, at its place."""
+    """Each tile is given its part of one smooth picture: the map is that picture again."""
     shape = (1000, 700)
     crops = cut_tiles(page(shape), (300, 260))
     y, x = np.mgrid[0:1000, 0:700].astype(np.float32) + 0.5

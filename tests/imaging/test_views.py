@@ -1,4 +1,4 @@
-"""Views: every strategy gives squares for any page, and what the network says of them comes back at its place."""
+"""Views: every strategy gives squares for any page, and the network's answers come back to the crops they are for."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ shapes = st.one_of(
 
 
 def drawn(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """A mottled page with a white cross through it, gutters among them."""
+    """Return a mottled page with two white gutters that cross."""
     rng = np.random.default_rng(seed)
     page = cv2.resize(rng.integers(20, 220, (9, 7), dtype=np.uint8), shape[::-1], interpolation=cv2.INTER_LINEAR)
     page[shape[0] // 2 : shape[0] // 2 + shape[0] // 30] = 255
@@ -65,7 +65,7 @@ def test_the_page_strategy_is_what_was_done_before_there_were_others(shape, seed
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_colours_come_back_where_they_were_seen(strategy) -> None:
-    """A network that says as colour what it sees as gray: the map is the page."""
+    """The network predicts as colour what it sees as gray, so the map is the page."""
     gray = drawn((900, 620))
     views = plan_views(gray, strategy, 128)
     seen = np.stack([view.gray for view in views]).astype(np.float32)
@@ -94,7 +94,7 @@ def test_tiles_refine_what_the_page_says_and_do_not_change_its_tones() -> None:
     gray = drawn((1400, 1000))
     views = plan_views(gray, "tiles", 64)
     said = np.full((len(views), 64, 64, 2), 50.0, np.float32)
-    said[0] = 10.0  # the page's own; the tiles all say something else
+    said[0] = 10.0  # the whole page's; the tiles all predict something else
     stripes = np.where(np.arange(64) % 8 < 4, 5.0, -5.0)[None, :, None]
     said[1:] += stripes
     chroma = assemble(places_of(views), said, gray.shape)
