@@ -1,1 +1,1 @@
-"""Entry points, one per verb; each reads as a table of contents of the parts it is made of."""
+"""Entry points, one per verb. Each main function lists the steps of its job; the steps are in jobs/parts."""

@@ -1,4 +1,4 @@
-"""Chapter archives -> coloured chapter archives, and a report.
+"""Colour chapter archives, and write coloured chapter archives and a report.
 
 python jobs/colorize.py --model RUN/model --source URI --out URI
 """

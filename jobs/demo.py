@@ -1,4 +1,4 @@
-"""All of it on a generated series: ingest, train, colour a held-out chapter, evaluate.
+"""Run all jobs on a generated series: ingest, train, colour a held-out chapter, evaluate.
 
 python jobs/demo.py [--out DIR]
 """

@@ -1,4 +1,4 @@
-"""Metrics on held-out pages, and the report.
+"""Measure models on held-out pages, and write the report.
 
 python jobs/evaluate.py --model RUN/model --data SHARDS --out URI
 """

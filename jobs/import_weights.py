@@ -1,4 +1,4 @@
-"""Published weights of a public code -> a model of ours.
+"""Turn the published weights of a public code into a model folder of ours.
 
 python jobs/import_weights.py --from pix2pix --weights latest_net_G.pth --out RUN/model
 """

@@ -1,4 +1,4 @@
-"""Chapters -> Parquet page shards.
+"""Read chapters, and write them as Parquet page shards.
 
 python jobs/ingest.py --color URI [--gray URI] --out SHARDS
 """

@@ -1,4 +1,4 @@
-"""Page shards -> a trained colourist.
+"""Train a network on page shards, and publish its model folder.
 
 python jobs/train.py --data SHARDS --run URI
 """

@@ -1,4 +1,4 @@
-"""Coloured chapters -> are they still what was published? Re-reads every byte.
+"""Check that coloured chapters are still what was published: every byte is read again.
 
 python jobs/verify.py --out URI
 """

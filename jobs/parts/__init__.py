@@ -1,1 +1,1 @@
-"""What the jobs are made of. Parts may use Ray; they never import a job."""
+"""The parts that jobs are made of. Parts may use Ray; they never import a job."""

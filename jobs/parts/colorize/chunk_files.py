@@ -1,7 +1,8 @@
-"""Finished chunks of a long chapter, put aside in the output until the last one is there.
+"""Finished chunks of a long chapter, kept in the output folder until the last one is there.
 
-Each is one object, `_mangahue/pieces/<rel>/<identity>/<number>.zip`: a manifest of the chunk, then its members. The
-first writer's stays, and no one changes it: two runs at work on one volume share them.
+A chunk file is one object, `_mangahue/pieces/<rel>/<identity>/<number>.zip`. It holds a manifest of the chunk, then the
+chunk's members. Two runs that work on one chapter share its chunk files: the first to write one wins, and nobody
+changes it afterwards.
 """
 
 import zipfile
@@ -17,40 +18,41 @@ from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 
 Members = list[tuple[str, bytes]]  # names in the output, and contents
-_MANIFEST = "manifest.json"  # the first member; a member of a chapter may have the same name
+_MANIFEST = "manifest.json"  # always the first member: a member of the chapter may have the same name
 
 
 @dataclass(frozen=True)
 class ChunkFiles:
-    """Those of one chapter, by the numbers of their chunks."""
+    """The chunk files of one chapter, each named by the number of its chunk."""
 
     task: ChapterTask
     ledger: Ledger
 
     def there(self) -> set[int]:
-        """Numbers of those that are put aside already, by an earlier run or by another one at work now."""
+        """The numbers of the chunk files that exist, written by an earlier run or by another run at work now."""
         return {int(Path(entry.key).stem) for entry in self.ledger.storage.list(f"{self._folder()}/")}
 
     def put(self, number: int, manifest: Manifest, members: Members) -> None:
-        """Put a chunk aside; where it is there already, it stays as it is."""
+        """Write a chunk file. One that exists already is left as it is."""
         packed = write_zip([(_MANIFEST, manifest.to_json()), *members])
         assert packed is not None
         with suppress(ObjectExistsError):
             self.ledger.storage.put(self._key(number), packed, if_absent=True)
 
     def manifest(self, number: int) -> Manifest:
-        """Raises ObjectNotFoundError where it is not there."""
+        """The manifest in a chunk file. Raises ObjectNotFoundError where the file does not exist."""
         with self.ledger.storage.open(self._key(number)) as file, zipfile.ZipFile(file) as chunk:
             return Manifest.from_json(chunk.read(chunk.infolist()[0]))
 
     def members(self, of: int) -> Iterator[tuple[str, bytes]]:
-        """The members of the first `of` chunks in their order, one chunk in memory at a time."""
+        """The members of the first `of` chunks in their order. One chunk is in memory at a time."""
         for number in range(of):
             with self.ledger.storage.open(self._key(number)) as file, zipfile.ZipFile(file) as chunk:
                 for info in chunk.infolist()[1:]:
                     yield info.filename, chunk.read(info)
 
     def remove(self, of: int) -> None:
+        """Delete the files of the first `of` chunks."""
         for number in range(of):
             self.ledger.storage.delete(self._key(number))
 
@@ -58,7 +60,7 @@ class ChunkFiles:
         return f"{self._folder()}/{number:06d}.zip"
 
     def _folder(self) -> str:
-        """Of what decides the pixels: other weights, palette, hints or another source have another."""
+        """Its name holds all that decides the pixels: weights, settings, palette, hints and the source's version."""
         hints = f"-{self.task.hints.digest()}" if self.task.hints.by_page else ""
         ref = self.task.ref
         return f"{HOME}/pieces/{ref.rel}/{self.ledger.short_name}{hints}-{ref.version[:40]}"

@@ -1,4 +1,4 @@
-"""The end of a colouring job: nothing lost, proved by counting; the report; the exit code."""
+"""The end of a colouring job: count that no chapter is lost, write the report, choose the exit code."""
 
 import hashlib
 import json
@@ -18,14 +18,20 @@ from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.outcome import Exit, as_json
 
 log = logging.getLogger("mangahue")
-_MOST_DOUBTED = 20  # pages told of in the log
+_MOST_DOUBTED = 20  # doubted pages named in the log
 _MOST_SHOWN = 100  # pages shown in the report
 _STATUSES = ("done", "partial", "quarantined", "failed")
 _ACTIONS = ("coloured", "kept", "flagged")
 
 
 def conclude(state: JobState, ledger: Ledger, settings: JobSettings) -> Exit:
-    """Count, report, mark success. A job that had nothing to do writes nothing."""
+    """Count the outcomes, write the report and mark success.
+
+    Nothing is written where the report in the folder already tells of these outcomes.
+    Raises MangahueError where a chapter has no outcome.
+    Returns DONE where every chapter is done. Returns PARTLY where the job was stopped, or where some chapters are done
+    or partial. Returns FAILED otherwise.
+    """
     inputs = {ref.rel for ref in state.inputs}
     if inputs != set(state.results):
         lost = ", ".join(sorted(inputs ^ set(state.results))[:5])
@@ -46,14 +52,14 @@ def conclude(state: JobState, ledger: Ledger, settings: JobSettings) -> Exit:
 
 
 def _pages_of_edited(state: JobState) -> tuple[int, int]:
-    """Of chapters done again for what was edited: pages computed, pages that stay."""
+    """(pages computed, pages kept as published) of the chapters done again after an edit."""
     chapters = [state.results[rel] for rel in state.edited & state.computed]
     taken = sum(manifest.taken for manifest in chapters)
     return sum(manifest.count(action) for manifest in chapters for action in _ACTIONS) - taken, taken
 
 
 def _complain(manifests: Iterable[Manifest]) -> None:
-    """Log what is wrong, by chapter and page; of pages that are done, and only to be looked at, the first ones."""
+    """Log what is wrong, by chapter and page. Doubted pages of chapters that are done are logged up to a limit."""
     doubted = 0
     for manifest in manifests:
         for name, code, message in _complaints(manifest) if manifest.code != Code.STOPPED else ():
@@ -70,15 +76,14 @@ def _complain(manifests: Iterable[Manifest]) -> None:
 
 
 def _complaints(manifest: Manifest) -> list[tuple[str, str, str]]:
-    """(name, code, message) of the chapter, if anything is wrong with it as a whole, of its flagged pages, and of those
-    to be looked at."""
+    """(name, code, message): first of the chapter as a whole, then of its flagged pages, then of its doubted pages."""
     whole = [(manifest.rel, manifest.code, manifest.message)] if manifest.code else []
     pages = sorted((page for page in manifest.pages if page.code), key=lambda page: page.action == "coloured")
     return whole + [(f"{manifest.rel}/{page.name}", page.code, page.message) for page in pages]
 
 
 def _outcomes_digest(state: JobState, settings: JobSettings) -> str:
-    """A digest of what became of every chapter, and of the palette: a report that carries it is up to date."""
+    """A digest of every chapter's outcome and of the palette. A report that carries it is up to date."""
     outcomes = sorted((m.rel, m.version, m.fingerprint, m.status, m.sha256) for m in state.results.values())
     palette = settings.pages.palette
     content = outcomes if palette is None else [palette.to_dict(), outcomes]
@@ -131,7 +136,7 @@ def _write(state: JobState, ledger: Ledger, settings: JobSettings, counts: dict[
 
 
 def _previews(results: Iterable[Manifest]) -> list[PagePreview]:
-    """The pages that are shown: first those that the gate has something against."""
+    """The pages that the report shows; those that the gate has something against come first."""
     shown = [
         PagePreview(m.source, page.name, page.preview, page.width, page.height, page.code, page.message)
         for m in results
@@ -148,7 +153,7 @@ def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
         source=manifest.source,
         output=f"{ledger.storage.uri}/{manifest.output}" if published else "",
         status=manifest.status,
-        pages=coloured + kept + flagged,  # a summary has no others
+        pages=coloured + kept + flagged,  # a summary counts no other actions
         coloured=coloured,
         kept=kept,
         flagged=flagged,

@@ -16,7 +16,9 @@ from jobs.parts.source.policy import Policy
 
 @dataclass(frozen=True, kw_only=True)
 class ColorizeConfig:
-    """Colour whole chapters: archive in, archive out, the same path and names; a rerun does only what is missing."""
+    """Colour whole chapters: each archive in gives an archive out, with the same path and names. A rerun does only what
+    is missing.
+    """
 
     model: str = option("Model folder that train.py published (RUN/model).", group="Model", metavar="URI")
     source: str = option("Chapters: a folder tree of ZIP, RAR, 7z, tar, PDF, EPUB and image folders, or one.",
@@ -26,52 +28,54 @@ class ColorizeConfig:
     replace: bool = option("Take over an --out that other weights or settings made, chapter by chapter.",
                            group="Output", default=False)  # fmt: skip
     format: Literal["jpeg", "png", "webp"] = option(
-        "Of coloured pages: JPEG quality 92 4:4:4, PNG, or WebP quality 92.", group="Output", default="jpeg"
+        "Format of coloured pages: JPEG quality 92 4:4:4, PNG, or WebP quality 92.", group="Output", default="jpeg"
     )
-    reference: str = option("Coloured pages of the series: a chapter, or a folder of them; their colours are followed.",
-                            group="Colour", default="", metavar="URI")  # fmt: skip
-    palette: str = option("What predicted colours are pulled back to: off; auto: the colours of --reference, as edited "
-                          "by hand in OUT/_mangahue/palette.json; or those of a file like it.", group="Colour",
+    reference: str = option("Coloured pages of the series, a chapter or a folder of chapters: their colours are "
+                            "followed.", group="Colour", default="", metavar="URI")  # fmt: skip
+    palette: str = option("Colours that predicted ones are pulled towards. off: none; auto: those of --reference, as "
+                          "edited by hand in OUT/_mangahue/palette.json; URI: those of such a file.", group="Colour",
                           default="off", metavar="off|auto|URI")  # fmt: skip
-    hints: str = option("Spots of colour for pages: a CSV file of page,x,y,radius,colour, in pixels; of models of the "
+    hints: str = option("Colour hints for pages: a CSV file of page,x,y,radius,colour, in pixels; for models of the "
                         "exemplar variant.", group="Colour", default="", metavar="URI")  # fmt: skip
     strategy: Literal[Strategy] = option(
-        "What the network is shown of a page: all of it; tiles or panels too; auto: strips and spreads in parts; "
-        "squares: as a warning.", group="Colour", default="page")  # fmt: skip
+        "What the network is shown of a page. page: all of it; tiles, panels: these too; auto: strips and spreads in "
+        "parts; squares: parts without overlap, as a warning.", group="Colour", default="page")  # fmt: skip
     lines: Literal[Lines] = option("sides: colours are kept to their side of the ink.", group="Colour", default="sides")
-    bubbles: Literal[TextColor] = option("Words and what they stand on: left neutral, or coloured as all else.",
+    bubbles: Literal[TextColor] = option("Text and what it stands on: left neutral, or coloured like all else.",
                                        group="Colour", default="neutral")  # fmt: skip
     luminance: Literal[Luminance] = option(
-        "Of a page: keep its own; blend: with the shading of a network whose target is rgb; predict: that network's, "
-        "its ink too.", group="Colour", default="keep")  # fmt: skip
-    gate_ssim: float = option("Least likeness (SSIM) of a page's luminance to its source's.", group="Gate",
+        "Luminance of a page. keep: its own; blend: with the shading of a network whose target is rgb; predict: that "
+        "network's, its ink too.", group="Colour", default="keep")  # fmt: skip
+    gate_ssim: float = option("Least similarity (SSIM) of a page's luminance to its source's.", group="Gate",
                               default=Thresholds.ssim)  # fmt: skip
     gate_lines: float = option("Least share of the source's lines that must be kept.", group="Gate",
                                default=Thresholds.lines)  # fmt: skip
-    gate_tint: float = option("Most chroma on words (95th percentile, CIELAB).", group="Gate", default=Thresholds.tint)
-    gate_clipped: float = option("Most of a page that may be out of gamut.", group="Gate", default=Thresholds.clipped)
-    gate_dull: float = option("Least colourfulness of what could hold colour.", group="Gate", default=Thresholds.dull)
-    gate_wild: float = option("Most colourfulness of what could hold colour.", group="Gate", default=Thresholds.wild)
+    gate_tint: float = option("Most chroma on text (95th percentile, CIELAB).", group="Gate", default=Thresholds.tint)
+    gate_clipped: float = option("Largest share of a page that may be out of gamut.", group="Gate",
+                                 default=Thresholds.clipped)  # fmt: skip
+    gate_dull: float = option("Least colourfulness of what can hold colour.", group="Gate", default=Thresholds.dull)
+    gate_wild: float = option("Most colourfulness of what can hold colour.", group="Gate", default=Thresholds.wild)
     strict: bool = option("Quarantine a chapter with a page that can't be read, instead of publishing it as partial.",
                           group="Bad input", default=False)  # fmt: skip
-    salvage: bool = option("Of a ZIP archive whose end is missing publish what is there, as partial.",
+    salvage: bool = option("Publish what is there of a ZIP archive whose end is missing, as partial.",
                            group="Bad input", default=False)  # fmt: skip
     max_unpacked_mb: int = option("Most that a chapter may unpack to, MB.", group="Limits",
                                   default=Limits.unpacked_bytes // 2**20)  # fmt: skip
     max_member_mb: int = option("Most that one file of a chapter may unpack to, MB.", group="Limits",
                                 default=Limits.member_bytes // 2**20)  # fmt: skip
-    max_ratio: int = option("Most times that a chapter may unpack to its own size.", group="Limits",
+    max_ratio: int = option("Most that a chapter may unpack to, in times its own size.", group="Limits",
                             default=Limits.ratio)  # fmt: skip
     max_members: int = option("Most files, or pages, in a chapter.", group="Limits", default=Limits.members)
     max_pixels: int = option("Most pixels of a page.", group="Limits", default=Limits.pixels)
-    page_seconds: float = option("Longest that a stage may work on a page, seconds; ten times that to open a chapter.",
-                                 group="Limits", default=Limits.seconds)  # fmt: skip
+    page_seconds: float = option("Longest that a stage may work on a page, seconds; opening a chapter may take ten "
+                                 "times that.", group="Limits", default=Limits.seconds)  # fmt: skip
     keep_format: bool = option("A PDF becomes a PDF, its other contents kept, instead of a CBZ.", group="Output",
                                default=False)  # fmt: skip
     batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
     num_actors: str = option("Workers that hold the network; auto: one per GPU, those that join later included, or one "
                              "per 4 CPUs.", group="Cluster", default="auto", metavar="N|auto")  # fmt: skip
-    gpus_per_actor: float = option("GPUs of each of them; below 1 several share one.", group="Cluster", default=1.0)
+    gpus_per_actor: float = option("GPUs for each worker; below 1 several workers share one.", group="Cluster",
+                                   default=1.0)  # fmt: skip
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too.", group="Cluster",
         default="auto")  # fmt: skip
@@ -80,7 +84,7 @@ class ColorizeConfig:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")
         for name in ("max_unpacked_mb", "max_member_mb", "max_ratio", "max_members", "max_pixels"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "it is 0.1 s to a day")
+        require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "give 0.1 s to a day")
         try:
             _ = self.pages
         except ValueError as error:
@@ -91,7 +95,7 @@ class ColorizeConfig:
 
     @property
     def policy(self) -> Policy:
-        """What becomes of bad input."""
+        """The limits of a chapter, and what is done with bad input."""
         limits = Limits(
             unpacked_bytes=self.max_unpacked_mb * 2**20,
             member_bytes=self.max_member_mb * 2**20,
@@ -104,7 +108,7 @@ class ColorizeConfig:
 
     @property
     def pages(self) -> PageSettings:
-        """What decides a page's pixels, the palette aside. Raises ValueError naming a threshold of the gate."""
+        """What decides a page's pixels, without the palette. Raises ValueError naming a bad threshold of the gate."""
         thresholds = Thresholds(**{name: getattr(self, f"gate_{name}") for name in GATE_OPTIONS})
         postprocess = PostprocessSettings(self.lines, self.bubbles, thresholds, luminance=self.luminance)
         return PageSettings(self.format, self.strategy, postprocess)

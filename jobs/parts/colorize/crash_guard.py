@@ -1,8 +1,9 @@
-"""What prediction was begun and never ended: the memory of predictors that die.
+"""Counts predictions that were begun and never ended, because the predictor died.
 
-A predictor may be killed for the memory it takes, hang in a driver, or just vanish; Ray starts another and gives it
-the same chunk, for ever. So each predictor tells what it begins and ends to an actor that outlives it, and the next one
-goes more carefully: pages one by one, and a page that two predictors died at alone is left as it is.
+A predictor may be killed for the memory it takes, hang in a driver, or vanish. Ray then starts another and gives it the
+same chunk, again and again. So each predictor reports what it begins and ends to an actor that outlives it. The next
+predictor works through that chunk page by page. A page at which two predictors died while it was alone in its batch is
+left as it is.
 """
 
 import faulthandler
@@ -15,40 +16,43 @@ import ray
 
 
 class CrashGuard:
-    """Counts by key what was begun. On Ray one actor for a job holds it, as `RemoteCrashGuard`."""
+    """Counts by key how often something was begun. On Ray one actor holds the counts of a job; see RemoteCrashGuard."""
 
     def __init__(self) -> None:
         self._begun: Counter[str] = Counter()
 
     def begin(self, key: str) -> int:
-        """Note it, and return how often it was begun before without an end."""
+        """Note that `key` is begun. Returns how often it was begun before without an end."""
         self._begun[key] += 1
         return self._begun[key] - 1
 
     def end(self, key: str) -> None:
+        """Forget `key`: it ended well."""
         self._begun.pop(key, None)
 
 
 class RemoteCrashGuard:
-    """The counts of a job, as a predictor on Ray sees them. Picklable."""
+    """A predictor's access to the counts of its job, which a Ray actor holds. Picklable."""
 
     def __init__(self) -> None:
-        # On the node of a predictor it may die too: another starts, with no counts.
+        # The actor may die with its node: Ray then starts another, with no counts.
         actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(CrashGuard)
         self._actor: Any = actor.remote()
 
     def begin(self, key: str) -> int:
+        """As CrashGuard.begin."""
         return int(ray.get(self._actor.begin.remote(key)))
 
     def end(self, key: str) -> None:
+        """As CrashGuard.end."""
         ray.get(self._actor.end.remote(key))
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """End this process, hard, if what is done inside takes longer: no exception gets through to a driver that hangs.
+    """End this process, hard, if the block takes longer than `seconds`. The place where it hung is printed.
 
-    The place where it hung is printed.
+    An exception would not do: it does not get through to a driver that hangs.
     """
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:

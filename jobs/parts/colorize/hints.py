@@ -1,7 +1,7 @@
-"""--hints: hints of colour that somebody chose, by page.
+"""--hints: colour hints that a person chose, by page.
 
-A CSV file with a header: page (the chapter's path below --source, and the page's name in it), x, y and radius in pixels
-of the page, colour (#rrggbb, or a name that CSS has):
+The file is CSV with a header: page (the chapter's path below --source, and the page's name in it), x, y and radius in
+pixels of the page, colour (#rrggbb, or a CSS colour name):
 
     page,x,y,radius,colour
     series/ch01.cbz/003.jpg,412,230,12,#e8772e
@@ -27,12 +27,15 @@ _COLUMNS = ("page", "x", "y", "radius", "colour")
 
 @dataclass(frozen=True)
 class ChapterHints:
-    """by_page: by the page's name in the chapter."""
+    """The hints of one chapter.
+
+    by_page: the hints of each page, by the page's name in the chapter.
+    """
 
     by_page: Mapping[str, tuple[Hint, ...]] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Hex, "" without hints: a chapter with other hints is another one."""
+        """A digest in hex; "" without hints. A chapter with other hints is another one, and is coloured again."""
         if not self.by_page:
             return ""
         pages = (f"({name!r}, {_text(hints)})" for name, hints in sorted(self.by_page.items()))
@@ -40,12 +43,12 @@ class ChapterHints:
 
 
 def digest_of(hints: tuple[Hint, ...]) -> str:
-    """The same of one page's hints."""
+    """A digest in hex of one page's hints; "" without hints."""
     return _digest(_text(hints)) if hints else ""
 
 
 def _text(hints: tuple[Hint, ...]) -> str:
-    """Hints as text that never changes: manifests of earlier versions hold its digest."""
+    """The hints as text. Its form never changes, because manifests of earlier versions hold its digest."""
     parts = [f"Spot(x={s.x!r}, y={s.y!r}, radius={s.radius!r}, ab=({s.ab[0]!r}, {s.ab[1]!r}))" for s in hints]
     return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
@@ -56,14 +59,19 @@ def _digest(text: str) -> str:
 
 @dataclass(frozen=True)
 class Hints:
-    """uri: where they came from. by_page: with the number of the line that first names it."""
+    """The hints of a job.
+
+    uri: where they were read from.
+    by_page: the hints of each page, by chapter path and page name.
+    lines: for each page the number of the first line that names it.
+    """
 
     uri: str
     by_page: Mapping[str, tuple[Hint, ...]]
     lines: Mapping[str, int]
 
     def by_chapter(self, rels: Iterable[str]) -> dict[str, ChapterHints]:
-        """Raises BadUsageError naming a page that lies in none of the chapters."""
+        """The hints of each chapter, by its `rel`. Raises BadUsageError naming a page that lies in no chapter."""
         chapters: dict[str, dict[str, tuple[Hint, ...]]] = {}
         known = set(rels)
         for page, hints in self.by_page.items():
@@ -79,12 +87,12 @@ class Hints:
 
 
 def read_hints(uri: str) -> Hints:
-    """Raises BadUsageError naming the line and the value that is wrong."""
+    """Read the file of --hints. Raises BadUsageError naming the line and the value that is wrong."""
     return parse_hints(read_given(uri, "--hints", "a CSV file of page,x,y,radius,colour"), uri)
 
 
 def parse_hints(data: bytes, uri: str) -> Hints:
-    """As `read_hints`, of the file's bytes."""
+    """As `read_hints`, from the file's bytes. uri: named in errors."""
     try:
         rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         header = tuple(cell.strip().lower() for cell in next(rows, []))
@@ -110,7 +118,7 @@ def parse_hints(data: bytes, uri: str) -> Hints:
 def _parse_row(row: list[str], where: str) -> tuple[str, Hint]:
     cells = [cell.strip() for cell in row]
     if len(cells) != len(_COLUMNS):
-        raise BadUsageError(f"{where}: {len(cells)} cells; there are five: {','.join(_COLUMNS)}")
+        raise BadUsageError(f"{where}: {len(cells)} cells; give five: {','.join(_COLUMNS)}")
     page, *numbers, colour = cells
     values = []
     for name, text in zip(_COLUMNS[1:4], numbers, strict=True):

@@ -8,9 +8,10 @@ from datasets.page import SUFFIX_OF, ImageFormat
 
 
 def output_names(names: Sequence[str], image_format: ImageFormat) -> list[tuple[str, str]]:
-    """For each member its name in the output if it is kept and if it is coloured; no two are equal, nor differ by case.
+    """(name if kept, name if coloured) of each member in the output. No two are equal, or differ by case alone.
 
-    A coloured page takes the extension of its new format; where that name is taken, it keeps the old one before it.
+    A coloured page takes the extension of its new format. Where that name is taken, the new extension follows the old
+    one.
     """
     taken: set[str] = set()
     kept = [_free(name, taken) for name in names]
@@ -23,7 +24,7 @@ def _with_suffix(name: str, wanted: str) -> str:
 
 
 def _free(name: str, taken: set[str], instead_of: str | None = None) -> str:
-    """`name`, or one made of it that is not taken, which is then taken."""
+    """`name`, or a name made from it that is not taken. The result counts as taken from then on."""
     if instead_of is not None and name.lower() == instead_of.lower():
         return instead_of
     path = PurePosixPath(name)

@@ -1,4 +1,4 @@
-"""What becomes of a chapter: published, quarantined for what it is, or failed for want of something."""
+"""How a chapter may end: published, quarantined because of what it is, or failed because something was missing."""
 
 from dataclasses import dataclass, replace
 
@@ -11,13 +11,13 @@ from jobs.parts.runtime.sandbox import SandboxError
 
 @dataclass(frozen=True)
 class ChapterOutcomes:
-    """The manifests of one chapter, one for each way it may end."""
+    """Makes the manifests of one chapter, one method for each way it may end."""
 
     task: ChapterTask
     ledger: Ledger
 
     def published(self, records: list[PageRecord], chunk: Chunk) -> Manifest:
-        """Of a chapter, or a chunk of one, that is to be published with these pages; not committed."""
+        """The manifest of a chapter, or of one chunk, that is to be published with these pages. It is not committed."""
         flagged = any(record.action == "flagged" for record in records)
         return replace(
             self._without_pages("partial" if flagged or chunk.damage else "done"),
@@ -32,21 +32,24 @@ class ChapterOutcomes:
         )
 
     def quarantined(self, code: str, message: str) -> Manifest:
-        """Not published for what it is; committed: it is tried again when the source, or the policy, changes."""
+        """The manifest of a chapter that can't be published as it is. It is committed.
+
+        The chapter is tried again when its source or the policy changes.
+        """
         policy = self.task.policy.digest()
         manifest = replace(self._without_pages("quarantined"), code=code, message=message, policy=policy)
         self.ledger.commit(manifest)
         return manifest
 
     def failed(self, error: Exception) -> Manifest:
-        """Not finished for want of something; not committed: the next run tries it again."""
+        """The manifest of a chapter that was not finished. It is not committed: the next run tries it again."""
         code, message = type(error).__name__, str(error)
         if isinstance(error, CodedError):
             code, message = error.code, error.message
         return replace(self._without_pages("failed"), code=code, message=message)
 
     def changed(self) -> Manifest | None:
-        """The outcome if the source is another by now, else None: what was read of it may be of both."""
+        """The outcome if the source has changed meanwhile, else None. What was read may mix both versions."""
         ref = self.task.ref
         now = ref.version_now()
         if now in ("", ref.version):  # what is gone may come back: the chapter fails, and is tried again
@@ -55,13 +58,13 @@ class ChapterOutcomes:
         return self.quarantined(Code.CHANGED, message)
 
     def ended_by(self, error: MangahueError) -> Manifest:
-        """Quarantined for what the chapter is, or failed for what storage did."""
+        """The outcome after an error: quarantined where the chapter is at fault, failed where storage is."""
         if isinstance(error, ChapterUnreadableError | SandboxError):
             return self.quarantined(error.code, error.message)
         return self.changed() or self.failed(error)
 
     def not_to_be_published(self, manifest: Manifest) -> Manifest | None:
-        """The outcome if --strict forbids this manifest, or the source changed; None if it may be published."""
+        """The outcome if --strict forbids this manifest, or if the source changed. None if it may be published."""
         flagged = [page for page in manifest.pages if page.action == "flagged"]
         if self.task.policy.strict and manifest.status == "partial":
             worst = flagged[0] if flagged else None
@@ -71,7 +74,7 @@ class ChapterOutcomes:
         return self.changed()
 
     def done_already(self) -> Manifest | None:
-        """The manifest of a chapter that was done since this job was planned, by another run on the same library."""
+        """The manifest of a chapter that another run has done since this job was planned; None where none has."""
         task = self.task
         try:
             published = self.ledger.manifest(task.ref.rel)

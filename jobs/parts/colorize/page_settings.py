@@ -1,4 +1,4 @@
-"""What decides a page's pixels, beside the weights."""
+"""The settings that, with the weights, decide a page's pixels."""
 
 import hashlib
 import json
@@ -10,15 +10,16 @@ from imaging.palette import Palette
 from imaging.postprocess import PostprocessSettings
 from imaging.views import Strategy
 
-GATE_OPTIONS = ("ssim", "lines", "tint", "clipped", "dull", "wild")  # the thresholds that are a job's options
+GATE_OPTIONS = ("ssim", "lines", "tint", "clipped", "dull", "wild")  # the thresholds that a job has options for
 
 
 @dataclass(frozen=True)
 class PageSettings:
-    """What decides a page's pixels, beside the weights.
+    """The settings that, with the weights, decide a page's pixels.
 
-    image_format: of coloured pages. strategy: what the network is shown of a page. postprocess: what is made of its
-    answer.
+    image_format: the format of coloured pages.
+    strategy: what the network is shown of a page.
+    postprocess: how the network's prediction becomes a page.
     """
 
     image_format: ImageFormat = "jpeg"
@@ -30,15 +31,16 @@ class PageSettings:
         return self.postprocess.palette
 
     def with_palette(self, palette: Palette | None) -> "PageSettings":
+        """The same settings with this palette."""
         return replace(self, postprocess=replace(self.postprocess, palette=palette))
 
     def recorded(self) -> dict[str, Any]:
-        """As a job's record tells them."""
+        """The settings as job.json records them."""
         choices = self.postprocess
         limits = {f"gate_{name}": getattr(choices.thresholds, name) for name in GATE_OPTIONS}
         named: dict[str, Any] = {"strategy": self.strategy, "lines": choices.lines, "bubbles": choices.text}
         if choices.palette is not None:
-            centres = [color.centre for color in choices.palette.colors]  # `ab` may be edited: it is the same job
+            centres = [color.centre for color in choices.palette.colors]  # not `ab`: after an edit the job is the same
             named["palette"] = hashlib.sha256(json.dumps(centres).encode()).hexdigest()[:16]
         if choices.luminance != "keep":
             named["luminance"] = choices.luminance

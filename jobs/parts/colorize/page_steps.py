@@ -1,4 +1,4 @@
-"""What is done with a page's bytes, inside a sandbox: decoded, looked at, joined, encoded; and a PDF built again.
+"""Work on a page's bytes, done inside a sandbox: decode, examine, join, encode. Also rebuilds a PDF.
 
 S: side of the square the network sees, pixels. No Ray and no torch here.
 """
@@ -30,10 +30,13 @@ _JPEG = b"\xff\xd8"
 
 @dataclass(frozen=True)
 class Seen:
-    """A page looked at. width, height: pixels. why: why it is not to be coloured.
+    """What was found when a page was examined.
 
-    grays: (N, S, S) levels to show the network if it is to be coloured, else None; crops: where each belongs on a page
-    of this shape (H, W), which may be smaller than the page itself.
+    width, height: pixels.
+    grays: (N, S, S) levels to show the network; None if the page is not to be coloured.
+    why: why it is not to be coloured; "" otherwise.
+    crops: for each square of `grays` where it belongs on a page of `shape`.
+    shape: (H, W), which may be smaller than the page itself.
     """
 
     width: int
@@ -46,7 +49,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Colored:
-    """A coloured page, encoded. faults: what the gate has against it. colors: of the palette (palette_usage.py)."""
+    """A coloured page.
+
+    data: the page, encoded.
+    faults: what the gate has against it.
+    colors: the palette colours that the page uses, as palette_usage.as_record tells them.
+    preview: a small picture for the report, if one was asked for.
+    """
 
     data: bytes
     faults: tuple[Fault, ...]
@@ -55,7 +64,12 @@ class Colored:
 
 
 def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
-    """Raises PageUnreadableError."""
+    """Examine a page: should it be coloured, and what is the network shown of it?
+
+    image_size: S.
+    pixels: the most that the page may have.
+    Raises PageUnreadableError.
+    """
     if (count := frames(data)) > 1:
         return Seen(0, 0, None, f"{count} frames: animated pages pass as they are")
     page = decode(data, pixels=pixels)
@@ -69,8 +83,10 @@ def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
 
 
 def learn_from(data: bytes, image_size: int, pixels: int) -> tuple[U8, F32] | None:
-    """A coloured page at the network's size: ink (S, S) and chroma (S, S, 2); None for one that is not in colour.
+    """A coloured page at the network's size: ink (S, S) and chroma (S, S, 2) ab. None for a page without colour.
 
+    image_size: S.
+    pixels: the most that the page may have.
     Raises PageUnreadableError.
     """
     if frames(data) > 1:
@@ -91,10 +107,12 @@ def color_over(
     pixels: int,
     preview: When = "never",
 ) -> Colored:
-    """The page at full size under its chroma (h, w, 2).
+    """The page at full size with this chroma under its ink.
 
+    chroma: (h, w, 2) ab, or (h, w, 3) with L last.
     whole_page_chroma, hints: as `postprocess_page` takes them.
-    preview: when one is made.
+    pixels: the most that the page may have.
+    preview: draw one never, always, or only if the gate has something against the page.
     Raises PageUnreadableError.
     """
     gray = gray_of(decode(data, pixels=pixels))
@@ -105,7 +123,11 @@ def color_over(
 
 
 def rebuild_pdf(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:
-    """The chapter, a PDF, with these pages (by index) instead of its own, at `out`. Raises ChapterUnreadableError."""
+    """Write the chapter, a PDF, to `out` with some of its pages replaced.
+
+    pages: the new pages, by page index.
+    Raises ChapterUnreadableError; MangahueError where the PDF made does not hold these pages.
+    """
     with open_storage(ref.root).open(ref.key) as source:
         recolor(source, pages, out)
     with out.open("rb") as made:

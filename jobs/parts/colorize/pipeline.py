@@ -2,10 +2,10 @@
 
     open (CPU, light) -> prepare (CPU) -> predict (GPU or CPU actors that hold the network) -> postprocess (CPU)
 
-A row is a chunk: at most 32 neighbouring members of one chapter, or 32 MB. A chapter of one chunk, as most are, is
-published by `postprocess` itself; of a longer one each chunk is put aside, and when the last is there a task assembles
-the archive from them, one in memory at a time. So a volume of any length is worked on by many workers, in bounded
-memory, and a killed job keeps the chunks it has finished.
+A row is a chunk: at most 32 neighbouring members of one chapter, or 32 MB. Most chapters have one chunk, and
+`postprocess` publishes them itself. The chunks of a longer chapter are written to chunk files. When the last one is
+there, a task assembles the archive from them, with one chunk in memory at a time. So many workers share a volume of any
+length, memory stays bounded, and a killed job keeps the chunks it has finished.
 """
 
 import logging
@@ -33,15 +33,15 @@ from jobs.parts.runtime.progress import Meter
 from jobs.parts.runtime.signals import Stopped, stoppable
 
 log = logging.getLogger("mangahue")
-_MOST_BLOCKS = 1000  # of chapters to open: each costs the driver memory and time
-_PREDICTOR_STARTS = 5  # predictors in a row that may die before they have loaded the network
+_MOST_BLOCKS = 1000  # blocks of chapters to open: each costs the driver memory and time
+_PREDICTOR_STARTS = 5  # how many predictors in a row may die before they have loaded the network
 
 
 def color(state: JobState, settings: JobSettings, cluster: Cluster) -> None:
-    """Colour and publish what is to do; `state` takes up what becomes of each chapter.
+    """Colour and publish the chapters that `state` lists as tasks. `state` records each chapter's outcome.
 
-    A job that is told to stop, or that Ray can't go on with, leaves what is not done to the next run: those chapters
-    have failed.
+    A job may be told to stop, or Ray may be unable to go on. The chapters that are not done by then have failed, and
+    the next run does them.
     """
     ledger = Ledger(settings.out, settings.fingerprint, settings.pages.palette)
     try:
@@ -54,12 +54,12 @@ def color(state: JobState, settings: JobSettings, cluster: Cluster) -> None:
     except (ray.exceptions.RayError, SystemException, ExecutionTimeoutError) as error:
         state.stopped = f"Ray could not go on: {type(error).__name__}: {error}"
     log.error("%s; what is not done is left to the next run", state.stopped)
-    ray.shutdown()  # the workers end: what they have published by now is all
+    ray.shutdown()  # ends the workers: after this nothing more is published
     _take_up_what_is_done(state, ledger)
 
 
 def _take_up_what_is_done(state: JobState, ledger: Ledger) -> None:
-    list(ledger.recover(state.results))  # commits what was published and not told
+    list(ledger.recover(state.results))  # commits what was published without a manifest
     committed = {entry.key for entry in ledger.storage.list(f"{HOME}/chapters/")}
     for task in state.tasks:
         if task.ref.rel in state.results:
@@ -72,11 +72,11 @@ def _take_up_what_is_done(state: JobState, ledger: Ledger) -> None:
 def _color_chapters(
     tasks: Sequence[ChapterTask], settings: JobSettings, cluster: Cluster, ledger: Ledger
 ) -> Iterator[Manifest]:
-    """The manifest of each chapter as it is finished, in no order."""
+    """The manifest of each chapter as soon as it is done, in no order."""
     stages = Stages(ledger, settings.pages, settings.image_size)
     assemble = ray.remote(num_cpus=cluster.cpu_share())(assemble_chapter)
     missing: dict[str, set[int]] = {}
-    ended: set[str] = set()  # of a chapter that fails, the first chunk that does tells
+    ended: set[str] = set()  # a chapter takes the outcome of its first chunk that has one
     assembling: list[Any] = []
     with Meter("colorize", len(tasks)) as meter:
         for row in _pipeline(tasks, settings, cluster, stages).iter_rows():
@@ -113,15 +113,15 @@ def _pipeline(
     tasks: Sequence[ChapterTask], settings: JobSettings, cluster: Cluster, stages: Stages
 ) -> "ray.data.Dataset":
     context = ray.data.DataContext.get_current()
-    context.target_max_block_size = 1  # every chunk is a block of its own, and goes on as soon as it is made
+    context.target_max_block_size = 1  # each chunk is its own block, and moves on as soon as it is made
     context.max_consecutive_actor_init_deaths = _PREDICTOR_STARTS
     on_gpu = cluster.on_gpu(settings.device)
     actors = settings.num_actors or cluster.actors(on_gpu, settings.gpus_per_actor)
-    most = None if on_gpu and not settings.num_actors else actors  # GPUs may join: then as many as there are
+    most = None if on_gpu and not settings.num_actors else actors  # None: GPUs that join later get actors too
     share = cluster.cpu_share()
     rows = ray.data.from_items([to_row(item) for item in tasks], override_num_blocks=min(len(tasks), _MOST_BLOCKS))
-    # Neighbouring stages that ask for the same resources are fused into one and no longer scale on their own: each
-    # asks for a little more or less than its neighbours.
+    # Ray fuses neighbouring stages that ask for the same resources, and then they no longer scale on their own. So
+    # each stage asks for a little more or less than its neighbours.
     return (
         rows.flat_map(open_row, fn_kwargs={"stages": stages}, num_cpus=share / 4)
         .map(prepare_row, fn_kwargs={"stages": stages}, num_cpus=share)
@@ -137,13 +137,15 @@ def _pipeline(
 
 
 def assemble_chapter(stages: Stages, task: ChapterTask, of: int) -> Manifest:
+    """The task that publishes a chapter from its `of` chunk files."""
     return stages.assemble(task, of)
 
 
 def open_row(row: Row, *, stages: Stages) -> Iterator[Row]:
+    """The stage `open`: a row with a chapter's task gives a row for each of its chunks."""
     chunks = stages.open(from_row(row))
     while True:
-        with telemetry.timed("open"):  # not while the caller has what was yielded
+        with telemetry.timed("open"):  # the time that the caller takes between chunks is not counted
             chunk = next(chunks, None)
         if chunk is None:
             return
@@ -151,10 +153,12 @@ def open_row(row: Row, *, stages: Stages) -> Iterator[Row]:
 
 
 def prepare_row(row: Row, *, stages: Stages) -> Row:
+    """The stage `prepare` on one chunk."""
     with telemetry.timed("prepare"):
         return to_row(stages.prepare(from_row(row)))
 
 
 def postprocess_row(row: Row, *, stages: Stages) -> Row:
+    """The stage `postprocess` on one chunk."""
     with telemetry.timed("finish"):
         return to_row(stages.postprocess(from_row(row)))

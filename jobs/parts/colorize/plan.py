@@ -1,4 +1,4 @@
-"""What a colouring job has to do: inputs less what its output folder says is done."""
+"""What a colouring job has to do: the input chapters, less those that the output folder says are done."""
 
 import logging
 from collections.abc import Sequence
@@ -22,10 +22,14 @@ log = logging.getLogger("mangahue")
 
 @dataclass
 class JobState:
-    """The job's chapters, what is to do, and what came of each; `results` holds earlier runs' as well.
+    """The chapters of a job, and what became of each.
 
-    edited: chapters that are done again for colours of the palette, or hints, that were edited. stopped: why the job
-    ended before all was done, "" where it did not.
+    inputs: all chapters of the source.
+    tasks: the chapters to colour.
+    results: the summary of each chapter that has an outcome, by `rel`; those of earlier runs are included.
+    computed: chapters that got an outcome during this run, other than a failure.
+    edited: chapters that are done again because a palette colour or a hint was edited.
+    stopped: why the job ended before all was done; "" where it did not.
     """
 
     inputs: list[ChapterRef]
@@ -36,7 +40,7 @@ class JobState:
     stopped: str = ""
 
     def record(self, manifest: Manifest) -> None:
-        """Take up the outcome of a chapter."""
+        """Note the outcome of a chapter."""
         self.results[manifest.rel] = manifest.summary()
         if manifest.status != "failed":
             self.computed.add(manifest.rel)
@@ -45,8 +49,10 @@ class JobState:
 def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -> JobState:
     """Claim the output folder, commit what a killed run left published, and list what is missing.
 
-    Raises BadUsageError where the folder is another job's, where source and output overlap, or where there is no
-    chapter.
+    source: URI of the chapters.
+    replace: take over a folder that other weights or settings made.
+    Raises BadUsageError where the folder belongs to another job, where source and output overlap, or where the source
+    holds no chapter.
     """
     _check_apart(source, ledger.storage.uri)
     inputs = list(find_chapters(source))
@@ -66,7 +72,7 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
         digest = hints.get(ref.rel, ChapterHints()).digest()
         if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest(), digest):
             ended[ref.rel] = known[ref.rel]
-    # A manifest that does not cover its chapter tells of an older source, of other weights, or of damage.
+    # A manifest that does not cover its chapter is of an older source or other weights, or marks damage.
     samples = {ref.rel for ref in inputs[:: -(-len(inputs) // SAMPLED_CHAPTERS)]}
     tasks = [
         ChapterTask(
@@ -101,9 +107,9 @@ def _was_published(manifest: Manifest | None) -> bool:
 
 
 def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
-    """Where a chapter goes: a folder or a ZIP archive keeps its name, any other archive becomes a CBZ.
+    """The key of a chapter in the output. A folder or a ZIP archive keeps its name; any other archive becomes a CBZ.
 
-    keep_format: a PDF stays one.
+    keep_format: a PDF stays a PDF.
     """
     kept = {*ZIP_SUFFIXES, PDF_SUFFIX} if keep_format else ZIP_SUFFIXES
     if ref.kind == "folder" or suffix_of(ref.rel) in kept:
@@ -112,7 +118,11 @@ def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
 
 
 def _collisions(inputs: Sequence[ChapterRef], outputs: dict[str, str], ledger: Ledger) -> list[Manifest]:
-    """Of chapters with one output the first is coloured, or the one that has that name already; the others are not."""
+    """Manifests of chapters that can't be coloured because another has the same output.
+
+    Of chapters with one output, the one that has that name already is coloured, else the first. The others are
+    quarantined.
+    """
     owners: dict[str, str] = {}
     for ref in sorted(inputs, key=lambda ref: (outputs[ref.rel] != ref.rel, ref.rel)):
         owners.setdefault(outputs[ref.rel], ref.rel)

@@ -1,4 +1,4 @@
-"""The network at work on chunks, and the actor that holds it."""
+"""Runs the network on chunks, and defines the actor that holds it."""
 
 import time
 from collections.abc import Sequence
@@ -21,13 +21,16 @@ from jobs.parts.model.inference import predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.cluster import threads_each
 
-_MOST_CRASHES = 2  # of a page alone
+_MOST_CRASHES = 2  # crashes at a page that was alone in its batch
 
 
 class Predictor:
-    """Predicts the chroma of the pages to colour, `batch_size` squares at a time, and brings it to the reference's.
+    """Predicts the chroma of the pages to colour, and corrects it by the reference pages.
 
-    luminance: whether that is predicted too; the map has L behind ab then.
+    batch_size: squares that the network sees at once.
+    guard: counts crashes across predictors; one of its own if none is given.
+    reference: what is known from the reference pages; None for no correction.
+    luminance: predict L too; the chroma map then has L as third channel.
     """
 
     def __init__(
@@ -45,10 +48,11 @@ class Predictor:
         self._predict = predict_colors if luminance else predict_chroma
 
     def __call__(self, chunk: Chunk) -> Chunk:
-        """A batch that memory does not suffice for is halved, down to a square, whose page is then flagged.
+        """Predict the pages of a chunk that are to be coloured, and return the chunk.
 
-        Where a predictor died at this chunk, squares go one by one, and a page that two have died at alone is
-        flagged.
+        Where memory does not suffice, the batch is halved, down to one square. If that fails too, its page is flagged.
+        Where a predictor died at this chunk before, pages are predicted one by one, a square at a time. A page at which
+        two predictors died while it was alone is flagged.
         """
         begun = time.monotonic()
         name = f"{chunk.task.ref.rel}:{chunk.number}"
@@ -69,7 +73,7 @@ class Predictor:
         return chunk
 
     def _predict_pages(self, pages: Sequence[PageTask], batch_size: int, seconds: float) -> None:
-        """seconds: that a batch may take."""
+        """seconds: the longest that a batch may take."""
         squares = [square for page in pages if page.grays is not None for square in page.grays]
         hints = _draw_all_hints(pages, self._variant.image_size)
         predicted: list[F32 | None] = []
@@ -90,7 +94,7 @@ class Predictor:
             _put_together(page, own)
 
     def _predict_batch(self, squares: Sequence[U8], hints: Sequence[F32] | None) -> list[F32 | None]:
-        """None for a square that memory does not suffice for, alone."""
+        """The prediction of each square; None for one that is too large for memory even alone."""
         try:
             return list(self._predict(self._variant, np.stack(squares), None if hints is None else np.stack(hints)))
         except (MemoryError, RuntimeError) as error:
@@ -110,9 +114,9 @@ class Predictor:
 
 
 class PredictorActor:
-    """A predictor on Ray: loads the model once, then works on row after row.
+    """A predictor on Ray. It loads the model once, then works through row after row.
 
-    actors: how many of them share the cluster's CPUs.
+    actors: how many such actors share the cluster's CPUs.
     """
 
     def __init__(self, *, settings: JobSettings, actors: int, guard: RemoteCrashGuard) -> None:
@@ -132,19 +136,19 @@ class PredictorActor:
 
 
 def _put_together(page: PageTask, predicted: Sequence[F32 | None]) -> None:
-    """Make a page's map of what was predicted for its squares."""
+    """Assemble a page's chroma map from the predictions of its squares."""
     whole = [chroma for chroma in predicted if chroma is not None]
     if len(whole) < len(predicted):
         page.flag(Code.MEMORY, "the network has not enough memory for it, alone in its batch")
         return
     chroma = assemble(page.crops, np.stack(whole), page.shape)
-    page.chroma, page.grays = chroma.astype(np.float16), None  # to a sixteenth of a unit at the most vivid
+    page.chroma, page.grays = chroma.astype(np.float16), None  # exact to 1/16 unit at the most vivid colours
     if len(whole) > 1 and (at := whole_page(page.crops, page.shape)) is not None:
         page.whole_page_chroma = whole[at].astype(np.float16)
 
 
 def _draw_all_hints(pages: Sequence[PageTask], size: int) -> list[F32] | None:
-    """For each square what is told of it; None where nothing is told of any."""
+    """The hints drawn on each square; None where no page has hints."""
     if not any(page.hints for page in pages):
         return None
     return [
@@ -155,6 +159,6 @@ def _draw_all_hints(pages: Sequence[PageTask], size: int) -> list[F32] | None:
 
 
 def _follow(reference: Reference, square: U8, colors: F32) -> F32:
-    """What the reference makes of predicted chroma; of luminance it says nothing."""
+    """Predicted chroma corrected by the reference. L, where it was predicted, is unchanged."""
     chroma = transfer(reference, square, colors[..., :2])
     return np.concatenate([chroma, colors[..., 2:]], axis=-1)

@@ -1,8 +1,8 @@
-"""Small pictures of a few pages, for the report: those that the gate has something against, and samples of the others.
+"""Small pictures of a few pages, for the report: pages that the gate has something against, and samples of the others.
 
-A preview is some objects in the output, `_mangahue/previews/<rel>/<chunk>-<number>`: `.jpg`, and for each layer of
-what was found on the page an `.svg` of its size. Numbers count the previews of a chunk, not pages: a chapter that is
-done again overwrites its own.
+A preview is several objects in the output, `_mangahue/previews/<rel>/<chunk>-<number>`: a `.jpg`, and an `.svg` of the
+same size for each layer of what was found on the page. Numbers count the previews of a chunk, not its pages. So a
+chapter that is done again overwrites its own previews.
 """
 
 import itertools
@@ -17,13 +17,13 @@ from imaging.overlay import LAYERS, Outlines, find_layers
 from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger.ledger import HOME, Ledger
 
-When = Literal["never", "flawed", "always"]  # flawed: if the gate has something against the page
+When = Literal["never", "flawed", "always"]  # flawed: only if the gate has something against the page
 
-SAMPLED_CHAPTERS = 100  # of a job, spread over it, whose first coloured page is shown
-_MOST_FLAWED = 8  # pages of a chunk: where a network does badly on all of them, a few say so
+SAMPLED_CHAPTERS = 100  # chapters, spread over the job, whose first coloured page is shown
+_MOST_FLAWED = 8  # flawed pages shown per chunk: where all are bad, a few are enough
 _LONGEST = 640  # pixels of a preview's longer side
 _QUALITY = 80
-_PEN = {  # over any picture: colour on white, and told from one another without colour
+_PEN = {  # visible on any picture, and distinct without colour too
     "words": 'stroke="#d6006c" stroke-width="2.5" fill="#d6006c" fill-opacity=".3"',
     "panels": 'stroke="#0062d6" stroke-width="4" stroke-dasharray="14 7" fill="none"',
     "areas": 'stroke="#00803e" stroke-width="1.5" fill="none"',
@@ -32,14 +32,22 @@ _PEN = {  # over any picture: colour on white, and told from one another without
 
 @dataclass(frozen=True)
 class Preview:
-    """picture: a JPEG. layers: an SVG of its size for each of LAYERS."""
+    """A small picture of a page.
+
+    picture: a JPEG.
+    layers: for each name of LAYERS an SVG of the picture's size.
+    """
 
     picture: bytes
     layers: dict[str, bytes]
 
 
 def draw_preview(gray: U8, page: U8) -> Preview:
-    """gray: (H, W) levels of the source; page: (H, W, 3), coloured."""
+    """Draw the preview of a page.
+
+    gray: (H, W) levels of the source.
+    page: (H, W, 3), the coloured page.
+    """
     scale = min(1.0, _LONGEST / max(gray.shape))
     size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
     small = cv2.resize(page, size, interpolation=cv2.INTER_AREA)
@@ -64,11 +72,15 @@ def _svg(name: str, outlines: Outlines, size: tuple[int, int]) -> str:
 
 
 class Previews:
-    """Those of one chunk. sample: whether its first coloured page is shown, whatever the gate says. kept: keys of
-    those of pages that stay as they were published, which are left alone."""
+    """The previews of one chunk.
+
+    sample: show the chunk's first coloured page, whatever the gate says.
+    kept: preview keys of pages that stay as they were published. They are not overwritten.
+    """
 
     @classmethod
     def of(cls, chunk: Chunk, ledger: Ledger) -> "Previews":
+        """The previews of this chunk, with the keys of its published pages left alone."""
         kept = {page.published.preview for page in chunk.pages if page.published} - {""}
         sample = chunk.task.sample and chunk.number == 0
         return cls(ledger, chunk.task.ref.rel, chunk.number, sample=sample, kept=kept)
@@ -79,13 +91,13 @@ class Previews:
         self._keys = (key for key in (f"{home}-{number}" for number in itertools.count()) if key not in kept)
 
     def of_next(self) -> When:
-        """Of which kind of page a preview is still wanted."""
+        """For which kind of page a preview is still wanted."""
         if self._sample:
             return "always"
         return "flawed" if self._flawed < _MOST_FLAWED else "never"
 
     def put(self, preview: Preview, *, flawed: bool) -> str:
-        """Write it; its key below `_mangahue/`, without the suffix."""
+        """Write a preview. Returns its key below `_mangahue/`, without the suffix."""
         key = next(self._keys)
         files = {".jpg": (preview.picture, "image/jpeg")}
         files |= {f".{name}.svg": (data, "image/svg+xml") for name, data in preview.layers.items()}

@@ -1,7 +1,7 @@
-"""From coloured pages to a published chapter: packed, checked, put.
+"""Turns coloured pages into a published chapter: pack, check, put.
 
-A chapter of one chunk is published at once. Of a longer one each chunk is put aside, and the last task assembles
-the archive from them, one in memory at a time.
+A chapter of one chunk is published at once. For a longer one each chunk is written to a chunk file. The last task
+assembles the archive from these files, with one chunk in memory at a time.
 """
 
 import hashlib
@@ -35,10 +35,11 @@ class ChapterPublisher:
         self._outcomes, self._files = ChapterOutcomes(task, ledger), ChunkFiles(task, ledger)
 
     def publish(self, chunk: Chunk, data: Sequence[bytes]) -> None:
-        """Publish a chapter of one chunk, or put this chunk of a longer one aside. data: of each member's output.
+        """Publish a chapter of one chunk, or write this chunk of a longer one to its chunk file.
 
-        Sets the outcome of the chunk, or that it is ready. Raises MangahueError, and OSError where this node has no
-        room for an archive on its way.
+        data: for each member of the chunk its bytes in the output.
+        Sets the chunk's outcome, or marks it as ready.
+        Raises MangahueError; OSError where this node has no room for an archive under way.
         """
         records = [_record(page, content) for page, content in zip(chunk.pages, data, strict=True)]
         members = [(record.output, content) for record, content in zip(records, data, strict=True)]
@@ -57,9 +58,9 @@ class ChapterPublisher:
         chunk.outcome = self._put(manifest, members)
 
     def assemble(self, of: int) -> Manifest:
-        """Publish a chapter from its `of` chunks, one in memory at a time; then take these away.
+        """Publish a chapter from its `of` chunk files, with one in memory at a time. Then delete the files.
 
-        What another run has published already, this task's own or another job's, it returns.
+        If another run, or an earlier try of this task, has published the chapter already, its manifest is returned.
         """
         try:
             with telemetry.timed("assemble"):
@@ -67,7 +68,7 @@ class ChapterPublisher:
             self._files.remove(of)
             return manifest
         except (MangahueError, OSError) as error:  # OSError: no room for the archive on this node
-            # The run that published it takes the chunks away, under our hands.
+            # Another run may have published the chapter meanwhile, and deleted the chunk files.
             return self._outcomes.done_already() or self._outcomes.failed(error)
 
     def _assemble(self, of: int) -> Manifest:
@@ -115,7 +116,7 @@ class ChapterPublisher:
         return manifest
 
     def _put_pdf(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
-        """The source with its coloured pages replaced. All of these are in memory at once."""
+        """Publish the source PDF with its coloured pages replaced. All of these pages are in memory at once."""
         coloured = {page.output: page.index for page in manifest.pages if page.action == "coloured"}
         pages = {coloured[name]: data for name, data in members if name in coloured}
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
@@ -150,7 +151,7 @@ def _record(page: PageTask, data: bytes) -> PageRecord:
 
 
 def _check(archive: io.BytesIO | Path, manifest: Manifest) -> None:
-    """Re-open what is about to be published: every member there, in order, with the bytes that were meant."""
+    """Read the archive again before it is published: every member must be there, in order, with its bytes."""
     with zipfile.ZipFile(archive) as opened:
         if opened.namelist() != [page.output for page in manifest.pages]:
             raise MangahueError(f"{manifest.rel}: the archive made has other members than planned; this is a bug")
@@ -164,7 +165,7 @@ def _comic_info(manifest: Manifest) -> PageRecord | None:
 
 
 def _with_marked_info(manifest: Manifest, data: bytes) -> tuple[bytes, Manifest]:
-    """ComicInfo.xml of the coloured book, which tells the sizes of all pages; and the manifest that holds for it."""
+    """ComicInfo.xml of the coloured book, which lists the sizes of all pages, and the manifest with its new digest."""
     pages = sorted((page for page in manifest.pages if page.index is not None), key=lambda page: page.index or 0)
     marked, warning = mark_colored(data, [(page.size, page.width, page.height) for page in pages])
     info = _comic_info(manifest)

@@ -1,4 +1,4 @@
-"""Coloured pages as a reference: read once by the driver, and made into a `Reference` by each predictor's own network.
+"""Coloured pages as a reference. The driver reads them once; each predictor makes a `Reference` with its own network.
 
 S: side of the square the network sees, pixels.
 """
@@ -28,23 +28,31 @@ from jobs.parts.source import reader
 from jobs.parts.source.policy import Policy
 
 log = logging.getLogger("mangahue")
-_MOST_PAGES = 16  # more teach no more, and each predictor looks at them all
+_MOST_PAGES = 16  # more pages teach no more, and each predictor must see them all
 
 
 @dataclass(frozen=True)
 class ReferencePages:
-    """grays: (N, S, S) ink levels; chromas: (N, S, S, 2) ab, of N coloured pages."""
+    """N reference pages.
+
+    grays: (N, S, S) ink levels.
+    chromas: (N, S, S, 2) ab.
+    pages: the name of each page.
+    """
 
     grays: U8
     chromas: F32
     pages: tuple[str, ...] = field(default_factory=tuple)
 
     def digest(self) -> str:
-        """Of what is learned from them: another reference makes another job."""
+        """A digest in hex of what is learned from the pages. Other pages make another job."""
         return hashlib.sha256(self.grays.tobytes() + self.chromas.astype(np.float16).tobytes()).hexdigest()[:16]
 
     def reference(self, variant: models.Variant) -> Reference | None:
-        """What is known of this network's errors by them; None of one that looks at them itself from now on."""
+        """What these pages show of this network's errors.
+
+        A network that follows reference pages itself is given them, and None is returned.
+        """
         if variant.follows:
             follow(variant, self.grays, self.chromas)
             return None
@@ -54,9 +62,12 @@ class ReferencePages:
 
 
 def read_palette(config: ColorizeConfig, reference_pages: ReferencePages | None) -> Palette | None:
-    """--palette: "off", "auto" (of the reference's pages), or the URI of a palette.json. Raises BadUsageError.
+    """The palette that --palette asks for; None for "off".
 
-    auto, once it lies in the output, is what was made of it there by hand.
+    For "auto" it has the colours of the reference pages. A palette.json in the output that was edited by hand is taken
+    instead, unless --replace is given. Otherwise --palette is the URI of a palette.json.
+    Raises BadUsageError where "auto" has no reference pages, where the file is missing or wrong, or where the edited
+    palette.json has other colours than the reference, not other `ab` alone.
     """
     choice = config.palette
     if choice == "off":
@@ -90,9 +101,10 @@ def _parsed(uri: str, data: bytes) -> Palette:
 
 
 def read_reference_pages(uri: str, image_size: int, policy: Policy) -> ReferencePages:
-    """The coloured pages among those of the chapters at `uri`, the first 16 of them, spread over the chapters.
+    """Read the pages that --reference names: at most 16 coloured pages, spread over the chapters at `uri`.
 
-    Raises BadUsageError where there is none.
+    image_size: S.
+    Raises BadUsageError where there is no coloured page.
     """
     found: list[tuple[str, U8, F32]] = []
     refs = list(find_chapters(uri))
@@ -110,7 +122,7 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy) -> Reference
 
 
 def _reference_page(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> list[tuple[str, U8, F32]]:
-    """The page of this index in a chapter, if there is one and it is in colour."""
+    """[(name, ink, chroma)] of the page with this index; [] if there is no such page, or it has no colour."""
     seconds = SLOW * policy.limits.seconds
     try:
         directory = sandbox().call(reader.look_inside, ref, policy, seconds=seconds)

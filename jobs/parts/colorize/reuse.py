@@ -1,6 +1,7 @@
-"""What stays of a published chapter when a colour of the palette, or a hint, was edited: the pages that it is not for.
+"""Reuses the pages of a published chapter that an edit of palette or hints does not affect.
 
-They are taken from the output byte for byte, and checked against the manifest; what does not pass is coloured again.
+Their bytes are taken from the output as they are, and checked against the manifest. A page that fails the check is
+coloured again.
 """
 
 import hashlib
@@ -23,15 +24,16 @@ _BROKEN = (MangahueError, OSError, EOFError, KeyError, ValueError, NotImplemente
 
 @dataclass(frozen=True)
 class PublishedPages:
-    """The pages of one chapter as they lie in the output."""
+    """The pages of one chapter as they are in the output."""
 
     task: ChapterTask
     ledger: Ledger
 
     def unchanged(self, members: Sequence[Member]) -> dict[int, PageRecord]:
-        """By their member's place, the published pages that are what this job would make of them.
+        """The published pages that equal what this job would make, by member index.
 
-        Empty where the chapter was not published by this job, of this very source; and for a PDF, which is made whole.
+        The result is empty where the chapter was not published by this job from this very source. It is also empty for
+        a PDF, which is always rebuilt as a whole.
         """
         task = self.task
         published = self.ledger.manifest(task.ref.rel) if task.replace else None
@@ -50,7 +52,7 @@ class PublishedPages:
         }
 
     def take(self, chunk: Chunk) -> None:
-        """Read the pages that stay. One that is not what its record says is no longer among them."""
+        """Read the data of the pages that stay. A page whose bytes do not match its record is no longer reused."""
         pages = [page for page in chunk.pages if page.published is not None and page.data is None]
         records = [page.published for page in pages if page.published is not None]
         for page, data in zip(pages, self._read(records), strict=True):
@@ -63,7 +65,7 @@ class PublishedPages:
             read = self._reader(stack) if records else None
             for record in records:
                 data = None
-                with suppress(*_BROKEN):  # another run may be replacing it, or it was damaged since
+                with suppress(*_BROKEN):  # another run may be replacing it, or it may be damaged
                     data = read(record) if read is not None else None
                 yield data if data is not None and hashlib.sha256(data).hexdigest() == record.sha256 else None
 

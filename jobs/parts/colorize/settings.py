@@ -1,4 +1,4 @@
-"""How pages are coloured: which weights, with which settings; and the fingerprint that names the two."""
+"""The settings of a colouring job: which weights, which settings, and the fingerprint that names both."""
 
 import hashlib
 import json
@@ -15,14 +15,25 @@ from jobs.parts.model.folder import read_card
 from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.source.policy import Policy
 
-_PIXELS = 3  # raised whenever the same weights and settings would give other pixels
+_PIXELS = 3  # version of the pixels: raised when the same weights and settings give other ones
 
 
 @dataclass(frozen=True)
 class JobSettings:
-    """A colouring job's choices. settings: those that change what is published; the others only how fast.
+    """The resolved choices of a colouring job.
 
-    num_actors: 0 for as many as the cluster suits.
+    model: URI of the model folder.
+    card: the model's card.
+    out: URI of the output folder.
+    pages: what decides a page's pixels, with the weights.
+    batch_size: squares that the network sees at once.
+    num_actors: workers that hold the network; 0 for as many as suit the cluster.
+    gpus_per_actor: GPUs of each of them.
+    device: "auto", "cpu" or "cuda".
+    policy: what is done with bad input.
+    reference_pages: None without --reference.
+    hints: None without --hints.
+    config: all options as plain JSON values.
     """
 
     model: str
@@ -40,8 +51,11 @@ class JobSettings:
 
     @classmethod
     def of(cls, config: ColorizeConfig) -> "JobSettings":
-        """Raises BadUsageError where the model folder holds no model, or one that predicts no luminance where that is
-        asked for, or the reference no page in colour."""
+        """Read what the options name: card, reference pages, palette, hints.
+
+        Raises BadUsageError where the model folder holds no model, where --luminance needs a model that predicts
+        luminance, where the reference has no page in colour, or where palette or hints are wrong.
+        """
         card, policy = read_card(config.model), config.policy
         size = int(card["config"]["image_size"])
         if config.luminance != "keep" and card["config"]["target"] != "rgb":
@@ -66,7 +80,7 @@ class JobSettings:
         )
 
     def recorded(self) -> dict[str, Any]:
-        """The choices that change what is published, as job.json tells them."""
+        """The choices that change what is published, as job.json holds them."""
         kept: dict[str, Any] = {"keep_format": True} if self.policy.keep_format else {}
         if self.reference_pages is not None:
             kept["reference"] = self.reference_pages.digest()
@@ -74,7 +88,7 @@ class JobSettings:
 
     @property
     def fingerprint(self) -> str:
-        """Hex; equal for equal weights and settings."""
+        """A digest in hex; equal for equal weights and settings."""
         named = [self.card["weights_sha256"], self.card["variant"], self.card["config"], self.recorded()]
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
@@ -91,7 +105,7 @@ class JobSettings:
 
 
 def _hints(uri: str, card: dict[str, Any]) -> Hints:
-    """Raises BadUsageError where the model takes none, or the file is wrong."""
+    """The hints at `uri`. Raises BadUsageError where the model takes no hints, or where the file is wrong."""
     if not models.VARIANTS[card["variant"]].follows:
         following = ", ".join(name for name, variant in models.VARIANTS.items() if variant.follows)
         raise BadUsageError(f"--hints {uri}: a model of {card['variant']} takes no hints; give one of {following}")

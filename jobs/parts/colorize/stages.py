@@ -1,9 +1,9 @@
-"""The stages a chapter goes through beside the network: no Ray here, and no torch, which workers are slow to load.
+"""The stages of a chapter other than prediction. No Ray and no torch here, because both are slow to load.
 
     open -> prepare -> (predict) -> postprocess
 
-All that is done with bytes from outside goes through a sandbox (source.reader, page_steps): a page that crashes its
-decoder, or keeps it busy, costs that page.
+All work on bytes from outside is done in a sandbox (source.reader, page_steps). So a page that crashes its decoder, or
+keeps it busy, costs that page only.
 """
 
 import time
@@ -31,7 +31,7 @@ from jobs.parts.source import reader
 
 @dataclass(frozen=True)
 class Stages:
-    """What every chapter of a job is worked on with. Picklable.
+    """The stages of a job, with what they need. Picklable.
 
     image_size: side of the square the network sees, pixels.
     """
@@ -41,10 +41,10 @@ class Stages:
     image_size: int
 
     def open(self, task: ChapterTask) -> Iterator[Chunk]:
-        """Cut a chapter into chunks, by its directory alone. A chapter that can't be opened is quarantined.
+        """Cut a chapter into chunks by its directory alone. A chapter that can't be opened is quarantined.
 
-        Where members are had one after the other only, a later chunk would cost as much as all before it: those are
-        read here, a chunk at a time.
+        Some archives give their members only one after the other, so a later chunk would cost as much as all before it.
+        Their members are read here, a chunk at a time.
         """
         outcomes = ChapterOutcomes(task, self.ledger)
         if (ended := outcomes.done_already()) is not None:
@@ -77,7 +77,7 @@ class Stages:
             yield chunk
 
     def prepare(self, chunk: Chunk) -> Chunk:
-        """Fetch and decode the members; a page to colour gets its gray square, any other passes as it is, or was."""
+        """Fetch and decode a chunk's members. A page to colour gets its gray squares; others pass unchanged."""
         begun = time.monotonic()
         if not chunk.ready:
             self._fetch_all(chunk)
@@ -89,9 +89,9 @@ class Stages:
         return chunk
 
     def postprocess(self, chunk: Chunk) -> Chunk:
-        """Join, encode, and publish the chapter, or put the chunk aside if the chapter is longer.
+        """Join, encode, and publish the chapter; or write the chunk file if the chapter has more chunks.
 
-        The returned chunk carries no pictures: only what came of it.
+        The chunk that is returned carries no pictures, only the outcome.
         """
         if chunk.outcome is None and not chunk.ready:
             begun, task = time.monotonic(), chunk.task
@@ -103,13 +103,13 @@ class Stages:
                 ChapterPublisher(task, self.ledger).publish(chunk, pictures)
             except MangahueError as error:
                 chunk.outcome = outcomes.ended_by(error)
-            except OSError as error:  # no room on this node for an archive on its way
+            except OSError as error:  # this node has no room for an archive under way
                 chunk.outcome = outcomes.failed(error)
         chunk.pages = []
         return chunk
 
     def assemble(self, task: ChapterTask, of: int) -> Manifest:
-        """Publish a chapter whose `of` chunks have all been put aside."""
+        """Publish a chapter whose `of` chunk files are all there."""
         return ChapterPublisher(task, self.ledger).assemble(of)
 
     def _fetch_all(self, chunk: Chunk) -> None:
@@ -135,7 +135,7 @@ class Stages:
             page.grays, page.crops, page.shape, page.action = seen.grays, seen.crops, seen.shape, "coloured"
 
     def _encode(self, page: PageTask, task: ChapterTask, previews: Previews) -> bytes:
-        """What goes into the output."""
+        """The bytes that go into the output."""
         assert page.data is not None
         if page.action != "coloured":
             return page.data
@@ -156,9 +156,9 @@ class Stages:
 
 
 def color_chapter(task: ChapterTask, stages: Stages, predict: Callable[[Chunk], Chunk]) -> Manifest:
-    """A chapter through all stages in this process, without Ray. Returns its outcome.
+    """Take a chapter through all stages in this process, without Ray. Returns its outcome.
 
-    predict: brings the chroma of each page to be coloured (predictor.Predictor).
+    predict: adds the chroma of each page to be coloured, as predictor.Predictor does.
     """
     of = 0
     for chunk in stages.open(task):
@@ -170,7 +170,7 @@ def color_chapter(task: ChapterTask, stages: Stages, predict: Callable[[Chunk], 
 
 
 def _fetch(page: PageTask, task: ChapterTask) -> None:
-    """Raises MangahueError where it is the chapter that can't be read, or storage."""
+    """Read a member. Raises MangahueError where the chapter as a whole can't be read, or where storage fails."""
     try:
         fetched = sandbox().call(reader.fetch, task.ref, task.policy, page.member, seconds=_slow(task))
     except SandboxError as error:
@@ -184,7 +184,7 @@ def _fetch(page: PageTask, task: ChapterTask) -> None:
 
 
 def _unknown(task: ChapterTask, directory: Directory) -> list[str]:
-    """Hints for what is no page of the chapter."""
+    """Warnings for hints that name no page of the chapter."""
     pages = {
         name for member in directory.members if member.index is not None for name in (member.name, member.original)
     }

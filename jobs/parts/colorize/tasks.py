@@ -1,7 +1,7 @@
-"""What travels through a colouring job: chapters to do, and chunks of them.
+"""What travels through a colouring job: the tasks of chapters, and chunks of them.
 
-A chunk is some neighbouring members of one chapter; a row of Ray Data holds one, pickled. S: side of the square the
-network sees, pixels.
+A chunk is some neighbouring members of one chapter. A row of Ray Data holds one chunk, pickled. S: side of the square
+the network sees, pixels.
 """
 
 import pickle
@@ -26,8 +26,15 @@ CHUNK_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class ChapterTask:
-    """A chapter to colour. output: its key in the output. replace: it overwrites what an older source, other weights or
-    another palette left at its key. hints: for its pages. sample: the report shows a page of it."""
+    """A chapter to colour.
+
+    ref: the chapter in the source.
+    output: its key in the output.
+    replace: overwrite what an older source, other weights or another palette left at its key.
+    policy: what is done with bad input.
+    hints: the hints for its pages.
+    sample: the report shows a page of this chapter.
+    """
 
     ref: ChapterRef
     output: str
@@ -37,7 +44,7 @@ class ChapterTask:
     sample: bool = False
 
     def hints_of(self, member: Member) -> tuple[Hint, ...]:
-        """The hints for a page, told by its name in the source or in the output."""
+        """The hints for a page, found by its name in the source or in the output."""
         return self.hints.by_page.get(member.original) or self.hints.by_page.get(member.name, ())
 
 
@@ -45,13 +52,13 @@ class ChapterTask:
 class PageTask:
     """A member of a chapter on its way, most often a page.
 
-    kept_name, coloured_name: one is its name in the output.
-    data: its bytes as they came, None until they are fetched; of a page that stays, those of the output.
+    kept_name, coloured_name: its name in the output if it is kept, and if it is coloured.
+    data: its bytes as they came; None until they are fetched. For a page that stays as published, its bytes in the
+        output.
     grays, crops, shape: what the network is shown of a page to colour (see page_steps.Seen).
     hints: those of the page.
-    chroma: (h, w, 2) ab once it is predicted.
-    whole_page_chroma: (S, S, 2), what the network said of the page as a whole where it was shown in parts too. Both
-        have L as a third channel where the page is to have the network's luminance.
+    chroma: (h, w, 2) ab once it is predicted; (h, w, 3) with L last where luminance is predicted too.
+    whole_page_chroma: (S, S, 2 or 3) prediction for the page as a whole, where it was also shown in parts.
     width, height: pixels, 0 where not known.
     action, code, message, colors, preview: as in ledger.PageRecord.
     published: its record if it stays as it was published.
@@ -77,16 +84,21 @@ class PageTask:
     preview: str = ""
 
     def flag(self, code: str, message: str) -> None:
-        """Leave it as it is, and say why."""
+        """Leave the page as it is, and record why."""
         self.action, self.code, self.message = "flagged", code, message
         self.grays = self.chroma = self.whole_page_chroma = None
 
 
 @dataclass
 class Chunk:
-    """A row of the pipeline. number: 0-based, of `of`. outcome: set once there is nothing left to compute for it.
+    """A row of the pipeline.
 
-    warnings, damage: of the whole chapter, told by its first chunk.
+    number: from 0, among the `of` chunks of the chapter.
+    pages: its members.
+    warnings, damage: those of the whole chapter; only its first chunk holds them.
+    outcome: set once nothing is left to compute for the chunk.
+    ready: its chunk file is written, by this run or an earlier one.
+    seconds: of work so far.
     """
 
     task: ChapterTask
@@ -96,12 +108,12 @@ class Chunk:
     warnings: list[str] = field(default_factory=list)
     damage: str = ""
     outcome: Manifest | None = None
-    ready: bool = False  # put aside, by this run or an earlier one
+    ready: bool = False
     seconds: float = 0.0
 
 
 def cut(members: Iterable[Member]) -> Iterator[list[Member]]:
-    """Members in chunks, by number and bytes."""
+    """Cut members into chunks, limited in number and bytes."""
     part: list[Member] = []
     size = 0
     for member in members:

@@ -1,4 +1,4 @@
-"""The parts of jobs/demo.py: it runs the other jobs as a user would, and does not believe them."""
+"""The parts of jobs/demo.py. It runs the other jobs as a user would, and checks their result by itself."""
 
 import json
 import logging
@@ -11,11 +11,15 @@ from jobs.parts.runtime import ROOT
 from jobs.parts.runtime.outcome import Exit
 
 log = logging.getLogger("mangahue")
-WORST_RATIO = 0.7  # of the gray page's CIEDE2000: what a trained demo must reach
+WORST_RATIO = 0.7  # share of the gray page's CIEDE2000 that a trained demo may have at most
 
 
 def run(job: str, **options: object) -> None:
-    """Run a job in a process of its own, with the same interpreter. Raises MangahueError where it does not end well."""
+    """Run a job in its own process, with the same interpreter.
+
+    options: the job's options by name, with `_` for `-`.
+    Raises MangahueError where the job does not end with exit code 0.
+    """
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     log.info("$ python jobs/%s.py %s", job, " ".join(words))
     code = subprocess.run([sys.executable, "-m", f"jobs.{job}", *words], cwd=ROOT).returncode
@@ -24,7 +28,12 @@ def run(job: str, **options: object) -> None:
 
 
 def judge(report: Path) -> Exit:
-    """Whether the colours came out: against the gray page, and against the training pages' mean chroma."""
+    """Check that the demo learned to colour. Its CIEDE2000 must be at most 0.7 of the gray page's, and below that of
+    the training pages' mean chroma.
+
+    report: the folder that evaluate.py wrote.
+    Returns DONE or FAILED.
+    """
     means = json.loads((report / "metrics.json").read_text())["means"]
     ours, gray, mean = (means[method]["ciede2000"] for method in ("ours", "gray page", "mean chroma"))
     figures = f"CIEDE2000 {ours:.2f}; the gray page {gray:.2f}, the mean chroma {mean:.2f}"

@@ -1,4 +1,4 @@
-"""What a step takes: time, and memory at its peak."""
+"""The cost of a step: time, and memory at its peak."""
 
 import time
 from collections.abc import Iterator
@@ -8,13 +8,17 @@ from pathlib import Path
 
 import torch
 
-_PEAK = Path("/proc/self/clear_refs")  # writing 5 forgets the process's peak so far (Linux, proc(5))
+_PEAK = Path("/proc/self/clear_refs")  # writing 5 resets the process's peak (Linux, proc(5))
 _STATUS = Path("/proc/self/status")
 
 
 @dataclass
 class Cost:
-    """seconds: wall time. memory: bytes at the peak beyond what was held before; of the GPU where there is one."""
+    """The cost of a block of code.
+
+    seconds: wall time.
+    memory: bytes at the peak, beyond what was held before. GPU memory where there is a GPU, else that of the process.
+    """
 
     seconds: float = 0.0
     memory: int = 0
@@ -22,7 +26,9 @@ class Cost:
 
 @contextmanager
 def measured_cost() -> Iterator[Cost]:
-    """Gauge the block. Where the system does not tell (not Linux), memory stays 0."""
+    """Measure the block. The result is complete when the block ends. Memory stays 0 where the system does not report it
+    (not Linux).
+    """
     cost = Cost()
     on_gpu = torch.cuda.is_available()
     if on_gpu:

@@ -1,4 +1,4 @@
-"""Held-out pages coloured with Ray Data by each model, and measured against the truth."""
+"""Colours held-out pages with each model on Ray Data, and measures them against the truth."""
 
 import json
 import pickle
@@ -30,7 +30,10 @@ from models.layers import count_parameters
 def measure_pages(
     config: EvaluateConfig, shards: ShardSet, candidates: Sequence[Candidate], cluster: Cluster
 ) -> list[dict[str, Any]]:
-    """Every held-out page that has its true colours, coloured and measured; pictures go to OUT/pages/."""
+    """Colour and measure every held-out page whose true colours are known. Pictures go to OUT/pages/.
+
+    Returns one dictionary per page, as `measure_row` makes it, sorted by series, chapter and index.
+    """
     on_gpu = cluster.on_gpu(config.device)
     actors = actor_count(config.num_actors) or cluster.actors(on_gpu)
     share = cluster.cpu_share()
@@ -55,7 +58,12 @@ def measure_pages(
 
 
 class ModelActor:
-    """An actor that adds to each row with colour what each network predicts for its ink, and what that took."""
+    """An actor that adds to each row what every model predicts for its ink, and what the prediction cost.
+
+    models: (name, URI) of each model.
+    actors: how many such actors share the cluster's CPUs.
+    Rows without colour are dropped.
+    """
 
     def __init__(self, *, models: Sequence[tuple[str, str]], actors: int) -> None:
         self._variants = {name: load_model(uri) for name, uri in models}
@@ -82,12 +90,18 @@ class ModelActor:
 
 
 def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) -> dict[str, Any]:
-    """A coloured page measured against the truth, beside its baselines; its pictures published."""
+    """Measure a page as each model colours it, and the two baselines, against the truth. Publishes the page's pictures.
+
+    row: as ModelActor makes it.
+    out: URI of the output folder.
+    mean_chroma: (a, b), the mean of the training pages.
+    Returns {"measured": JSON text}.
+    """
     page = Page.from_row(row)
     truth = page.decode_color()
     assert truth is not None
     ink = page.decode_gray(None if page.gray else truth)
-    if truth.shape[:2] != ink.shape:  # editions of different sizes: the truth is measured at the ink's
+    if truth.shape[:2] != ink.shape:  # the editions differ in size: measure at the size of the ink
         truth = cv2.resize(truth, ink.shape[::-1], interpolation=cv2.INTER_AREA)
     plain: U8 = np.repeat(ink[..., None], 3, axis=2)
     flat = np.tile(np.array(mean_chroma, np.float32), (2, 2, 1))

@@ -1,6 +1,6 @@
-"""The report of an evaluation: figures, loss curves and pages before and after, as one static HTML page.
+"""The report of an evaluation, as one static HTML page: figures, loss curves, pages before and after.
 
-The page opens from disk and from any static host. It asks for nothing but the pictures beside it.
+The page opens from disk and from any static host. It loads nothing but the pictures beside it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A measure: one row of the table of figures. `values` maps a method (a column) to its value; any may be missing.
+    """A measure: one row of the table of figures.
 
-    better: "lower", "higher", or "truth" for a measure whose best value is that of the column "truth".
-    meaning: one sentence for the reader; by default that of MEANINGS, where the measure is known there.
+    better: "lower", "higher", or "truth" where the best value is the one in the column "truth".
+    values: the value of each method (a column). Any may be missing.
+    digits: shown after the decimal point.
+    meaning: one sentence for the reader. By default the one in MEANINGS, if the measure is there.
     """
 
     name: str
@@ -62,7 +64,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class PageView:
-    """A page before and after colouring. Pictures are paths relative to the report; width and height are in pixels."""
+    """A page before and after colouring.
+
+    before, after, truth: paths of the pictures, relative to the report. No truth where it is None.
+    figures: the page's measures by name.
+    width, height: pixels.
+    """
 
     chapter: str
     name: str
@@ -81,7 +88,10 @@ class PageView:
 
 @dataclass(frozen=True)
 class PictureRow:
-    """Pictures of one method, (path relative to the report, description), to be looked at beside those of others."""
+    """Pictures of one method, to be compared with those of the others.
+
+    pictures: (path relative to the report, description) of each.
+    """
 
     name: str
     pictures: Sequence[tuple[str, str]]
@@ -97,7 +107,12 @@ def render_report(
     pages: Sequence[PageView],
     settings: Mapping[str, object],
 ) -> str:
-    """The report as one HTML page, to be written as UTF-8. ValueError where a picture's path is not relative."""
+    """The report as one HTML page, to be written as UTF-8.
+
+    summary: names and values for the head of the page.
+    settings: the options of the job and of the training.
+    Raises ValueError where the path of a picture is not relative.
+    """
     shared_steps = span_of(point for curve in curves for point in curve.points)
     columns = columns_of(figures)
     return render(
@@ -116,15 +131,15 @@ def render_report(
 
 
 def columns_of(figures: Iterable[Figure]) -> list[str]:
-    """The methods in the order of their first appearance; the truth stands last."""
+    """The methods in the order of their first appearance, with the truth last."""
     seen = dict.fromkeys(column for figure in figures for column in figure.values)
     return [column for column in seen if column != TRUTH] + [TRUTH] * (TRUTH in seen)
 
 
 def best_columns(figure: Figure) -> set[str]:
-    """The methods with the best value as it is shown: a difference the table does not show decides nothing.
+    """The methods with the best value. Values are compared as the table shows them, rounded.
 
-    The truth never competes, and there is no best without a rival.
+    The truth does not compete, and a single method is never the best.
     """
     rivals = {
         column: round(value, figure.digits)
@@ -144,7 +159,7 @@ def best_columns(figure: Figure) -> set[str]:
 
 
 def by_chapter(pages: Iterable[PageView]) -> list[tuple[str, list[tuple[int, PageView]]]]:
-    """Pages with their running number, under their chapters, both in the order of first appearance."""
+    """Pages with their running number from 1, grouped by chapter. Both are in the order of first appearance."""
     chapters: dict[str, list[tuple[int, PageView]]] = {}
     for index, page in zip(count(1), pages, strict=False):
         chapters.setdefault(page.chapter, []).append((index, page))

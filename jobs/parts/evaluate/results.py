@@ -1,4 +1,4 @@
-"""What an evaluation leaves: metrics.json and the report."""
+"""Writes the results of an evaluation: metrics.json and the report."""
 
 import json
 import logging
@@ -17,14 +17,14 @@ from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 
 log = logging.getLogger("mangahue")
-_MEASURES = (  # name in metrics.json, in the report, which way is better, digits
+_MEASURES = (  # name in metrics.json, name in the report, which way is better, digits
     ("ciede2000", "CIEDE2000", "lower", 2),
     ("psnr", "PSNR", "higher", 2),
     ("ssim", "SSIM", "higher", 3),
     ("colorfulness", "Colourfulness", "truth", 1),
     ("luminance_ssim", "Luminance SSIM", "higher", 3),
 )
-_COSTS = (  # of each model: name in metrics.json, in the report, which way is better, digits, meaning
+_COSTS = (  # per model: name in metrics.json, name in the report, which way is better, digits, meaning
     ("parameters", "Parameters, millions", "lower", 2, "Size of the network that colours."),
     ("pages_per_second", "Pages per second", "higher", 2, "The network alone, page by page, on one of the workers."),
     ("memory", "Peak memory, MB", "lower", 0, "The weights and what a prediction takes on top of them."),
@@ -34,7 +34,9 @@ _LUMINANCE = "Structural similarity of CIELAB L* with the source page: 1 where e
 
 
 def loss_curves(candidates: Sequence[Candidate]) -> list[Curve]:
-    """The curves of the trainings, from RUN/metrics.jsonl where that is there; of several models the held-out ones."""
+    """The curves of the trainings, from RUN/metrics.jsonl where it exists. With several models only the held-out
+    curves.
+    """
     curves: dict[str, list[tuple[float, float]]] = {}
     for candidate in candidates:
         run = open_storage(split_uri(candidate.uri)[0])
@@ -53,7 +55,7 @@ def loss_curves(candidates: Sequence[Candidate]) -> list[Curve]:
 def publish(
     out: Storage, config: EvaluateConfig, candidates: Sequence[Candidate], pages: Sequence[dict[str, Any]]
 ) -> Exit:
-    """Write metrics.json and report.html. Raises BadUsageError where no held-out page has colour."""
+    """Write metrics.json and the report, and log the means. Raises BadUsageError where no held-out page has colour."""
     if not pages:
         raise BadUsageError(f"--data {config.data}: no held-out page has its true colours; ingest a colour edition")
     names = [candidate.name for candidate in candidates]
@@ -106,7 +108,7 @@ def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _cost(pages: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The median page, since the first one pays for what is made once."""
+    """The median over pages, because the first page also pays for what is set up once."""
     return {
         "parameters": pages[0]["parameters"],
         "pages_per_second": 1 / float(np.median([page["seconds"] for page in pages])),
@@ -131,7 +133,7 @@ def _figure(measure: tuple[str, str, str, int], means: Mapping[str, Mapping[str,
 
 
 def _picture_rows(pages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[PictureRow]:
-    """A row of pictures for each model, of the same few pages, evenly spread; ink first, the truth last."""
+    """A row of pictures for each model, all of the same few pages, evenly spread. Ink comes first, the truth last."""
     shown = [pages[i] for i in sorted({round(i) for i in np.linspace(0, len(pages) - 1, _ROW_PAGES)})]
     return [
         PictureRow(name, [(page["pictures"][name], f"{page['chapter']} {page['name']}") for page in shown])

@@ -1,4 +1,4 @@
-"""Weights of a public code: read, tried on images, published as a model of ours."""
+"""Weights of a public code: read, run on images, published as a model of ours."""
 
 import io
 import logging
@@ -21,12 +21,12 @@ log = logging.getLogger("mangahue")
 
 
 def read_weights(uri: str) -> bytes:
-    """The file of --weights. Raises BadUsageError where there is none."""
+    """The file of --weights. Raises BadUsageError where it does not exist."""
     return read_given(uri, "--weights", "the .pth of the public code")
 
 
 def read_images(uri: str) -> F32:
-    """The array of --run, (N, C, H, W) float32. Raises BadUsageError for anything else; nothing is unpickled."""
+    """The array of --run, (N, C, H, W) float32. Raises BadUsageError for anything else. Nothing is unpickled."""
     data = read_given(uri, "--run", "an .npy of images")
     try:
         images = np.load(io.BytesIO(data), allow_pickle=False)
@@ -39,7 +39,7 @@ def read_images(uri: str) -> F32:
 
 
 def import_weights(config: ImportConfig, data: bytes) -> Imported:
-    """The network of --from with these weights. Raises BadUsageError where they are not its own."""
+    """The network of --from with the weights in `data`. Raises BadUsageError where they do not fit it."""
     try:
         network = import_network(config.source, read_state_dict(data))
     except CheckpointError as error:
@@ -57,7 +57,7 @@ def claim_folder(folder: Storage, config: ImportConfig, data: bytes) -> None:
 
 
 def run_raw(network: Imported, images: F32, config: ImportConfig) -> None:
-    """Write what the network makes of the images to --save. Raises BadUsageError for images it can't take."""
+    """Write the network's output for these images to --save. Raises BadUsageError for images that it can't take."""
     if images.shape[1] != network.in_channels:
         raise BadUsageError(
             f"--run {config.run} has {images.shape[1]} channels; this network takes {network.in_channels}"
@@ -65,7 +65,7 @@ def run_raw(network: Imported, images: F32, config: ImportConfig) -> None:
     try:
         with torch.inference_mode():
             colors = network.raw(torch.from_numpy(images)).numpy()
-    except (RuntimeError, ValueError) as error:  # sides that its halvings, paddings or norms can't take
+    except (RuntimeError, ValueError) as error:  # the network can't halve, pad or normalise images of these sides
         height, width = images.shape[2:]
         raise BadUsageError(
             f"--run {config.run}: the network can't take images of {height} x {width} ({error}); "
@@ -79,7 +79,7 @@ def run_raw(network: Imported, images: F32, config: ImportConfig) -> None:
 
 
 def publish_imported(folder: Storage, config: ImportConfig, network: Imported, data: bytes) -> None:
-    """Publish the network as a training does."""
+    """Publish the network as a model folder, as a training does."""
     variant = network.variant
     card = ModelCard(variant=variant.name, config=as_settings(variant.config), origin=_origin(config, data))
     publish(folder, card, to_bytes(variant.generator().state_dict()))

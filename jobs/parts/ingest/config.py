@@ -22,9 +22,9 @@ class IngestConfig:
     out: str = option("Folder of the shards.", group="Output", metavar="URI")
     replace: bool = option("Replace the shards that lie in --out.", group="Output", default=False)
     gray_from: Literal["lightness", "luma", "screentone", "mix"] = option(
-        "Gray page of a page that has only colour. lightness: equal CIELAB L*; luma: the usual converters' BT.601 "
-        "weights; screentone: drawn as manga is, lines, blacks and screens; mix: half of the pages screentone, half "
-        "lightness.",
+        "How the gray page is made where there is only a colour page. lightness: equal CIELAB L*; luma: the BT.601 "
+        "weights of the usual converters; screentone: drawn as manga is, lines, blacks and screens; mix: half of the "
+        "pages screentone, half lightness.",
         group="Pages",
         default="lightness",
     )

@@ -1,7 +1,7 @@
-"""Which chapters and pages of two editions belong together, and which chapters are held out.
+"""Pairs the chapters and pages of two editions, and chooses the chapters to hold out.
 
-Editions are paired by relative path (extensions aside); where that fails, by chapter name and page number, which also
-reads file names of the form [chapter]_[page].
+Editions are paired by relative path without extensions. Where that fails, they are paired by chapter name and page
+number. Names of the form [chapter]_[page] are understood too.
 """
 
 import random
@@ -19,14 +19,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Edition:
-    """A chapter of one edition. only: the chapter part of [chapter]_[page] names, where a folder holds several."""
+    """A chapter of one edition.
+
+    ref: the archive or folder.
+    only: the chapter part of [chapter]_[page] names, where a folder holds several chapters; else None.
+    """
 
     ref: ChapterRef
     only: str | None = None
 
     @property
     def rel(self) -> str:
-        """Its name in the source, an archive's extension taken off."""
+        """Its name in the source, without an archive's extension."""
         path = PurePosixPath(self.ref.rel)
         if self.ref.kind != "folder":
             path = path.with_name(self.ref.name)
@@ -42,7 +46,13 @@ class Edition:
 
 @dataclass(frozen=True)
 class ChapterPlan:
-    """A chapter to ingest: one or both editions, paired page by page when they are opened."""
+    """A chapter to ingest, in one or both editions. Its pages are paired when the editions are opened.
+
+    rel: its name.
+    series: the folder that it is in; the source's name where it is in none.
+    split: "train" or "holdout".
+    gray_from: how the gray page is made where there is only a colour page.
+    """
 
     rel: str
     series: str
@@ -57,7 +67,7 @@ class ChapterPlan:
 
 
 def find_editions(uri: str) -> list[Edition]:
-    """The chapters below `uri`; a folder whose pages are all named [chapter]_[page] is as many as it names."""
+    """The chapters below `uri`. A folder of pages named [chapter]_[page] gives each chapter that it names."""
     editions = []
     for ref in find_chapters(uri):
         names = _named_chapters(ref) if ref.kind == "folder" else []
@@ -74,9 +84,10 @@ def _named_chapters(ref: ChapterRef) -> list[str]:
 
 
 def pair_editions(color: Sequence[Edition], gray: Sequence[Edition]) -> list[tuple[Edition | None, Edition | None]]:
-    """Each chapter once: (colour, gray) where both are there. By relative path first, then by name where it is unique.
+    """(colour, gray) for every chapter, with None where one edition lacks it.
 
-    Where both sides have one chapter only, they are a pair whatever their names.
+    They are paired by relative path first, then by name where it is unique. If each side has one chapter only, the two
+    are a pair whatever their names.
     """
     if len(color) == len(gray) == 1:
         return [(color[0], gray[0])]
@@ -88,9 +99,9 @@ def _name(edition: Edition) -> str:
 
 
 def pair_pages(color: Sequence[Member], gray: Sequence[Member]) -> list[tuple[Member | None, Member | None]]:
-    """Each page once, in the reading order of the colour edition; gray pages without a partner follow.
+    """(colour, gray) for every page, in the reading order of the colour edition. Gray pages without a partner follow.
 
-    By name first, then by name without extension, then by number; each where it is unique on both sides.
+    They are paired by name, then by name without extension, then by number; each where it is unique on both sides.
     """
     return _paired(color, gray, [lambda page: page.name, _stem, _number])
 
@@ -98,7 +109,9 @@ def pair_pages(color: Sequence[Member], gray: Sequence[Member]) -> list[tuple[Me
 def _paired(
     color: Sequence[T], gray: Sequence[T], keys: Sequence[Callable[[T], str]]
 ) -> list[tuple[T | None, T | None]]:
-    """Pair what agrees in a key that is unique among those still alone on either side; the best key goes first."""
+    """Pair items that agree in a key, best key first. The key must be unique among the items still unpaired on each
+    side.
+    """
     partner: dict[int, int] = {}
     for key in keys:
         alone = [_by_key(color, key, set(partner)), _by_key(gray, key, set(partner.values()))]
@@ -131,9 +144,13 @@ def _number(page: Member) -> str:
 
 
 def held_out(rels: Sequence[str], holdout: str, seed: int) -> set[str]:
-    """The chapters kept from training. holdout: names separated by commas, or a fraction in [0, 1).
+    """The chapters kept from training.
 
-    A fraction above 0 holds out one chapter at least, and never all. Raises BadUsageError where a name fits none.
+    rels: names of all chapters.
+    holdout: names separated by commas, or a fraction in [0, 1). A fraction above 0 holds out at least one chapter, and
+        never all.
+    seed: of the choice by fraction.
+    Raises BadUsageError where a name fits no chapter.
     """
     fraction = _fraction(holdout)
     if fraction is not None:

@@ -39,7 +39,14 @@ _SLOW = SLOW * _POLICY.limits.seconds
 
 @dataclass
 class Written:
-    """What a group of chapters, or the whole job, came to. chroma: sums of a, b over `colored` training pages."""
+    """What a group of chapters, or the whole job, has written.
+
+    shards: the shards.
+    failures: source, code and message of each chapter or page that could not be read.
+    chroma: sums of the mean a and b of `colored` training pages.
+    colored: training pages with colour.
+    paired: pages that have both editions.
+    """
 
     shards: list[Shard] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
@@ -61,7 +68,12 @@ class Written:
 
 
 def plan(color: str | None, gray: str | None, gray_from: str, holdout: str, seed: int) -> list[ChapterPlan]:
-    """Every chapter of both editions, paired and given its split. Only names are read, no pages."""
+    """All chapters of both editions, paired and assigned to a split. Only names are read, no pages.
+
+    color, gray: URIs of the editions; None where there is none.
+    gray_from, holdout, seed: as in IngestConfig.
+    Raises BadUsageError where there is no chapter, or where `holdout` fits none.
+    """
     pairs = pair_editions(find_editions(color) if color else [], find_editions(gray) if gray else [])
     rels = [(c or g).rel for c, g in pairs]  # type: ignore[union-attr]
     if not rels:
@@ -79,9 +91,9 @@ def plan(color: str | None, gray: str | None, gray_from: str, holdout: str, seed
 
 
 def already_done(out: Storage, config: IngestConfig, chapters: Sequence[ChapterPlan]) -> Exit | None:
-    """The exit code of the finished ingest that lies in `out`, if it is this very one; None if nothing does.
+    """The exit code of the finished ingest in `out`, if it is this very one; None if there is none.
 
-    Raises BadUsageError where other shards lie there, unless they may be replaced.
+    Raises BadUsageError where other shards are there, unless they may be replaced.
     """
     card = read_json(out, CARD)
     if config.replace or card is None:
@@ -97,7 +109,7 @@ def _plan_digest(chapters: Sequence[ChapterPlan]) -> str:
 
 
 def clear(out: Storage) -> None:
-    """Take away the card, then the shards of an earlier or unfinished ingest; other files stay."""
+    """Delete the card, then the shards of an earlier or unfinished ingest. Other files stay."""
     out.delete(CARD)
     for split in _SPLITS:
         for entry in list(out.list(f"{split}/pages-")):
@@ -105,7 +117,7 @@ def clear(out: Storage) -> None:
 
 
 def write_all(chapters: Sequence[ChapterPlan], out: str) -> Written:
-    """Read all chapters into shards with Ray Data, a task for each group of chapters of one split."""
+    """Read all chapters into shards with Ray Data. Each task reads a group of chapters of one split."""
     groups = _groups(chapters)
     rows = ray.data.from_items([{"group": i} for i in range(len(groups))], override_num_blocks=len(groups))
     reports = rows.map_batches(_ingest_group, batch_size=1, fn_kwargs={"groups": ray.put(groups), "out": out})
@@ -119,7 +131,9 @@ def write_all(chapters: Sequence[ChapterPlan], out: str) -> Written:
 
 
 def _groups(chapters: Sequence[ChapterPlan]) -> list[list[ChapterPlan]]:
-    """Neighbouring chapters of one split, up to a shard's worth of bytes; fewer where that keeps more CPUs busy."""
+    """Groups of neighbouring chapters of one split, up to the bytes of a shard. Smaller where that keeps more CPUs
+    busy.
+    """
     most = min(SHARD_BYTES, max(_LEAST_GROUP, sum(chapter.size for chapter in chapters) // 8))
     groups: list[list[ChapterPlan]] = []
     for split in _SPLITS:
@@ -143,7 +157,7 @@ def _ingest_group(batch: dict[str, np.ndarray], *, groups: Any, out: str) -> dic
 
 
 def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
-    """The readable pages of a chapter as rows; what can not be read goes to `written.failures` with its path."""
+    """The readable pages of a chapter. What can't be read is added to `written.failures` with its path."""
     members: dict[str, list[Member]] = {"color": [], "gray": []}
     for side, edition in (("color", chapter.color), ("gray", chapter.gray)):
         if edition is None:
@@ -203,7 +217,10 @@ def _count(written: Written, split: str, pixels: dict[str, U8]) -> None:
 
 
 def publish_card(out: Storage, config: IngestConfig, chapters: Sequence[ChapterPlan], written: Written) -> Exit:
-    """Write shards.json, last of all, and tell what came of it. A job without a readable page fails."""
+    """Write shards.json, last of all, and log the result.
+
+    Returns FAILED where no page was readable, and then writes nothing. Returns PARTLY where some were not.
+    """
     for failure in written.failures:
         log.warning("not read: %(source)s: %(code)s %(message)s", failure)
     pages = {

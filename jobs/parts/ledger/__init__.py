@@ -1,1 +1,1 @@
-"""The commit log of an output folder: whose it is, what was published there, what its pages use of a palette."""
+"""The commit log of an output folder: whose folder it is, what was published, which palette colours its pages use."""

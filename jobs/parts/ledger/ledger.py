@@ -1,18 +1,20 @@
 """The commit log of a colouring job, kept in its output folder.
 
-Beside the coloured chapters lies `_mangahue/`:
+Beside the coloured chapters is the folder `_mangahue/`:
   job.json                    whose folder this is: the fingerprint of weights and settings, and the palette
   chapters/<rel>.json         the manifest of a chapter; a chapter is done when its manifest says so
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
-  pieces/<rel>/<identity>/    finished chunks of a long chapter that is not assembled yet
+  pieces/<rel>/<identity>/    chunk files of a long chapter that is not assembled yet
   palette.json                the colours of --palette, to be edited by hand
   previews/<rel>/             small pictures of a few of its pages, for the report
-  report.json, report.html    what came of it all
-and `_SUCCESS` when nothing is left to do. Ray runs things at least once; what is seen is written once: a chapter is put
-on the condition that nothing is there, and the first writer wins.
+  report.json, report.html    what became of every chapter
+and `_SUCCESS` when nothing is left to do.
 
-The palette's colours are no part of the fingerprint, but for what their pixels are told by: a job whose palette was
-edited is the same job, and the chapters that use an edited colour are no longer done.
+Ray runs a task at least once, yet each result must be published once. So a chapter is put on the condition that nothing
+is at its key, and the first writer wins.
+
+The fingerprint covers the features by which a palette colour's pixels are found, but not the colour itself. So a job
+whose palette was edited is the same job. The chapters that use an edited colour are no longer done.
 """
 
 import hashlib
@@ -48,12 +50,17 @@ SUCCESS = "_SUCCESS"
 JOB = f"{HOME}/job.json"
 REPORT = f"{HOME}/report.json"
 PALETTE = f"{HOME}/palette.json"
-_READERS = 32  # requests at once while planning: they wait, they don't work
-_STALE = timedelta(days=1)  # no upload takes as long
+_READERS = 32  # requests at once while planning: they mostly wait
+_STALE = timedelta(days=1)  # no upload takes this long
 
 
 class Ledger:
-    """The commit log of one output folder, for the driver and for every worker. Picklable."""
+    """The commit log of one output folder, for the driver and for every worker. Picklable.
+
+    out: URI of the folder.
+    fingerprint: of the job's weights and settings.
+    palette: the job's palette, if it has one.
+    """
 
     def __init__(self, out: str, fingerprint: str, palette: Palette | None = None) -> None:
         self.fingerprint = fingerprint
@@ -62,12 +69,17 @@ class Ledger:
 
     @property
     def short_name(self) -> str:
-        """Of what decides every pixel: weights, settings, palette."""
+        """A short name for what decides every pixel of a job: weights, settings, palette."""
         suffix = f"-{hashlib.sha256(json.dumps(self.palette).encode()).hexdigest()[:8]}" if self.palette else ""
         return self.fingerprint[:16] + suffix
 
     def claim(self, job: dict[str, Any], *, replace: bool) -> None:
-        """Make the folder this job's own. Raises BadUsageError where other weights or settings made it."""
+        """Make the folder this job's own.
+
+        job: what job.json says beside the fingerprint (JobSettings.as_job).
+        replace: take the folder over from other weights or settings.
+        Raises BadUsageError where other weights or settings made the folder, and `replace` is false.
+        """
         mine = {"fingerprint": self.fingerprint, **job}
         there = claim(self.storage, JOB, mine)
         if there is None:
@@ -83,7 +95,7 @@ class Ledger:
             self.storage.put(JOB, as_json(mine))
 
     def _owner_by_manifests(self) -> dict[str, Any]:
-        """Where job.json is damaged, the first manifest that can be read says whose folder it is."""
+        """The owner where job.json is damaged: the fingerprint of the first manifest that can be read."""
         for entry in self.storage.list(f"{HOME}/chapters/"):
             with suppress(DamagedManifestError):
                 found = Manifest.from_json(self.storage.read(entry.key)).fingerprint
@@ -91,9 +103,10 @@ class Ledger:
         return {"fingerprint": self.fingerprint}
 
     def manifests(self, rels: Iterable[str] = ()) -> dict[str, Manifest]:
-        """The summary of every manifest in the folder, by chapter. What is no manifest any more comes as a damaged one.
+        """The summary of every manifest in the folder, by chapter. One that can't be read comes as a manifest with
+        status damaged.
 
-        rels: chapters that may have one; the name of a damaged one's chapter is found among them.
+        rels: chapters that may have a manifest; used to name the chapter of a damaged one.
         """
         rels_by_key = {manifest_key(rel): rel for rel in rels}
         keys = [entry.key for entry in self.storage.list(f"{HOME}/chapters/")]
@@ -109,16 +122,16 @@ class Ledger:
             return Manifest(rel, "", "", "", "damaged", code=Code.MANIFEST, message=f"{key}: {error}", counts=Counter())
 
     def manifest(self, rel: str) -> Manifest | None:
-        """The manifest of one chapter; None where there is none that can be read."""
+        """The manifest of one chapter; None where there is none, or none that can be read."""
         try:
             return Manifest.from_json(self.storage.read(manifest_key(rel)))
         except (ObjectNotFoundError, DamagedManifestError):
             return None
 
     def begin_folder(self, rel: str) -> None:
-        """Before the first page of a folder chapter is put: make sure that what lies there is ours to overwrite.
+        """Call before the first page of a folder chapter is put: it checks that this job may write there.
 
-        Raises ObjectExistsError where files lie at its place that no run of this job put there.
+        Raises ObjectExistsError where the folder holds files that no run of this job put there.
         """
         mark = f"{HOME}/staged/{rel}/begun"
         there = next(self.storage.list(f"{rel}/"), None)
@@ -131,9 +144,11 @@ class Ledger:
             self.storage.put(mark, b"")
 
     def covers(self, manifest: Manifest | None, ref: ChapterRef, policy: str, hints: str = "") -> bool:
-        """Whether a manifest says that this very source is done by these very weights, settings and hints.
+        """Whether a manifest says that this very source is done with these very weights, settings and hints.
 
-        A chapter that was refused counts as done as long as it would be refused under the same `policy`.
+        policy: digest of the present policy. A quarantined chapter counts as done only under the policy that refused
+            it.
+        hints: digest of the chapter's present hints.
         """
         if manifest is None or not self.made(manifest, ref):
             return False
@@ -142,20 +157,24 @@ class Ledger:
         return manifest.status != "quarantined" or manifest.policy == policy
 
     def made(self, manifest: Manifest, ref: ChapterRef) -> bool:
-        """Whether it tells of this source, and these weights and settings, whatever became of palette and hints."""
+        """Whether the manifest is of this source, these weights and these settings. Palette and hints may have changed
+        since.
+        """
         same = (manifest.fingerprint, manifest.version) == (self.fingerprint, ref.version)
         return same and manifest.status != "damaged"
 
     def commit(self, manifest: Manifest) -> None:
-        """Write a manifest: from here on the chapter is done."""
+        """Write a manifest. From here on the chapter is done."""
         self.storage.put(manifest_key(manifest.rel), manifest.to_json())
 
     def publish(self, manifest: Manifest, archive: bytes | Path, *, replace: bool) -> Manifest:
-        """Put a chapter's archive in one go, then its manifest. Returns the manifest that holds.
+        """Put a chapter's archive in one request, then its manifest. Returns the manifest that is valid in the end.
 
-        If something is there already: another run of this job was first, and its manifest holds, unless it is of
-        another palette; or it is not ours, and ObjectExistsError tells. It tells too where the folder was taken over
-        meanwhile, by another job or by this one with another palette.
+        replace: overwrite what is at the chapter's key.
+        If another run of this job was first, its manifest is valid, unless it was made with another palette or other
+        hints.
+        Raises ObjectExistsError where something is there that this job did not put, or where another job, or this job
+        with another palette, has taken the folder over meanwhile.
         """
         self._check_owner()
         staged = self._staged(manifest)
@@ -172,13 +191,17 @@ class Ledger:
             current = holds.hints == manifest.hints and is_current(holds.palette_usage, self.palette)
             return holds if current else self.publish(manifest, archive, replace=True)
         self.commit(manifest)
-        if replace and not self._lies_there(manifest):  # another run that replaces it came in between
+        if replace and not self._lies_there(manifest):  # another run has replaced it meanwhile
             return self.publish(manifest, archive, replace=True)
         self.storage.delete(staged)
         return manifest
 
     def recover(self, known: dict[str, Manifest]) -> Iterator[Manifest]:
-        """Commit what was published by a run that died before the manifest was written; nothing is computed again."""
+        """Commit chapters whose run died between publishing and writing the manifest. Nothing is computed again.
+
+        known: the manifests in the folder, by chapter.
+        Yields the summary of each manifest that it commits.
+        """
         waiting: dict[str, list[str]] = {}
         for entry in self.storage.list(f"{HOME}/staged/"):
             rel = entry.key.removeprefix(f"{HOME}/staged/").rpartition("/")[0]
@@ -190,9 +213,9 @@ class Ledger:
                 yield manifest.summary()
 
     def sweep(self, finished: Iterable[Manifest]) -> None:
-        """Take away what these chapters left in staged/ and pieces/, and what killed writers left of their uploads.
+        """Delete what these chapters left in staged/ and pieces/, and uploads that killed writers never ended.
 
-        Nothing else: another run of this job may be at work on the other chapters.
+        Nothing else is deleted, because another run of this job may be working on the other chapters.
         """
         ended = list(finished)
         rels = {manifest.rel for manifest in ended}
@@ -200,7 +223,7 @@ class Ledger:
             home = f"{HOME}/{folder}/"
             for entry in list(self.storage.list(home)):
                 rel = entry.key.removeprefix(home).rpartition("/")[0]
-                if rel in rels or rel.rpartition("/")[0] in rels:  # pieces lie one folder deeper
+                if rel in rels or rel.rpartition("/")[0] in rels:  # chunk files are one folder deeper
                     self.storage.delete(entry.key)
         try:
             self.storage.abort_stale_uploads(_STALE, {manifest.output for manifest in ended if manifest.output})
@@ -220,7 +243,7 @@ class Ledger:
             )
 
     def _adopt(self, mine: Manifest) -> Manifest:
-        """The manifest of what lies where `mine` should: committed, or staged by the run that put it."""
+        """The manifest of what is at the key of `mine`: committed already, or staged by the run that put it."""
         if (committed := self._committed(mine.rel)) is not None:
             return committed
         staged = [entry.key for entry in self.storage.list(f"{HOME}/staged/{mine.rel}/")]
@@ -228,7 +251,7 @@ class Ledger:
         if published is not None:
             self.commit(published)
             return published
-        if (committed := self._committed(mine.rel)) is not None:  # its writer was faster than this look
+        if (committed := self._committed(mine.rel)) is not None:  # its writer has committed it meanwhile
             return committed
         raise ObjectExistsError(
             f"{self.storage.uri}/{mine.output} is there already, and not by this job; move it away, or give another "
@@ -240,27 +263,27 @@ class Ledger:
         return manifest if manifest is not None and manifest.fingerprint == self.fingerprint else None
 
     def _published(self, staged: list[str]) -> Manifest | None:
-        """Of a chapter's staged manifests the one whose archive lies at its place."""
+        """Among a chapter's staged manifests, the one whose archive is in the output."""
         for key in staged:
             if not key.endswith(".json"):
                 continue
             try:
                 manifest = Manifest.from_json(self.storage.read(key))
-            except (DamagedManifestError, ObjectNotFoundError):  # the latter: its writer has just committed it
+            except (DamagedManifestError, ObjectNotFoundError):  # not found: its writer has just committed it
                 continue
             if self._lies_there(manifest):
                 return manifest
         return None
 
     def _lies_there(self, manifest: Manifest) -> bool:
-        """Whether its archive is what lies at its place."""
+        """Whether this manifest's archive is what its key holds."""
         if self.storage.stat(manifest.output) is None:
             return False
         there = self.storage.metadata(manifest.output).get("sha256") or self.sha256(manifest.output)
         return there == manifest.sha256
 
     def sha256(self, key: str) -> str:
-        """Of an object's content, read again. Hex."""
+        """The digest of an object's content, which is read again. Hex."""
         with self.storage.open(key) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
@@ -270,13 +293,13 @@ class Ledger:
 
 
 def manifest_key(rel: str) -> str:
-    """Where a chapter's manifest lies; a name that leaves no room for '.json' is cut."""
+    """The key of a chapter's manifest. A name that leaves no room for '.json' is shortened."""
     folder, slash, name = rel.rpartition("/")
     return f"{HOME}/chapters/{folder}{slash}{short(name)}.json"
 
 
 def _same(one: Manifest | None, other: Manifest) -> bool:
-    """Whether two manifests tell of the same archive."""
+    """Whether two manifests are of the same archive."""
     if one is None or one.status == "damaged":
         return False
     return all(

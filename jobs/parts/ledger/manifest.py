@@ -1,6 +1,6 @@
-"""A chapter's entry in the commit log, and its pages'.
+"""A chapter's entry in the commit log, and the records of its pages.
 
-A manifest ends with a digest of itself: one that was altered is no manifest.
+A manifest ends with a digest of itself, so that an altered one is recognised.
 """
 
 import hashlib
@@ -17,12 +17,19 @@ from jobs.parts.runtime.outcome import as_json
 
 @dataclass(frozen=True)
 class PageRecord:
-    """What was done to one member. action: coloured, kept (already in colour, or no page), flagged (not decodable).
+    """What was done to one member.
 
-    name: in the source. output: its name in the output. size: bytes in the output; width, height: pixels, 0 where not
-    known. code, message: why it is flagged; a message alone: why it is kept. colors: of the palette that it uses, as
-    palette_usage.py tells them. hints: digest of those that were given for it. preview: where the report finds a small
-    picture of it, below `_mangahue/`, without the suffix.
+    name: in the source.
+    output: its name in the output.
+    index: among the pages, in reading order from 0; None for other files.
+    action: coloured, kept (already in colour, or no page), or flagged (not decodable).
+    sha256: of its bytes in the output, hex.
+    code, message: why it is flagged, or what the gate has against it. A message alone says why it is kept.
+    size: bytes in the output.
+    width, height: pixels, 0 where not known.
+    colors: the palette colours that it uses, as palette_usage.as_record tells them.
+    hints: digest of the hints that were given for it.
+    preview: key of its small picture for the report, below `_mangahue/`, without the suffix.
     """
 
     name: str
@@ -41,19 +48,32 @@ class PageRecord:
 
 
 class DamagedManifestError(MangahueError):
-    """What lies at a manifest's place is not what was written there."""
+    """The object at a manifest's key is not what was written there."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A chapter's entry in the commit log. status: done, partial (a page is flagged), quarantined, damaged, failed.
+    """A chapter's entry in the commit log.
 
-    A failed chapter has no manifest in the folder: the next run tries it again, as it does a damaged one, of which
-    verify.py found that it is no longer what was published. version: of the source. output: its key, "" where nothing
-    is published. sha256, size: of the archive; empty for a folder. policy: under which a quarantined chapter was
-    refused. code, message: what is wrong with the chapter as a whole. palette: ab of each of its colours. hints: digest
-    of the chapter's. taken: pages that stay as they were published before palette or hints were edited. counts, colors:
-    of a summary, pages by action, and what they tell of the palette's colours, packed.
+    rel: the chapter's name in the source.
+    source: its URI.
+    version: of the source.
+    fingerprint: of the weights and settings.
+    status: done, partial (a page is flagged), quarantined, damaged, or failed. A failed chapter has no manifest in the
+        folder, and the next run tries it again. So it does with a damaged one, where verify.py found other content than
+        was published.
+    output: its key in the output; "" where nothing is published.
+    pages: a record of each member.
+    warnings: for the report.
+    sha256, size: of the archive; empty for a folder.
+    code, message: what is wrong with the chapter as a whole.
+    seconds: of work.
+    policy: digest of the policy under which a quarantined chapter was refused.
+    palette: ab of each colour of the job's palette.
+    taken: pages that stay as they were published before palette or hints were edited.
+    hints: digest of the chapter's hints.
+    counts: in a summary only: pages by action.
+    colors: in a summary only: the palette usage, packed.
     """
 
     rel: str
@@ -78,7 +98,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "Manifest":
-        """Raises DamagedManifestError where it is not what `to_json` wrote."""
+        """Raises DamagedManifestError where `data` is not what `to_json` wrote."""
         try:
             values = json.loads(data)
             digest = values.pop("digest")
@@ -90,24 +110,24 @@ class Manifest:
         return manifest
 
     def to_json(self) -> bytes:
-        """What `from_json` reads, with a digest of it all."""
+        """The manifest as JSON, with a digest of all its values."""
         values = {name: value for name, value in self.__dict__.items() if name not in ("counts", "colors")}
         values["pages"] = [page.__dict__ for page in self.pages]
         return as_json({**values, "digest": _digest(values)})
 
     def count(self, action: str) -> int:
-        """Pages (not other members) with this action."""
+        """Pages, without other members, that have this action."""
         return (self.counts if self.counts is not None else self._counted())[action]
 
     def summary(self) -> "Manifest":
-        """The same without the pages that nothing is to be said of: what a driver keeps of each chapter."""
+        """The same with only those pages that have a code or a preview. This is what a driver keeps of each chapter."""
         pages = [replace(page, colors={}) for page in self.pages if page.code or page.preview]
         counts = self.counts if self.counts is not None else self._counted()
         return replace(self, pages=pages, palette=[], counts=counts, colors=self.palette_usage)
 
     @property
     def palette_usage(self) -> bytes:
-        """The palette's colours in it, packed."""
+        """The palette colours that its pages use, packed."""
         if self.colors is not None:
             return self.colors
         return pack((page.colors for page in self.pages), self.palette)
@@ -117,5 +137,5 @@ class Manifest:
 
 
 def _digest(values: dict[str, Any]) -> str:
-    """Of a manifest's values, as they are when they are read again."""
+    """The digest of a manifest's values, as they are after a round trip through JSON."""
     return hashlib.sha256(json.dumps(json.loads(as_json(values)), sort_keys=True).encode()).hexdigest()

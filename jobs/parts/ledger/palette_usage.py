@@ -1,7 +1,8 @@
-"""The palette's colours on the pages of a chapter: how they are told in a manifest, and by whom an edit is noticed.
+"""Palette usage: which palette colours the pages of a chapter use. It decides which chapters an edit concerns.
 
-A page tells of each colour it uses, by the colour's number in the palette as text (JSON has no other keys):
-[share of the page, a, b before the lock, a, b after it]. A driver keeps of a chapter one row of numbers to a colour.
+A page's record lists each colour it uses, by the colour's number in the palette as text (JSON has no other keys):
+[share of the page, a, b before the palette lock, a, b after it]. A driver keeps one row of numbers per colour and
+chapter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +16,18 @@ from imaging.drift import Looks
 from imaging.palette import Use
 
 Recorded = Mapping[str, Sequence[float]]
-_WIDTH = 13  # numbers of a row
+_WIDTH = 13  # numbers per row
 
 
 @dataclass(frozen=True)
 class ColorUsage:
-    """A palette colour in a chapter. ab: what the palette had for it. share: of a page, summed over the pages.
-    before, after: the lock, a look to a page."""
+    """A palette colour in a chapter.
+
+    number: its number in the palette.
+    ab: what the palette had for it then.
+    share: its share of a page, summed over the chapter's pages.
+    before, after: its colour on the pages before and after the palette lock, one look per page.
+    """
 
     number: int
     ab: tuple[float, float]
@@ -31,7 +37,7 @@ class ColorUsage:
 
 
 def as_record(used: Mapping[int, Use]) -> dict[str, list[float]]:
-    """What a page's record says of the colours it uses."""
+    """The colours that a page uses, as its record holds them."""
     return {
         str(number): [round(use.share, 4), *(round(value, 1) for value in (*use.before, *use.after))]
         for number, use in used.items()
@@ -39,9 +45,11 @@ def as_record(used: Mapping[int, Use]) -> dict[str, list[float]]:
 
 
 def pack(pages: Iterable[Recorded], palette: Sequence[Sequence[float]]) -> bytes:
-    """What its pages as_record, as one. palette: ab of each of its colours. Empty where no page uses any.
+    """The palette usage of a chapter as bytes. Empty where no page uses a colour.
 
-    Made of every manifest when a job is planned: of a chapter's pages all at once.
+    pages: what `as_record` made for each page.
+    palette: ab of each palette colour.
+    All pages are computed at once, because planning a job does this for every manifest.
     """
     entries = [(int(number), *values) for page in pages for number, values in page.items()]
     if not entries:
@@ -70,7 +78,7 @@ def unpack(packed: bytes) -> list[ColorUsage]:
 
 
 def is_current(packed: bytes, palette: Sequence[Sequence[float]]) -> bool:
-    """Whether the colours that were used have in this palette the ab they had then."""
+    """Whether each colour that was used has the same ab in this palette as it had then."""
     rows = _rows(packed)
     numbers = rows[:, 0].astype(int)
     if not len(rows):

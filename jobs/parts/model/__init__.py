@@ -1,1 +1,1 @@
-"""A trained model: its folder, and its network at work. No Ray here."""
+"""A trained model: its folder, and prediction with its network. No Ray here."""

@@ -10,10 +10,10 @@ from datasets.storage import Storage, open_storage
 from jobs.parts.runtime.outcome import as_json
 from models.checkpoint import CheckpointError, fingerprint, parse_card
 
-# A model folder: its card, the weights that colour, and beside them those of a training's last step.
+# Files of a model folder: the card, the weights that colour, and the weights of the training's last step.
 CARD, WEIGHTS, RAW = "model.json", "model.safetensors", "model.raw.safetensors"
 MODEL = "model"  # the model's folder in a training's run folder
-METRICS = "metrics.jsonl"  # beside it: the training's losses and held-out metrics
+METRICS = "metrics.jsonl"  # in the run folder: the training's losses and held-out metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,11 @@ class ModelCard:
 
 
 def publish(folder: Storage, card: ModelCard, weights: bytes, raw: bytes | None = None) -> None:
-    """Write a model's folder: the weights, those of the last step (`raw`) where there are such, the card last.
+    """Write a model's folder. The card is written last.
 
-    Raises CheckpointError where the model does not rebuild from what would be written.
+    weights: those that colour.
+    raw: those of the training's last step; None where there are none.
+    Raises CheckpointError where the model can't be rebuilt from what would be written.
     """
     text = as_json({**asdict(card), "weights_sha256": fingerprint(weights)})
     models.load(text, weights)
@@ -56,7 +58,10 @@ def publish(folder: Storage, card: ModelCard, weights: bytes, raw: bytes | None 
 
 
 def read_card(uri: str, option: str = "--model") -> dict[str, Any]:
-    """The card of the model published at `uri`. Raises BadUsageError, naming `option`, where there is none."""
+    """The card of the model published at `uri`. Raises BadUsageError where there is none.
+
+    option: the option that the error names.
+    """
     try:
         return parse_card(open_storage(uri).read(CARD))
     except (ObjectNotFoundError, CheckpointError) as error:
@@ -64,7 +69,11 @@ def read_card(uri: str, option: str = "--model") -> dict[str, Any]:
 
 
 def load_model(uri: str, card: dict[str, Any] | None = None) -> models.Variant:
-    """The model published at `uri`. Raises BadUsageError where it is not there, not whole, or not that of `card`."""
+    """The model published at `uri`.
+
+    card: the card that it must have, if given.
+    Raises BadUsageError where the model is missing or incomplete, or where it has another card.
+    """
     storage = open_storage(uri)
     if card is not None and read_card(uri) != card:
         raise BadUsageError(f"--model {uri}: another model was published there since the job began; run again")

@@ -1,4 +1,4 @@
-"""A variant at work on pages of model size: gray levels in, chroma out."""
+"""Prediction with a variant on pages at model size: gray levels in, chroma out."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from imaging.target import AB_RANGE, chroma_of, lab_of
 
 
 def to_device(variant: models.Variant, threads: int) -> None:
-    """Move the network to this process's GPU; without one, let it use so many threads of the CPUs."""
+    """Move the network to this process's GPU. Without a GPU, let it use `threads` threads of the CPUs."""
     if torch.cuda.is_available():
         variant.generator().cuda()
         return
@@ -19,20 +19,26 @@ def to_device(variant: models.Variant, threads: int) -> None:
 
 
 def predict_chroma(variant: models.Variant, grays: U8, hints: F32 | None = None) -> F32:
-    """grays: (B, S, S) gray levels, S the variant's image_size. Returns (B, S, S, 2) float32 ab.
+    """Predict chroma. S is the variant's image_size.
 
-    hints: (B, S, S, 3), 1 where a colour is told, and its ab, for a variant that follows them; None: for none.
+    grays: (B, S, S) gray levels.
+    hints: (B, S, S, 3), 1 and the ab where there is a hint, for a variant that follows hints; None for no hints.
+    Returns (B, S, S, 2) float32 ab.
     """
     return np.stack([chroma_of(page, variant.target) for page in _predict(variant, grays, hints)])
 
 
 def predict_colors(variant: models.Variant, grays: U8, hints: F32 | None = None) -> F32:
-    """The same of a variant whose target is `rgb`: (B, S, S, 3) float32 a, b, L."""
+    """As `predict_chroma`, for a variant with target `rgb`. Returns (B, S, S, 3) float32: a, b, L."""
     return np.stack([np.roll(lab_of(page), -1, axis=-1) for page in _predict(variant, grays, hints)])
 
 
 def follow(variant: models.Variant, grays: U8, chromas: F32) -> None:
-    """Have a variant look at pages in colour from now on. grays: (R, S, S); chromas: (R, S, S, 2) ab."""
+    """Let a variant follow these coloured pages from now on.
+
+    grays: (R, S, S) gray levels. R of 0: follow no page any more.
+    chromas: (R, S, S, 2) ab.
+    """
     target = torch.from_numpy(chromas.transpose(0, 3, 1, 2) / np.float32(AB_RANGE))
     variant.look_at(encode_ink(torch.from_numpy(grays.copy()))[:, None], target)
 
@@ -40,7 +46,7 @@ def follow(variant: models.Variant, grays: U8, chromas: F32) -> None:
 def _predict(variant: models.Variant, grays: U8, hints: F32 | None) -> F32:
     ink = encode_ink(torch.from_numpy(np.ascontiguousarray(grays)))[:, None]
     if torch.cuda.is_available():
-        ink = ink.pin_memory()  # or its copy to the GPU would wait for what runs there
+        ink = ink.pin_memory()  # otherwise its copy to the GPU waits for what runs there
     predicted: F32 = variant.predict(ink, None if hints is None else _encoded(hints)).float().cpu().numpy()
     return predicted
 

@@ -1,1 +1,1 @@
-"""What the HTML reports share: the frame of a page, how values are shown, charts."""
+"""What the HTML reports share: the layout of a page, how values are shown, charts."""

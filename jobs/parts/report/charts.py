@@ -1,4 +1,4 @@
-"""Line charts for a static page: points in, the geometry of an SVG out. The template draws it."""
+"""Line charts for a static page: turns points into the geometry of an SVG. The template draws it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from itertools import pairwise
 
 from jobs.parts.report.render import number
 
-# Units of the SVG; at phone width one unit is about one pixel, so that a label keeps a readable size.
+# Units of the SVG. At phone width one unit is about one pixel, so that a label keeps a readable size.
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 42
 MOST_POINTS = 600
-_ABSURD = 1e300  # beyond this the span of an axis is no float any more
+_ABSURD = 1e300  # beyond this the span of an axis overflows a float
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where it stands in the SVG, and what it says."""
+    """A mark on an axis.
+
+    at: its position in the SVG.
+    label: its text.
+    """
 
     at: float
     label: str
@@ -28,14 +32,19 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawn curve. `path` is SVG path data; empty where there is nothing to draw."""
+    """One drawn curve.
+
+    path: SVG path data; empty where there is nothing to draw.
+    in_words: the first and the last point as text.
+    lost: points that are not finite numbers.
+    """
 
     name: str
     path: str
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
     in_words: str
-    lost: int  # points that were no finite number
+    lost: int
 
     width = WIDTH
     height = HEIGHT
@@ -54,8 +63,11 @@ def draw_curve(
     x_name: str = "step",
     most: int = MOST_POINTS,
 ) -> Chart:
-    """Draw a curve of at most `most` points, broken where one is no finite number. x_range, y_range: to share an axis
-    among charts. x_name: what is counted on it, in whole numbers."""
+    """Draw a curve of at most `most` points. It is broken where a point is not a finite number.
+
+    x_range, y_range: given so that charts share an axis.
+    x_name: what the x axis counts, in whole numbers.
+    """
     everything = [(float(x), float(y)) for x, y in points]
     drawn = [point for point in everything if _plottable(point)]
     lost = len(everything) - len(drawn)
@@ -86,15 +98,18 @@ def draw_curve(
 
 
 def span_of(points: Iterable[Point]) -> Point | None:
-    """The first and the last step of all points that can be drawn, to share an axis; None where there are none."""
+    """The first and the last step of all points that can be drawn, so that charts share an axis. None without such
+    points.
+    """
     steps = [x for x, y in points if _plottable((x, y))]
     return (min(steps), max(steps)) if steps else None
 
 
 def downsample(points: Sequence[Point], most: int = MOST_POINTS) -> Sequence[Point]:
-    """At most `most` points with the same outline: of each run its lowest and highest value stay, so no spike is lost.
+    """At most `most` points with the same outline. Each run keeps its lowest and its highest value, so no spike is
+    lost.
 
-    A run that holds a point which is no finite number ends in one, so no break is lost either.
+    A run that holds a point that can't be drawn ends with such a point, so no break is lost either.
     """
     if len(points) <= most:
         return points
@@ -112,7 +127,10 @@ def downsample(points: Sequence[Point], most: int = MOST_POINTS) -> Sequence[Poi
 
 
 def nice_ticks(low: float, high: float, wanted: int = 4, outward: bool = False) -> list[float]:
-    """About `wanted` marks at multiples of 1, 2 or 5 times a power of ten. outward: they enclose low and high."""
+    """About `wanted` marks at multiples of 1, 2 or 5 times a power of ten.
+
+    outward: the marks enclose low and high; otherwise they lie between them.
+    """
     if low == high:
         pad = abs(low) * 0.1 or 1.0
         low, high = low - pad, high + pad
@@ -125,7 +143,7 @@ def nice_ticks(low: float, high: float, wanted: int = 4, outward: bool = False) 
 
 
 def tick_labels(marks: Sequence[float]) -> list[str]:
-    """Labels of one axis, all in one unit and with as many digits as the distance of the marks asks for."""
+    """Labels of one axis, all in one unit, with as many digits as the distance between marks needs."""
     largest = max((abs(mark) for mark in marks), default=0.0)
     if largest >= 1e12 or 0 < largest < 1e-3:
         return [f"{mark:.1e}".replace("-", "−") if mark else "0" for mark in marks]
@@ -138,7 +156,7 @@ def tick_labels(marks: Sequence[float]) -> list[str]:
 
 
 def significant(value: float) -> str:
-    """A value to three significant digits: `0.0123`, `4.56`, `1,230`."""
+    """A value with three significant digits: `0.0123`, `4.56`, `1,230`."""
     if value and not 1e-4 <= abs(value) < 1e6:
         return f"{value:.2e}".replace("-", "−")
     return number(value, max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0)
@@ -149,7 +167,7 @@ def _plottable(point: Point) -> bool:
 
 
 def _path(positions: Sequence[Point | None]) -> str:
-    """SVG path data; None lifts the pen. `h0` makes a point that stands alone a dot, under a round line cap."""
+    """SVG path data; None lifts the pen. `h0` makes a single point a dot, under a round line cap."""
     data: list[str] = []
     pen_down = False
     for position in positions:

@@ -1,4 +1,4 @@
-"""What the HTML reports share: the templates, how a value is shown, how a picture is addressed."""
+"""What the HTML reports share: the templates, how a value is shown, how the address of a picture is written."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ MISSING = "–"
 
 
 def render(template: Path, **context: object) -> str:
-    """One whole HTML page. Every value is escaped; what is no valid Unicode (an undecodable name) shows as "?".
+    """A whole HTML page. Every value is escaped. Text that is not valid Unicode (an undecodable name) shows as "?".
 
-    template: a file of Jinja's; it may use those that lie beside it, and the shared ones that lie here.
+    template: a Jinja file. It may use templates in its own folder, and the shared ones in this folder.
+    context: the values for the template.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, Path(__file__).parent]),
@@ -31,7 +32,7 @@ def render(template: Path, **context: object) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """`1,234.50`, with a true minus sign; a value that is missing, NaN or infinite is a dash."""
+    """A number such as `1,234.50`, with a true minus sign. A dash where the value is missing, NaN or infinite."""
     if value is None or not math.isfinite(value):
         return MISSING
     text = f"{value:,.{digits}f}"
@@ -41,7 +42,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def plain(value: object) -> str:
-    """A setting or a summary value as text; nothing, NaN and infinities are a dash."""
+    """A setting or a summary value as text. A dash for nothing, NaN and infinities."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return MISSING
     if isinstance(value, bool):
@@ -57,7 +58,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`4.2 s`, `3 min 05 s`, `2 h 07 min`; a dash where no time was taken."""
+    """`4.2 s`, `3 min 05 s`, `2 h 07 min`; a dash where no time is known."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return MISSING
     if seconds < 59.95:
@@ -72,7 +73,8 @@ def duration(seconds: float | None) -> str:
 def relative_url(path: str) -> str:
     """The path of a picture beside the page, quoted for an attribute: `a b#1.png` is `a%20b%231.png`.
 
-    ValueError for an absolute path: such a page opens on one machine only, and `//name/x` would ask another host.
+    Raises ValueError for an absolute path. Such a page opens on one machine only, and `//name/x` would ask another
+    host.
     """
     if not path or path.startswith("/"):
         raise ValueError(f"picture {path!r} of a report is not a relative path; give it relative to the page")

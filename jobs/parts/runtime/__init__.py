@@ -1,4 +1,4 @@
-"""What every job stands on: options, exit codes, logs, the Ray cluster, sandboxes, signals."""
+"""What every job needs: options, exit codes, logs, the Ray cluster, sandboxes, signals."""
 
 from pathlib import Path
 

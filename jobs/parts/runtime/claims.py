@@ -1,4 +1,4 @@
-"""Whose folder it is: the first job puts a file there, and every later one reads it."""
+"""Whose folder it is: the first job puts a file there, and every later job reads it."""
 
 import json
 from typing import Any
@@ -9,9 +9,9 @@ from jobs.parts.runtime.outcome import as_json
 
 
 def claim(storage: Storage, key: str, mine: dict[str, Any]) -> dict[str, Any] | None:
-    """Put `mine` at `key` if nothing is there; of two jobs at once one does.
+    """Put `mine` at `key` if nothing is there. If two jobs try at once, one succeeds.
 
-    Returns None where it was put, else what was there before: {} where that is damaged.
+    Returns None where it was put, else what is there already; {} where that is damaged.
     """
     try:
         storage.put(key, as_json(mine), if_absent=True)
@@ -21,7 +21,7 @@ def claim(storage: Storage, key: str, mine: dict[str, Any]) -> dict[str, Any] | 
 
 
 def read_json(storage: Storage, key: str) -> dict[str, Any] | None:
-    """A JSON object; None where there is none, {} where it is damaged."""
+    """The JSON object at `key`; None where there is none, {} where it is damaged."""
     try:
         values = json.loads(storage.read(key))
     except ObjectNotFoundError:

@@ -1,7 +1,7 @@
-"""A job's command line, made from its one frozen config.
+"""A job's command line, made from one frozen config class.
 
-Each field of a config is made by `option(...)`; `command` turns the class into a click command whose --help groups the
-options and shows defaults and units. The config checks itself on construction and raises BadUsageError.
+Each field of a config is made by `option(...)`. `command` turns the class into a click command, whose --help groups the
+options and shows defaults and units. The config checks itself when it is made, and raises BadUsageError.
 """
 
 import dataclasses
@@ -29,9 +29,12 @@ def option(
     metavar: str | None = None,
     flag: str | None = None,
 ) -> Any:
-    """A config field that is also a command line option; without a default it is required.
+    """A config field that is also a command line option. It is required if it has no default.
 
-    flag: the option's name where the field can't have it, a word of Python's.
+    help_text: what --help says.
+    group: the section of --help that it is in.
+    metavar: the placeholder for its value in --help.
+    flag: the option's name where the field can't have it, because it is a keyword of Python.
     """
     metadata = {"help": help_text, "group": group, "metavar": metavar, "flag": flag}
     if default is dataclasses.MISSING:
@@ -54,7 +57,9 @@ class _GroupedCommand(click.Command):
 
 
 def command(config_type: type[Config], main: Callable[[Config], int]) -> click.Command:
-    """The click command of a job: parses into `config_type`, runs `main`, exits with its code."""
+    """The click command of a job. It parses into `config_type`, runs `main`, and exits with the code that `main`
+    returns.
+    """
     hints = get_type_hints(config_type)
     params: list[click.Parameter] = []
     groups: dict[str, list[str]] = {}
@@ -102,13 +107,18 @@ def _click_option(field: "dataclasses.Field[Any]", hint: Any) -> click.Option:
 
 
 def require(condition: bool, name: str, value: object, fix: str) -> None:
-    """Raise BadUsageError naming the option, its value and the fix unless `condition` holds."""
+    """Raise BadUsageError unless `condition` holds.
+
+    name: the field; the error names its option.
+    value: what was given.
+    fix: what to give instead.
+    """
     if not condition:
         raise BadUsageError(f"--{name.replace('_', '-')} is {value!r}; {fix}")
 
 
 def actor_count(text: str) -> int:
-    """--num-actors: "3" -> 3, "auto" -> 0. Raises BadUsageError where it is neither."""
+    """Parse --num-actors: "3" -> 3, "auto" -> 0. Raises BadUsageError for anything else."""
     if text == "auto":
         return 0
     if not text.isdecimal() or not int(text):
@@ -117,9 +127,9 @@ def actor_count(text: str) -> int:
 
 
 def worker_range(text: str) -> tuple[int, int]:
-    """--num-workers as (least, most): "2" -> (2, 2), "1:4" -> (1, 4), "0" -> (0, 0), which means automatic.
+    """Parse --num-workers to (least, most): "2" -> (2, 2), "1:4" -> (1, 4), "0" -> (0, 0), which means automatic.
 
-    Raises BadUsageError where it is neither.
+    Raises BadUsageError for anything else.
     """
     least, colon, most = text.partition(":")
     try:
@@ -132,7 +142,12 @@ def worker_range(text: str) -> tuple[int, int]:
 
 
 def read_given(uri: str, flag: str, wanted: str) -> bytes:
-    """The file that an option names. Raises BadUsageError, naming the option and what is wanted, where none is."""
+    """Read the file that an option names.
+
+    flag: the option.
+    wanted: what the file should be.
+    Raises BadUsageError, naming both, where the file does not exist.
+    """
     folder, name = split_uri(uri)
     try:
         return open_storage(folder).read(name)
@@ -141,5 +156,5 @@ def read_given(uri: str, flag: str, wanted: str) -> bytes:
 
 
 def as_settings(config: "DataclassInstance") -> dict[str, Any]:
-    """A config as plain JSON values, for logs and for what is saved beside the output."""
+    """A config as plain JSON values, for logs and for files beside the output."""
     return dataclasses.asdict(config)

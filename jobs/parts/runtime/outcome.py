@@ -1,4 +1,4 @@
-"""How a job ends: exit codes, and errors told in a line; how its log is written."""
+"""How a job ends: exit codes, errors in one line, and the format of its log."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from datasets.errors import BadUsageError, MangahueError
 
 log = logging.getLogger("mangahue")
 Config = TypeVar("Config")
-LOG_FORMAT = "MANGAHUE_LOG_FORMAT"  # a variable, not an option: whoever runs the cluster sets it, for all jobs
+LOG_FORMAT = "MANGAHUE_LOG_FORMAT"  # a variable, not an option: the cluster's owner sets it for all jobs
 
 
 class Exit(IntEnum):
@@ -27,24 +27,24 @@ class Exit(IntEnum):
 
 
 class _Plain(logging.Formatter):
-    """Nothing but what can be seen: names from archives may hold escapes for terminals, and worse."""
+    """Escapes everything that can't be seen: names in archives may hold escape codes for terminals, and worse."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's own name
         return "\n".join(map(plain_text, super().formatException(ei).split("\n")))
 
 
 class _OneLine(_Plain):
-    """A message is one line."""
+    """Writes each message as one line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
         return plain_text(super().formatMessage(record))
 
 
 class _JsonLine(_Plain):
-    """A message is one line of JSON, for programs that collect logs.
+    """Writes each message as one line of JSON, for programs that collect logs.
 
-    Fields: time (UTC, RFC 3339, milliseconds), level, message; chapter and page where the call gave them as `extra`;
-    traceback where there is one. What can't be seen is escaped in each, as it is for people.
+    Fields: time (UTC, RFC 3339, milliseconds), level, message. Chapter and page where the call gave them as `extra`.
+        Traceback where there is one. What can't be seen is escaped in each, as it is in text.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -61,7 +61,11 @@ class _JsonLine(_Plain):
 
 
 def log_formatter(name: str) -> logging.Formatter:
-    """How lines of the log are written. name: text, or "" for the same; or json. BadUsageError for any other."""
+    """The formatter of the log.
+
+    name: "text" or "" for text lines, "json" for lines of JSON.
+    Raises BadUsageError for any other name.
+    """
     if name in ("", "text"):
         return _OneLine("%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S")
     if name == "json":
@@ -87,7 +91,9 @@ def configure_log(*, force: bool = False) -> None:
 
 
 def run_job(config: Config, main: Callable[[Config], int]) -> NoReturn:
-    """Log the resolved config, run the job and exit with its code; an error of ours is one line, not a traceback."""
+    """Log the resolved config, run the job and exit with its code. An error of ours is logged in one line, without
+    traceback.
+    """
     try:
         configure_log()
     except BadUsageError as error:
@@ -109,5 +115,5 @@ def run_job(config: Config, main: Callable[[Config], int]) -> NoReturn:
 
 def as_json(value: Any) -> bytes:
     """JSON for files that people read too."""
-    # Names on disk that are no UTF-8 come as lone surrogates, which JSON can only escape.
+    # Names on disk that are not UTF-8 come as lone surrogates, which JSON can only escape.
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

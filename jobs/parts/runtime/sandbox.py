@@ -1,9 +1,9 @@
-"""A process that may be killed, for work on bytes that nobody vouches for.
+"""A process that may be killed, for work on bytes that are not trusted.
 
-Decoders and archive readers are large C programs: a page may crash one, or keep it busy for ever. Here such work is
-done by a child process, one call at a time; when it dies or is late, the call fails, a new child takes its place, and
-the worker lives. What a child runs must not need Ray or torch, which are slow to load. Every such call goes through a
-child, not only those that failed before: that would need a record that outlives the worker.
+Decoders and archive readers are large C programs: a page may crash one, or keep it busy for ever. So a child process
+does such work, one call at a time. When it dies or is late, the call fails, a new child replaces it, and the worker
+lives on. What a child runs must not need Ray or torch, because they are slow to load. Every such
+call goes through a child, not only those that failed before: that would need a record that outlives the worker.
 """
 
 import faulthandler
@@ -23,13 +23,13 @@ from datasets.errors import Code, CodedError, MangahueError
 from jobs.parts.runtime import ROOT, telemetry
 
 T = TypeVar("T")
-_MEMORY = 8 * 2**30  # of a child's address space: its libraries take half a gigabyte, a page of 179 million pixels 3
+_MEMORY = 8 * 2**30  # a child's address space: its libraries take half a gigabyte, a page of 179 million pixels 3
 _START = 60.0  # seconds a child may need to load its libraries
-_GRACE = 5.0  # seconds after which a late child whose parent is gone ends itself
+_GRACE = 5.0  # seconds that a late child waits for its parent to end it; then it ends itself
 
 
 class SandboxError(CodedError):
-    """A call that its child did not survive: CRASHED or TIMEOUT."""
+    """A call that the child did not complete. The code is CRASHED or TIMEOUT."""
 
 
 class Sandbox:
@@ -40,10 +40,13 @@ class Sandbox:
         self._pipe: Connection | None = None
 
     def call(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """`function(*arguments)`, done by the child; the errors of ours that it raises are raised here.
+        """Run `function(*arguments)` in the child and return its result.
 
-        Any other is CRASHED. function: of a module. Arguments and result are pickled. A child that dies is tried once
-        more with a new one: it may have been killed for another's sake. Raises SandboxError.
+        function: of a module. It, the arguments and the result are pickled.
+        seconds: the longest that the call may take.
+        Raises what the function raises if that is a MangahueError.
+        Raises SandboxError with code TIMEOUT where the call is late, and CRASHED for any other error or where the child
+        dies. A call that ends with CRASHED is tried once more: its child may have been killed for another's sake.
         """
         try:
             return self._call(function, arguments, seconds)
@@ -95,16 +98,16 @@ class Sandbox:
 
 @cache
 def sandbox() -> Sandbox:
-    """This worker's own, for all its tasks."""
+    """The sandbox of this worker process, for all its tasks."""
     return Sandbox()
 
 
 def _serve(descriptor: int) -> None:
-    """The child: answer calls until the parent is gone."""
+    """The child's loop: answer calls until the parent is gone."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    cv2.setNumThreads(1)  # pages are worked on side by side: threads of one would wait for those of another
+    cv2.setNumThreads(1)  # several workers run at once: more threads would wait for one another
     pipe = Connection(descriptor)
     pipe.send("ready")
     while True:
@@ -117,7 +120,7 @@ def _serve(descriptor: int) -> None:
             answer = (True, function(*arguments))
         except MangahueError as error:
             answer = (False, error)
-        except Exception as error:  # parsers meet hostile bytes with whatever comes
+        except Exception as error:  # on hostile bytes a parser may raise anything
             traceback.print_exc()
             answer = (False, SandboxError(Code.CRASHED, f"{type(error).__name__}: {error}"))
         faulthandler.cancel_dump_traceback_later()

@@ -1,4 +1,4 @@
-"""A job that is told to stop: by SIGTERM, as clusters and `ray job stop` do, or by Ctrl-C."""
+"""Stopping a job: by SIGTERM, as clusters and `ray job stop` do, or by Ctrl-C."""
 
 import signal
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Stopped(BaseException):  # like KeyboardInterrupt: what catches errors must let it pass
-    """The job was told to stop; says by what."""
+class Stopped(BaseException):  # like KeyboardInterrupt: code that catches errors must not catch it
+    """The job was told to stop. The message is the signal's name."""
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """While it lasts, SIGTERM and SIGINT raise Stopped in the main thread, once: what follows is left in peace."""
+    """While the block runs, the first SIGTERM or SIGINT raises Stopped in the main thread. Later ones are ignored."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for again in before:

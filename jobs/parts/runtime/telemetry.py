@@ -1,8 +1,8 @@
-"""What a job counts for Prometheus, by Ray's own metrics: pages, chapters, bytes, seconds, retries, quarantines.
+"""The metrics of a job for Prometheus, by Ray's own metrics: pages, chapters, bytes, seconds, retries, quarantines.
 
-Ray exports each on every node under `ray_` and its name; deploy/grafana.json shows them. Labels are of few values:
-never the name of a chapter or page, which would make a series each. Ray is not imported here: where it is not in use,
-as in tests of the stages, nothing is counted.
+On every node Ray exports each metric as `ray_` and its name; deploy/grafana.json shows them. A label has few values. It
+is never the name of a chapter or page, because each name would make a series of its own. This module does not import
+Ray. Where Ray is not in use, as in tests of the stages, nothing is counted.
 """
 
 import sys
@@ -24,7 +24,13 @@ Retried = Literal["sandbox", "paint"]
 
 @dataclass(frozen=True)
 class Described:
-    """A metric with one label, which is one of `values`. buckets: a histogram's upper bounds; a counter has none."""
+    """A metric with one label.
+
+    description: what it counts.
+    label: the label's name.
+    values: the values that the label may have.
+    buckets: a histogram's upper bounds; a counter has none.
+    """
 
     description: str
     label: str
@@ -48,28 +54,31 @@ METRICS = {
 
 
 def count_pages(action: Action, count: int = 1) -> None:
-    """Pages of a chapter that has an outcome."""
+    """Count pages of a chapter that has an outcome."""
     _record("mangahue_pages_total", action, count)
 
 
 def count_chapter(status: str) -> None:
-    """A chapter that has an outcome. status: one of Status."""
+    """Count a chapter that has an outcome.
+
+    status: one of Status.
+    """
     _record("mangahue_chapters_total", status, 1)
 
 
 def count_bytes(direction: Direction, count: int) -> None:
-    """Bytes of members fetched from the source, or of archives put into the output."""
+    """Count bytes of members read from the source, or of archives written to the output."""
     _record("mangahue_bytes_total", direction, count)
 
 
 def observe_stage(stage: Stage, seconds: float) -> None:
-    """How long a stage took for a chunk."""
+    """Record how long a stage took for a chunk."""
     _record("mangahue_stage_seconds", stage, seconds)
 
 
 @contextmanager
 def timed(stage: Stage) -> Iterator[None]:
-    """Observe how long the block takes, whether it ends well or not."""
+    """Record how long the block takes, whether it ends well or not."""
     begun = time.monotonic()
     try:
         yield
@@ -78,17 +87,20 @@ def timed(stage: Stage) -> Iterator[None]:
 
 
 def count_retry(what: Retried) -> None:
-    """Something that is about to be tried again."""
+    """Count something that is about to be tried again."""
     _record("mangahue_retries_total", what, 1)
 
 
 def count_quarantine(code: str) -> None:
-    """A chapter that is quarantined. code: one of datasets.errors.Code."""
+    """Count a chapter that is quarantined.
+
+    code: one of datasets.errors.Code.
+    """
     _record("mangahue_quarantines_total", code, 1)
 
 
 def _record(name: str, value: str, amount: float) -> None:
-    """Count, or observe. Raises ValueError for a label's value that is not on its list, with or without Ray."""
+    """Count, or observe. Raises ValueError for a label value that is not listed, with or without Ray."""
     described = METRICS[name]
     if value not in described.values:
         raise ValueError(f"{name} has no {described.label} {value!r}; choose one of {', '.join(described.values)}")
@@ -97,7 +109,7 @@ def _record(name: str, value: str, amount: float) -> None:
     tags = {described.label: str(value)}
     if described.buckets:
         _metric(name).observe(amount, tags)
-    elif amount > 0:  # Ray refuses to count nothing
+    elif amount > 0:  # Ray refuses an increment of 0
         _metric(name).inc(amount, tags)
 
 
@@ -108,7 +120,7 @@ def _in_use() -> bool:
 
 @cache
 def _metric(name: str) -> Any:
-    from ray.util.metrics import Counter, Histogram  # loaded by whoever started Ray
+    from ray.util.metrics import Counter, Histogram  # Ray is in use here, so it is loaded already
 
     described = METRICS[name]
     if described.buckets:

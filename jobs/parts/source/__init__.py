@@ -1,1 +1,1 @@
-"""Chapters from outside, read through a sandbox: what every verb that reads a library shares."""
+"""Chapters from outside, read through a sandbox. All jobs that read a library share this."""

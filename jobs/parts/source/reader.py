@@ -1,4 +1,4 @@
-"""Chapters opened and their members read, inside a sandbox. No Ray and no torch here."""
+"""Opens chapters and reads their members, inside a sandbox. No Ray and no torch here."""
 
 from dataclasses import dataclass
 
@@ -16,17 +16,20 @@ class Fetched:
     error: PageUnreadableError | None = None
 
 
-_open: dict[tuple[ChapterRef, Policy], Chapter] = {}  # the last ones: members come one after the other
-_MOST_OPEN = 2  # two editions are read side by side
+_open: dict[tuple[ChapterRef, Policy], Chapter] = {}  # kept open, because members are read one after the other
+_MOST_OPEN = 2  # ingest reads two editions side by side
 
 
 def look_inside(ref: ChapterRef, policy: Policy) -> Directory:
-    """Raises ChapterUnreadableError, StorageError, MissingToolError."""
+    """The directory of a chapter. Raises ChapterUnreadableError, StorageError, MissingToolError."""
     return _chapter(ref, policy).directory()
 
 
 def fetch(ref: ChapterRef, policy: Policy, member: Member) -> Fetched:
-    """Raises ChapterUnreadableError where the chapter is no longer what it was."""
+    """Read a member. Where it can't be read whole, the result holds what could be read, and the error.
+
+    Raises ChapterUnreadableError where the chapter is no longer what it was.
+    """
     chapter = _chapter(ref, policy)
     try:
         return Fetched(chapter.read(member))

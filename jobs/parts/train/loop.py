@@ -1,7 +1,7 @@
-"""What each worker of a training runs: it steps the variant over its share of the pages, and saves checkpoints.
+"""What each worker of a training runs: it trains the variant on its share of the pages, and saves checkpoints.
 
-The loop knows no variant by name: networks, losses and optimizers are the variant's own (models.variant), how its steps
-are made is the same for all (models.training).
+The loop knows no variant by name. Networks, losses and optimizers belong to the variant (models.variant); how steps are
+made is the same for all (models.training).
 """
 
 import json
@@ -36,14 +36,20 @@ PROGRESS = "progress.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a worker is given. steps: to train; 0 where the time, or patience, decides alone."""
+    """What a worker is given.
+
+    steps: to train; 0 where the time limit or early stop alone decides.
+    """
 
     config: TrainConfig
     steps: int
 
 
 def train_worker(loop_config: dict[str, Plan]) -> None:
-    """What each DDP worker runs. loop_config: it, under "plan" (Ray Train passes a dict)."""
+    """Runs in each DDP worker.
+
+    loop_config: a dict, as Ray Train asks for; the plan is under "plan".
+    """
     configure_log(force=True)
     config, steps = loop_config["plan"].config, loop_config["plan"].steps
     context = ray.train.get_context()
@@ -63,7 +69,7 @@ def train_worker(loop_config: dict[str, Plan]) -> None:
         channels_last=config.memory_format == "channels_last",
         compile=config.compile,
     )
-    # BatchNorm's statistics are each worker's own; sending them would change them between two passes of one step.
+    # Each worker keeps its own BatchNorm statistics: broadcasting would change them between two passes of one step.
     options: dict[str, Any] = {"parallel_strategy": "ddp", "parallel_strategy_kwargs": {"broadcast_buffers": False}}
     if world == 1:
         options = {"parallel_strategy": None}
@@ -74,7 +80,7 @@ def train_worker(loop_config: dict[str, Plan]) -> None:
 
 
 def _choose_algorithms(deterministic: bool) -> None:
-    """The fastest algorithms that cuDNN finds, or those that repeat themselves to the bit."""
+    """Use the fastest algorithms that cuDNN finds, or only those whose results repeat to the bit."""
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # as cuBLAS asks for; read when CUDA starts
@@ -82,7 +88,7 @@ def _choose_algorithms(deterministic: bool) -> None:
 
 
 class _Loop:
-    """One worker's steps: from the checkpoint to the end."""
+    """One worker's steps, from the checkpoint to the end."""
 
     def __init__(
         self, training: models.Training, config: TrainConfig, steps: int, device: torch.device, rank: int, world: int
@@ -90,9 +96,9 @@ class _Loop:
         self.training, self.variant, self.config, self.device = training, training.variant, config, device
         self.rank, self.world, self.steps = rank, world, steps
         self.step = 0
-        self.seconds = 0.0  # trained so far, in earlier lives too
+        self.seconds = 0.0  # trained so far, earlier runs included
         self.checkpointed = -1
-        self.out_of_patience = False  # the first worker's to know
+        self.out_of_patience = False  # early stop is due; only the first worker knows
         self.monitor = Monitor(config) if rank == 0 else None
 
     def resume(self) -> None:
@@ -126,12 +132,12 @@ class _Loop:
                 self.monitor.note_step(self.step, self.seconds, progress, waited, losses)
             if self.step % self.config.eval_every == 0:
                 self._report()
-                begun = time.monotonic() - self.seconds  # watching and saving are not training time
+                begun = time.monotonic() - self.seconds  # evaluating and saving are not training time
         if self.checkpointed != self.step:
             self._report()
 
     def _progress(self) -> float:
-        """Share of the training that is done; all workers hold the first one's, so that they stop together."""
+        """The share of the training that is done. All workers use the first one's value, so that they stop together."""
         parts = [0.0]
         if self.steps:
             parts.append(self.step / self.steps)
@@ -148,7 +154,7 @@ class _Loop:
         self.out_of_patience = monitor.evaluations_since_best() >= (self.config.early_stop or math.inf)
 
     def _report(self) -> None:
-        """Held-out metrics, samples and a checkpoint; every worker takes part, the first one does the work."""
+        """Held-out metrics, samples and a checkpoint. Every worker takes part; the first one does the work."""
         self.checkpointed = self.step
         if self.monitor is None:
             ray.train.report({"step": self.step})

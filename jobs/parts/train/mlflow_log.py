@@ -1,4 +1,4 @@
-"""A finished training, logged to MLflow too. TensorBoard files and metrics.jsonl are there in any case."""
+"""Logs a finished training to MLflow. TensorBoard files and metrics.jsonl are written in any case."""
 
 import importlib.util
 import json
@@ -22,11 +22,11 @@ def check_tracking(config: TrainConfig) -> None:
 
 
 def track(run: Storage, config: TrainConfig) -> None:
-    """Log settings, losses and held-out metrics of the run to the MLflow store of --mlflow; nothing without it."""
+    """Log settings, losses and held-out metrics of the run to the store of --mlflow. Without it, do nothing."""
     if not config.mlflow:
         return
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    import mlflow  # an extra
+    import mlflow  # an optional dependency
 
     uri = config.mlflow
     mlflow.set_tracking_uri(uri if "://" in uri else Path(uri).absolute().as_uri())

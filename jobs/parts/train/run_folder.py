@@ -1,4 +1,4 @@
-"""What a training leaves: whose run folder it is, and the model it publishes."""
+"""The folder of a training: whose folder it is, and the model that is published in it."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from jobs.parts.train.loop import PROGRESS
 log = logging.getLogger("mangahue")
 CONFIG = "config.json"
 _LIMITS = ("max_steps", "max_minutes", "early_stop")
-_FREE = {  # may change when a run goes on
+_FREE = {  # options that may change when a run is taken up again
     *_LIMITS, "num_workers", "device", "eval_every", "keep_checkpoints", "mlflow", "precision", "memory_format",
     "compile", "data", "run",
 }  # fmt: skip
@@ -28,7 +28,7 @@ _FREE = {  # may change when a run goes on
 def claim_run(run: Storage, config: TrainConfig, shards: ShardSet) -> None:
     """Make the run folder this config's own, or take it up again.
 
-    Raises BadUsageError where it belongs to a training with other settings or other pages, naming what differs.
+    Raises BadUsageError, naming what differs, where it belongs to a training with other settings or other pages.
     """
     mine: dict[str, Any] = {"settings": config.as_settings(), "data": shards.fingerprint}
     earlier = claim(run, CONFIG, mine)
@@ -69,9 +69,10 @@ def already_trained(run: Storage, config: TrainConfig) -> bool:
 def publish_model(
     run: Storage, config: TrainConfig, shards: ShardSet, origin: dict[str, Any], checkpoint: Checkpoint
 ) -> None:
-    """Publish the network of a checkpoint: weights, those of its last step beside them, then the card.
+    """Publish the network of a checkpoint: the weights, those of the last step, then the card.
 
-    origin: what the training started from, as initial_weights.check_initial_weights tells it.
+    origin: what the training started from, as check_initial_weights returns it.
+    checkpoint: the one to publish.
     """
     settings = config.as_settings()
     with checkpoint.as_directory() as folder:

@@ -1,4 +1,4 @@
-"""The command line's choices for a variant, as the variant's own config."""
+"""Turns the command line's choices for a variant into the variant's own config."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -13,8 +13,9 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 def variant_config(variant: str, given: Mapping[str, Any], settings: Sequence[str]) -> VariantConfig:
     """The config of `variant`, with its own defaults where nothing is chosen.
 
-    given: options of the command line by their field's name; None: not given. settings: NAME=VALUE.
-    Raises BadUsageError naming an option that the variant has not, or a value that it refuses.
+    given: options of the command line by the name of their field; None where not given.
+    settings: texts of the form NAME=VALUE.
+    Raises BadUsageError naming an option that the variant does not have, or a value that it refuses.
     """
     config_type = VARIANTS[variant].config_type
     hints = get_type_hints(config_type)
@@ -34,12 +35,12 @@ def variant_config(variant: str, given: Mapping[str, Any], settings: Sequence[st
     try:
         return config_type(**chosen)
     except ValueError as error:
-        name, _, problem = str(error).partition(" ")  # a config's errors name the field first
+        name, _, problem = str(error).partition(" ")  # a config's errors begin with the field's name
         raise BadUsageError(f"{flags.get(name, f'--setting {name}')} {problem}") from error
 
 
 def default_of(option: str) -> str:
-    """What an option is where it is not given, for --help: "[default: 256; colornet 224]"."""
+    """The defaults of an option, for --help: "[default: 256; colornet 224]"."""
     values: dict[Any, list[str]] = {}
     for name, variant in VARIANTS.items():
         for field in fields(variant.config_type):

@@ -1,4 +1,4 @@
-"""The parts of jobs/verify.py: what lies in an output folder against what its manifests say of it."""
+"""The parts of jobs/verify.py: compares an output folder with what its manifests say."""
 
 import logging
 import time
@@ -18,12 +18,15 @@ from jobs.parts.runtime.progress import Meter
 
 log = logging.getLogger("mangahue")
 _VERIFIED = f"{HOME}/verified.json"
-_TASK_CHAPTERS = 16  # read by one task
+_TASK_CHAPTERS = 16  # chapters that one task reads
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A chapter, or a file of the log (rel is its key), that is not what was published."""
+    """A chapter that is not what was published, or a file of the log.
+
+    rel: the chapter's name, or the file's key.
+    """
 
     rel: str
     code: Code
@@ -34,8 +37,9 @@ class Finding:
 class Published:
     """An output folder.
 
-    manifests: summaries, by chapter.
-    reported: what the last report says was published, rel -> output.
+    ledger: its commit log.
+    manifests: the summary of each manifest, by chapter.
+    reported: what the last report says was published: the output key of each chapter.
     """
 
     ledger: Ledger
@@ -44,14 +48,14 @@ class Published:
 
     @property
     def standing(self) -> list[Manifest]:
-        """Manifests of chapters that should be there."""
+        """Manifests of the chapters that should be there."""
         return [manifest for manifest in self.manifests.values() if manifest.status in ("done", "partial")]
 
 
 def open_published(out: str) -> Published:
-    """Read the log; what a killed run has published but not committed is committed first.
+    """Read the log. What a killed run has published but not committed is committed first.
 
-    Raises BadUsageError where no colouring job has written.
+    Raises BadUsageError where no colouring job has written to `out`.
     """
     ledger = Ledger(out, "")
     if ledger.storage.stat(JOB) is None:
@@ -65,7 +69,7 @@ def open_published(out: str) -> Published:
 
 
 def check_all(published: Published, cluster: Cluster) -> list[Finding]:
-    """Every chapter that should be there, read again by the whole cluster; and the log itself."""
+    """Check the log, and read every chapter that should be there again, on the whole cluster. Returns what is wrong."""
     findings = list(_check_log(published))
     digests = {manifest.sha256: manifest.rel for manifest in published.standing if manifest.sha256}
     with Meter("verify", len(published.standing)) as meter:
@@ -102,7 +106,11 @@ def _read_again(published: Published, cluster: Cluster) -> Iterator[dict[str, An
 
 
 def check_row(row: dict[str, Any], *, ledger: Ledger) -> dict[str, Any]:
-    """Read a chapter again. Adds code and message ("" where it is whole), its archive's sha256, and files read."""
+    """Read a chapter again.
+
+    Adds to the row: code and message ("" where the chapter is whole), its archive's sha256, and the number of files
+    read.
+    """
     manifest = ledger.manifest(row["rel"])
     if manifest is None:
         return {
@@ -140,7 +148,7 @@ def _compare(ledger: Ledger, key: str, size: int, sha256: str) -> tuple[str, str
 
 
 def _strays(published: Published) -> Iterator[str]:
-    """Objects in the folder that no chapter and no part of the log has put there."""
+    """Objects in the folder that neither a chapter nor the log has put there."""
     outputs = {manifest.output for manifest in published.manifests.values()} | set(published.reported.values())
     folders = tuple(f"{manifest.output}/" for manifest in published.standing if not manifest.sha256)
     for entry in published.ledger.storage.list():
@@ -150,7 +158,9 @@ def _strays(published: Published) -> Iterator[str]:
 
 
 def mark(published: Published, findings: Iterable[Finding]) -> None:
-    """Write into the log what is damaged: a colouring job does it again, and `_SUCCESS` is taken away."""
+    """Write the findings into the log, and delete `_SUCCESS` if there are any. The next colouring job does the damaged
+    chapters again.
+    """
     ledger = published.ledger
     for finding in findings:
         ledger.storage.delete(SUCCESS)
@@ -163,7 +173,10 @@ def mark(published: Published, findings: Iterable[Finding]) -> None:
 
 
 def report_findings(published: Published, findings: list[Finding]) -> Exit:
-    """Log, write `_mangahue/verified.json`, and say by the exit code whether all is whole."""
+    """Log the findings and write `_mangahue/verified.json`.
+
+    Returns DONE without findings, PARTLY where some chapters are whole, FAILED where none is.
+    """
     for finding in findings:
         log.error("%s: %s %s", finding.rel, finding.code, finding.message)
     count = len({*published.manifests, *published.reported})

@@ -7,7 +7,8 @@ from jobs.parts.runtime.options import option
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig:
-    """Re-read what colorize published and compare it with the manifests; what is damaged is marked, and the next
-    colorize does exactly that again."""
+    """Read again what colorize published, and compare it with the manifests. What is damaged is marked, and the next
+    colorize does exactly that again.
+    """
 
     out: str = option("Folder that colorize.py published to.", group="Output", metavar="URI")

@@ -1,1 +1,1 @@
-"""What a colouring job writes for people: the report, its charts and pictures."""
+"""What a colouring job writes for people: the report, its charts and its pictures."""

@@ -1,4 +1,4 @@
-"""How the palette's colours hold through a series, as charts of a job's report: a point to a chapter."""
+"""Charts for a job's report: how each palette colour holds through a series. Each chapter is one point."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,15 @@ _X = "chapter"
 
 @dataclass(frozen=True)
 class DriftChart:
-    """Of one colour. css: itself, as it is on screen. before, after: the lock, on the same axes: distance in ab from
-    the palette's colour, over chapters. drifts: over all pages, before and after; of a gray, hue says nothing."""
+    """The charts of one palette colour.
+
+    name: the colour's name.
+    css: the colour as it looks on screen.
+    is_gray: the colour has hardly any hue, so its drift in hue says nothing.
+    before, after: distance in ab from the palette's colour over the chapters, before and after the palette lock. Both
+        have the same axes.
+    drifts: the drift over all pages, before and after the lock.
+    """
 
     name: str
     css: str
@@ -30,8 +37,10 @@ class DriftChart:
 
 
 def drift_charts(chapters: Sequence[bytes], palette: Palette | None) -> list[DriftChart]:
-    """Of the colours that most of the pages is of, at most 12, grays last. chapters: the packed shades of each, in
-    their order."""
+    """Charts of the most used palette colours, at most 12, grays last.
+
+    chapters: the packed palette usage of each chapter, in their order.
+    """
     if palette is None:
         return []
     used: dict[int, float] = {}

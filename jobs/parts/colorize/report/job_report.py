@@ -1,4 +1,4 @@
-"""The report of a colouring job: what became of every chapter, as one static HTML page."""
+"""The report of a colouring job, as one static HTML page: what became of every chapter."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _COUNTS = ("pages", "coloured", "kept", "flagged", "doubted")
 class ChapterLine:
     """What became of one chapter. pages = coloured + kept + flagged where the chapter could be read.
 
-    status: one of STATUSES. kept: pages left as they were, coloured already. flagged: pages that could not be read.
-    doubted: those of the coloured that the gate has something against.
-    code, message: why the chapter is not done, or what is to be looked at. warnings: what was changed or left out on
-    the way. seconds: of work.
+    status: one of STATUSES.
+    kept: pages left as they were because they are in colour already.
+    flagged: pages that could not be read.
+    doubted: coloured pages that the gate has something against.
+    code, message: why the chapter is not done, or what a person should check.
+    warnings: what was changed or left out on the way.
+    seconds: of work.
     """
 
     source: str
@@ -51,9 +54,12 @@ class ChapterLine:
 
 @dataclass(frozen=True)
 class PagePreview:
-    """A coloured page shown in small. picture: path relative to the report, of a .jpg and of the .svg of each layer,
-    without these suffixes. width, height: of the page, pixels. code, message: what the gate has against it; no code for
-    a sample."""
+    """A coloured page, shown in small.
+
+    picture: path relative to the report, without suffix; `.jpg` is the page, and there is an `.svg` for each layer.
+    width, height: of the page, pixels.
+    code, message: what the gate has against the page. A sample has no code.
+    """
 
     chapter: str
     name: str
@@ -75,7 +81,9 @@ def render_job_report(
 ) -> str:
     """The report as one HTML page, to be written as UTF-8. Chapters that need a person come first, then those done.
 
-    drifts: of the palette's colours, where there is a palette.
+    summary: names and values for the head of the page.
+    drifts: charts of the palette's colours; none without a palette.
+    settings: the job's options.
     """
     done = [chapter for chapter in chapters if chapter.status == "done"]
     statuses = Counter(chapter.status for chapter in chapters)
