@@ -1,1 +1,1 @@
-"""Speed, measured: `make bench`."""
+"""Measures speed and quality. `make bench` runs benchmarks.bench; the others run as `python -m benchmarks.NAME`."""

@@ -1,11 +1,13 @@
-"""A cluster that grows when there is work and shrinks when there is none, seen on one machine.
+"""Shows on one machine that a cluster grows when there is work, and shrinks when there is none.
 
     python -m benchmarks.autoscaling [--out build/autoscaling] [--kill-a-node]
 
-Ray's own fake node provider starts nodes as processes of this machine, with GPUs that are none, for Ray's autoscaler.
-A library is coloured by `--device cuda`: the job asks for GPUs that are not there yet, and nodes come. Nodes, work and
-chapters over time are sampled, written as JSON and drawn as an SVG plot. Port 6379 must be free. On a machine with real
-GPUs the predictors use them; elsewhere they find none and predict on the CPU, on nodes that claim to have one.
+Ray's own fake node provider starts nodes as processes of this machine, and declares GPUs that do not exist. A library
+is coloured with `--device cuda`: the job asks Ray's autoscaler for GPUs that are not there yet, and nodes come. Nodes,
+predictors and chapters over time are sampled, written as JSON and drawn as an SVG plot.
+
+Port 6379 must be free. On a machine with real GPUs the predictors use them. Elsewhere they find none and predict on the
+CPU, on nodes that claim to have a GPU.
 """
 
 import contextlib
@@ -32,7 +34,7 @@ from tests.faults.kills import write_pages
 from tests.untrained import publish_untrained
 
 HEAD = "f" * 51 + "00000"  # the fake provider's name for the head
-HEAD_TYPE = "ray.head.default"  # the provider knows no other
+HEAD_TYPE = "ray.head.default"  # the only one that the provider knows
 SECONDS_AFTER = 60.0  # seconds to watch after the job's end
 CONFIG: dict[str, Any] = {
     "cluster_name": "fake",
@@ -78,7 +80,7 @@ CONFIG: dict[str, Any] = {
 
 @contextlib.contextmanager
 def fake_cluster(scratch: Path) -> Iterator[dict[str, str]]:
-    """A head that takes no work, and Ray's autoscaler. Yields the environment of its jobs."""
+    """Start a head that takes no work, and Ray's autoscaler. Yields the environment variables for its jobs."""
     config = scratch / "autoscaler.json"
     config.write_text(json.dumps(CONFIG))
     environment = {
@@ -115,7 +117,7 @@ def fake_cluster(scratch: Path) -> Iterator[dict[str, str]]:
 
 
 def _raylets(scratch: Path) -> list[psutil.Process]:
-    """The raylets of this cluster, and of no other."""
+    """The raylets of this cluster only."""
     found = psutil.process_iter(["cmdline"])
     return [p for p in found if "raylet/raylet" in (c := " ".join(p.info["cmdline"] or [])) and str(scratch) in c]
 
@@ -129,7 +131,15 @@ def _predictors(scratch: Path) -> int:
 def watch(
     environment: dict[str, str], scratch: Path, out: Path, chapters: int, kill: bool
 ) -> tuple[list[dict[str, float]], int]:
-    """Run the job; sample until the cluster is small again. Returns samples and the job's exit code."""
+    """Run the job, and sample the cluster once a second until it is small again.
+
+    environment: variables for the job.
+    scratch: folder for the model, the library and its output.
+    out: folder for the job's log.
+    chapters: of the library.
+    kill: kill the youngest node in the middle of the job.
+    Returns the samples, and the job's exit code.
+    """
     model = scratch / "model"
     publish_untrained(model, base_channels=8, image_size=128)
     names = write_pages(scratch / "in", 0, chapters)
@@ -159,7 +169,7 @@ def watch(
 
 
 def plot(charts: list[Chart]) -> str:
-    """Charts one below the other, x in seconds, as one SVG."""
+    """One SVG with the charts one below the other. x is in seconds."""
     parts = []
     for number, chart in enumerate(charts):
         marks = [
@@ -180,11 +190,11 @@ def plot(charts: list[Chart]) -> str:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--out", default="build/autoscaling", type=click.Path(path_type=Path), help="Folder of the outcome.")
-@click.option("--chapters", default=200, help="Of two pages each.")
+@click.option("--out", default="build/autoscaling", type=click.Path(path_type=Path), help="Folder of the results.")
+@click.option("--chapters", default=200, help="Chapters of the library, of two pages each.")
 @click.option("--kill-a-node", is_flag=True, help="Kill the youngest node in the middle of the job.")
 def main(out: Path, chapters: int, kill_a_node: bool) -> None:
-    """Nodes and chapters over time."""
+    """Sample nodes, predictors and chapters over time, and plot them."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mh-") as folder, fake_cluster(Path(folder)) as environment:
         samples, code = watch(environment, Path(folder), out, chapters, kill_a_node)

@@ -1,9 +1,9 @@
-"""First figures: each stage of colorize alone, the whole job, and a training step. Written as JSON and a short page.
+"""First figures: each stage of colorize alone, the whole job, and a training step. Written as JSON and as a short page.
 
     python -m benchmarks.bench [--out build/bench] [--source URI]
 
-Core-seconds are processor time of all threads of a process. The model is an untrained pix2pix of the published size:
-its speed is that of a trained one.
+Core-seconds are the processor time of all threads of a process. The model is an untrained pix2pix of the published
+size, which is as fast as a trained one.
 """
 
 import json
@@ -44,7 +44,7 @@ from tests.untrained import publish_untrained
 CHAPTERS, PAGES = 20, 3
 SIZE = (992, 1400)
 BATCH = 8
-STEPS = ("smooth screens", "lines", "words", "gate")  # what is done for quality, beside the network
+STEPS = ("smooth screens", "lines", "words", "gate")  # the steps for quality, beside the network
 T = TypeVar("T")
 
 
@@ -64,7 +64,13 @@ class Stopwatch:
 
 
 def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, Any]:
-    """Every stage on every page, one after another in this process."""
+    """Time every stage on every page, one after another in this process.
+
+    source: URI of gray chapters.
+    variant: the network.
+    out: folder for the coloured chapters.
+    Returns means per page; "steps" is the processor time with the steps of STEPS over that without them.
+    """
     cv2.setNumThreads(1)  # as in a sandbox
     watch = Stopwatch()
     ledger = Ledger(str(out), "0" * 64)
@@ -72,7 +78,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     square = (variant.image_size,) * 2
     stages = Stages(ledger, PageSettings(), variant.image_size)
     predict = Predictor(variant, BATCH)
-    predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call also makes up its plans
+    predict_chroma(variant, np.zeros((BATCH, *square), np.uint8))  # the first call is slower: it also makes plans
     pages = 0
     for ref in find_chapters(source):
         chunks = watch("open", lambda ref=ref: list(stages.open(ChapterTask(ref, ref.rel, False))))  # type: ignore[misc]
@@ -103,7 +109,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 joined = watch("join", lambda g=gray, c=chroma: join_chroma(g, c))  # type: ignore[misc]
                 watch("gate", lambda g=gray, j=joined, w=text: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
-                work.action, work.chroma = "kept", None  # what is left of `postprocess` is to pack, check and put
+                work.action, work.chroma = "kept", None  # so that `postprocess` only packs, checks and puts
             watch("publish", lambda s=chunk: stages.postprocess(s))  # type: ignore[misc]
     return {
         "pages": pages,
@@ -115,7 +121,7 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
 
 
 def time_colorize(source: str, model: Path, out: Path) -> dict[str, Any]:
-    """The whole job, as a process; its rate after start-up is that between the first and the last manifest."""
+    """Time the whole job as a process. Its rate after start-up is that between the first and the last manifest."""
     begun = time.time()
     run_job("colorize", "--model", str(model), "--source", source, "--out", str(out), "--batch-size", str(BATCH))
     wall = time.time() - begun
@@ -132,13 +138,13 @@ def time_colorize(source: str, model: Path, out: Path) -> dict[str, Any]:
 
 
 def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
-    """Training steps of the default pix2pix, and the share of their time that is spent waiting for data."""
+    """Time training steps of the default variant, and the share of the time that they wait for data."""
     run_job("ingest", "--color", source, "--out", str(folder / "shards"))
     run_job("train", "--data", str(folder / "shards"), "--run", str(folder / "run"), "--max-steps", str(steps),
             "--eval-every", str(steps))  # fmt: skip
     lines = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
     points = [line for line in lines if line["kind"] == "train"]
-    steady = points[1:]  # the first holds the stream's start
+    steady = points[1:]  # the first point includes the start of the stream
     took = [1 / point["steps_per_second"] for point in steady]
     return {
         "step_s": float(np.median(took)),

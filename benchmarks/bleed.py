@@ -1,6 +1,6 @@
-"""Ink lines, and how far colour runs over them.
+"""Finds ink lines, and measures how far colour runs over them.
 
-H, W pixels of a page; ab in CIELAB units.
+H, W: pixels of a page. ab is in CIELAB units.
 """
 
 from typing import NamedTuple
@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 
 from imaging.color import F32, U8
 
-_PEN = 1.5  # pixels: standard deviation of the blur under which strokes are looked for
-_STROKE = 12.0  # levels: curvature across a stroke, times the blur's variance
-_BESIDE, _BEYOND = 3.0, 10.0  # pixels from a stroke's middle: just past its ink; where its mixing has ended
-_LEVEL, _STEP = 4.0, 12.0  # ab: a side counts as of one colour below, a line as a boundary of two above
+_PEN = 1.5  # pixels: standard deviation of the blur before strokes are searched
+_STROKE = 12.0  # levels: least curvature across a stroke, times the blur's variance
+_BESIDE, _BEYOND = 3.0, 10.0  # pixels from a stroke's middle: just past its ink; where colours no longer mix
+_LEVEL, _STEP = 4.0, 12.0  # ab: below the first a side has one colour; above the second a line is a boundary
 
 
 class Strokes(NamedTuple):
-    """Pixels in the middle of ink lines: place and unit normal, (n,) float32 each."""
+    """n pixels in the middle of ink lines.
+
+    x, y: position, (n,) float32, pixels.
+    normal_x, normal_y: unit normal of the line there, (n,) float32.
+    """
 
     x: F32
     y: F32
@@ -26,6 +30,7 @@ class Strokes(NamedTuple):
     normal_y: F32
 
     def only(self, kept: NDArray[np.bool_]) -> "Strokes":
+        """The strokes for which `kept` (n,) is true."""
         return Strokes(*(values[kept] for values in self))
 
     def around(self, values: F32, offset: float) -> F32:
@@ -41,7 +46,10 @@ class Strokes(NamedTuple):
 
 
 def find_strokes(gray: U8) -> Strokes:
-    """The middles of dark lines: ridges of the Hessian of the blurred page (Steger 1998). gray: (H, W)."""
+    """The middles of dark lines: ridges of the Hessian of the blurred page (Steger 1998).
+
+    gray: (H, W) levels.
+    """
     soft = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), _PEN)
     xx, yy, xy = (cv2.Sobel(soft, -1, dx, dy, ksize=3) / 4 for dx, dy in ((2, 0), (0, 2), (1, 1)))
     half, middle = np.hypot((xx - yy) / 2, xy), (xx + yy) / 2
@@ -65,11 +73,15 @@ def near_strokes(strokes: Strokes, shape: tuple[int, int], *, reach: int = 3) ->
 class Bleed(NamedTuple):
     """Sums over a page's strokes, so that pages are added before they are divided.
 
-    off, across: of `boundaries` strokes where the truth has one colour on each side and two across. Bleed is off /
-    across: what chroma changes between 3 and 10 pixels off the line, on both sides, as a share of what it changes from
-    one side to the other. 0: all of the change is at the line. A ramp over the whole way gives 0.7; above 1 chroma
-    changes more beside lines than across them. A page of one colour has none, whatever its truth.
-    false: the chroma step over strokes, `plain` of them, where the truth has none; false / plain is in ab units.
+    off: how much chroma changes between 3 and 10 pixels off the line, on both sides; summed over the boundaries.
+    across: how much it changes from one side to the other, 10 pixels off the line on each; summed over the boundaries.
+    boundaries: strokes where the truth has one colour on each side and two across.
+    false: the chroma step over plain strokes, summed.
+    plain: strokes where the truth has no step.
+
+    Bleed is off / across. 0: all of the change is at the line. A ramp over the whole way gives 0.7. Above 1, chroma
+    changes more beside lines than across them. A page of one colour has no bleed, whatever its truth.
+    false / plain is in ab units.
     """
 
     off: float
@@ -80,11 +92,14 @@ class Bleed(NamedTuple):
 
 
 def bleed(ours: F32, truth: F32, strokes: Strokes) -> Bleed:
-    """How far colour runs over the lines. ours, truth: (H, W, 2) ab of the joined pages; strokes: of their ink.
+    """How far colour runs over the lines.
 
-    Looked at are strokes on whose sides the truth changes by less than 4 ab units between 3 and 10 pixels off the
-    stroke's middle: a boundary, where it steps by more than 12 from 3 pixels on one side to 3 on the other; plain,
-    where it steps by less than 3.
+    ours, truth: (H, W, 2) ab of the joined pages.
+    strokes: those of the page's ink.
+
+    Only strokes are counted on whose sides the truth changes by less than 4 ab units between 3 and 10 pixels off the
+    middle. Such a stroke is a boundary if the truth steps by more than 12 from 3 pixels on one side to 3 on the other.
+    It is plain if the truth steps by less than 3.
     """
 
     def profile(values: F32, of: Strokes) -> list[F32]:

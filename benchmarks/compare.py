@@ -1,4 +1,5 @@
-"""Every variant on the same pages, for the same time, at a size that two processor cores train: one table, one report.
+"""Trains every variant on the same pages for the same time, at a size that two processor cores can train. Prints one
+table, and writes one report.
 
 python -m benchmarks.compare --data SHARDS [--minutes 15] [--out build/compare] [--only NAME ...]
 """
@@ -11,7 +12,7 @@ import click
 
 from benchmarks.bench import run_job
 
-ROWS: dict[str, dict[str, Any]] = {  # the published settings, but for what would not fit
+ROWS: dict[str, dict[str, Any]] = {  # the published settings, except where they would be too large
     "pix2pix": {"variant": "pix2pix", "base_channels": 32},
     "cyclegan": {"variant": "cyclegan", "image_size": 128, "base_channels": 32, "setting": "blocks=6", "batch_size": 1},
     "cyclegan-skip": {
@@ -30,7 +31,7 @@ _COLUMNS = (("ciede2000", 2), ("psnr", 2), ("ssim", 3), ("colorfulness", 1))
 
 
 def table(metrics: dict[str, Any]) -> str:
-    """The rows of metrics.json as Markdown, the best CIEDE2000 first."""
+    """The rows of metrics.json as Markdown, with the best CIEDE2000 first."""
     means, costs, models = metrics["means"], metrics["costs"], metrics["models"]
     lines = [
         "| | steps | CIEDE2000 | PSNR | SSIM | colourfulness | parameters, M | pages/s | memory, MB |",

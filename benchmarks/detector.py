@@ -2,8 +2,8 @@
 
 python -m benchmarks.detector --gray ../shared/data/bw --color ../shared/data/series
 
-Colour pages are asked as they are; then their gray forms, plain, on yellowed paper, and through a JPEG of low quality
-with subsampled, slightly tinted chroma, as old scans are.
+Colour pages are tested as they are, and then as gray pages in three forms: plain, on yellowed paper, and as a JPEG of
+low quality with subsampled, slightly tinted chroma, like old scans.
 """
 
 import io
@@ -17,15 +17,17 @@ from benchmarks.pages import pages
 from datasets.page import decode
 from imaging.color import U8, gray_of_equal_lightness, is_color_page
 
-_PAPER = np.array([255, 244, 214]) / 255  # of an old book
+_PAPER = np.array([255, 244, 214]) / 255  # paper of an old book
 _TINT = np.array([4, 0, -4])  # sRGB levels
 
 
 def yellowed(gray: U8) -> U8:
+    """The gray page (H, W) on old paper: (H, W, 3)."""
     return np.round(gray[..., None] * _PAPER).astype(np.uint8)
 
 
 def scanned(gray: U8) -> U8:
+    """The gray page (H, W) as an old scan: (H, W, 3), slightly tinted, through a JPEG."""
     tinted = np.clip(gray[..., None].astype(int) + _TINT, 0, 255).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(tinted).save(out, "JPEG", quality=50, subsampling=2)
@@ -36,7 +38,7 @@ def scanned(gray: U8) -> U8:
 @click.option("--gray", required=True, help="Folder of black-and-white pages.")
 @click.option("--color", required=True, help="Folder of colour pages.")
 def main(gray: str, color: str) -> None:
-    """Print how many pages of each kind were asked, and which were told wrongly."""
+    """Print how many pages of each kind were tested, and which were judged wrongly."""
     asked, wrong = Counter[str](), []
 
     def ask(kind: str, name: str, page: U8, truth: bool) -> None:

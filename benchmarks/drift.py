@@ -2,15 +2,17 @@
 
 python -m benchmarks.drift --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
 
-On the generated series, whose characters' places are known. Colourists: `simulated`, the true colours turned in hue and
-shifted by page, turned and paled by character and page, under soft noise; and models as they are. Palettes: `true`, of
-the first chapter's true colours, and `own`, of all the colourist's own pages. Drift is of a character's mean ab less
-the true mean there, so that what is shown of a character counts nothing; error is the mean distance in ab of all
-pixels.
-With --color: CIEDE2000 of real pages at full size, without and with the lock to the true colours of other chapters
-(--palette) and to the model's own; and drift at points that were picked by hand on flat parts of two characters
-(drift_points.json: of each chapter and page what is seen there, x and y in [0, 1] of the page's sides). A look is the
-mean of a page's points. Scenes differ in light, so the truth drifts too; drift of the error is of our ab less the true.
+First table: the generated series, where it is known where each character is. Predictions are those of the models, and
+`simulated` ones: the true colours turned in hue and shifted per page, turned and paled per character and page, under
+soft noise. Palettes are `true`, of the first chapter's true colours, and `own`, of all pages as the network predicts
+them. Drift is that of a character's mean ab less the true mean there, so it does not matter which part of a character
+is shown. Error is the mean distance in ab over all pixels.
+
+With --color there are two more tables for real pages. One has CIEDE2000 at full size: without the lock, with the lock
+to the true colours of other chapters (--palette), and with the lock to the model's own colours. The other has drift at
+points that were picked by hand on flat parts of two characters. drift_points.json lists them by chapter, page and part,
+with x and y in [0, 1] of the page's sides. A look is the mean of a page's points. Scenes differ in light, so the truth
+drifts too; drift of the error is that of our ab less the true ab.
 """
 
 import json
@@ -36,13 +38,20 @@ from jobs.parts.model.inference import predict_chroma
 
 _SIZE = 256
 _POINTS = Path(__file__).with_name("drift_points.json")
-_COLORS, _ROUNDS = 12, 4  # of a palette of predictions
-_TURN, _SHIFT, _OWN_TURN, _OWN_GAIN, _NOISE = 20.0, 6.0, 12.0, 0.1, 3.0  # degrees, ab, degrees, share, ab: deviations
+_COLORS, _ROUNDS = 12, 4  # for a palette made from predictions
+# Standard deviations of the simulated drift: degrees, ab, degrees, share, ab.
+_TURN, _SHIFT, _OWN_TURN, _OWN_GAIN, _NOISE = 20.0, 6.0, 12.0, 0.1, 3.0
 
 
 @dataclass(frozen=True)
 class Page:
-    """At model size. cast: (S, S), 0 nobody, i the i-th character."""
+    """A generated page at model size.
+
+    chapter: from 1.
+    gray: (S, S) levels.
+    chroma: (S, S, 2) true ab.
+    cast: (S, S), 0 for nobody, i for the i-th character.
+    """
 
     chapter: int
     gray: U8
@@ -51,6 +60,7 @@ class Page:
 
 
 def drawn(series: Series, size: int) -> list[Page]:
+    """All pages of the generated series at model size."""
     pages = []
     for chapter in range(1, series.chapters + 1):
         for number in range(1, series.pages + 1):
@@ -63,7 +73,7 @@ def drawn(series: Series, size: int) -> list[Page]:
 
 
 def drifting(page: Page, rng: np.random.Generator) -> F32:
-    """The simulated colourist at work."""
+    """The simulated prediction for a page: (S, S, 2) ab."""
     chroma = _turned(page.chroma, rng.normal(0, _TURN)) + rng.normal(0, _SHIFT, 2)
     for who in range(1, len(CAST) + 1):
         own = _turned(chroma, rng.normal(0, _OWN_TURN)) * (1 + rng.normal(0, _OWN_GAIN))
@@ -78,7 +88,9 @@ def _turned(chroma: F32, degrees: float) -> F32:
 
 
 def strayed(pages: list[Page], chromas: list[F32]) -> list[float]:
-    """Means over the characters: rms ab and degrees of hue within the series, rms ab between chapters; error in ab."""
+    """Means over the characters: rms ab and degrees of hue within the series, rms ab between chapters. Then the mean
+    error over the pages, ab.
+    """
     count = len(CAST)
     ours = np.array([region_colors(c, page.cast, count) for page, c in zip(pages, chromas, strict=True)])
     true = np.array([region_colors(page.chroma, page.cast, count) for page in pages])
@@ -92,13 +104,17 @@ def strayed(pages: list[Page], chromas: list[F32]) -> list[float]:
 
 
 def locked(pages: list[Page], chromas: list[F32], palette: Palette, strength: float) -> tuple[list[F32], float]:
-    """And the milliseconds of one core to a page."""
+    """The chroma maps after the palette lock, and the milliseconds of one core per page."""
     begun = thread_time()
     out = [lock(page.gray, chroma, palette, strength) for page, chroma in zip(pages, chromas, strict=True)]
     return out, 1000 * (thread_time() - begun) / len(pages)
 
 
 def on_generated(pages: list[Page], predictions: dict[str, list[F32]], strength: float) -> None:
+    """Print the table of the generated series.
+
+    predictions: the chroma of every page, by name of the network.
+    """
     click.echo("| | drift, ab | drift, hue | between chapters, ab | error, ab | ms a page |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
     true = build_palette((page.gray, page.chroma) for page in pages if page.chapter == 1)
@@ -114,7 +130,11 @@ def on_generated(pages: list[Page], predictions: dict[str, list[F32]], strength:
 
 @dataclass(frozen=True)
 class RealPage:
-    """truth: (H, W, 3). made: the same page as we colour it, in each case."""
+    """A real page.
+
+    truth: (H, W, 3) sRGB.
+    made: the page as we colour it, by case.
+    """
 
     chapter: str
     name: str
@@ -125,7 +145,12 @@ class RealPage:
 def on_real(
     predict: Callable[[U8], F32], pages: Iterable[tuple[str, str, U8]], known: Palette | None, strength: float
 ) -> list[RealPage]:
-    """As predicted, locked to the known colours, locked to a chapter's own ones."""
+    """Colour real pages in each case: as predicted, locked to the known colours, locked to a chapter's own colours.
+
+    predict: the chroma for a gray view.
+    known: palette of true colours; None to leave that case out.
+    strength: of the lock.
+    """
     taken: dict[str, list[tuple[str, U8, U8, U8, F32]]] = {}
     for chapter, name, truth in pages:
         ink = gray_of_equal_lightness(truth)
@@ -145,11 +170,12 @@ def on_real(
 
 
 def true_palette(pages: Iterable[tuple[str, str, U8]]) -> Palette:
+    """The palette of these pages' true colours."""
     small = (cv2.resize(page, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA) for *_, page in pages)
     return build_palette((gray_of_equal_lightness(page), np.ascontiguousarray(to_lab(page)[..., 1:])) for page in small)
 
 
-Looks = dict[str, dict[str, dict[str, F32]]]  # what is seen -> chapter -> page -> ab
+Looks = dict[str, dict[str, dict[str, F32]]]  # part -> chapter -> page -> ab
 
 
 def looks(pages: Iterable[tuple[str, str, U8]]) -> Looks:
@@ -165,8 +191,9 @@ def looks(pages: Iterable[tuple[str, str, U8]]) -> Looks:
 
 
 def at_points(ours: Looks, true: Looks) -> list[float]:
-    """Means over what is seen: rms ab and degrees of hue within a chapter and over all pages, rms ab between chapters;
-    of the error its rms within and over all, and its mean length. Then the degrees over all, one by one."""
+    """Means over the parts: rms ab and degrees of hue within a chapter, then over all pages, rms ab between chapters.
+    Then rms of the error over all pages, and its mean length. Then degrees of hue over all pages for each part.
+    """
     rows = []
     for part, chapters in ours.items():
         each = [np.array(list(pages.values())) for pages in chapters.values()]
@@ -180,6 +207,7 @@ def at_points(ours: Looks, true: Looks) -> list[float]:
 
 
 def print_points(name: str, ours: Looks, true: Looks) -> None:
+    """Print a row of the table of drift at points."""
     click.echo(f"| {name} | " + " | ".join(f"{value:.1f}" for value in at_points(ours, true)) + " |")
 
 
@@ -189,12 +217,12 @@ def _names(listed: str) -> set[str]:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--model", "uris", multiple=True, help="RUN/model of a finished training; repeat for more.")
-@click.option("--seed", default=7, help="Of the generated series and the simulated drift.")
+@click.option("--seed", default=7, help="Seed of the generated series and of the simulated drift.")
 @click.option("--generated", default=3, help="Chapters of the generated series, of 6 pages each.")
-@click.option("--strength", default=0.85, help="Of the lock.")
+@click.option("--strength", default=0.85, help="Strength of the palette lock.")
 @click.option("--color", default="", help="Folder of real colour pages.")
-@click.option("--chapters", default="", help="Its chapters to colour, with commas.")
-@click.option("--palette", default="", help="Its chapters whose true colours are the palette.")
+@click.option("--chapters", default="", help="Its chapters to colour, comma-separated.")
+@click.option("--palette", default="", help="Its chapters whose true colours make the palette, comma-separated.")
 def main(
     uris: tuple[str, ...], seed: int, generated: int, strength: float, color: str, chapters: str, palette: str
 ) -> None:
@@ -222,7 +250,7 @@ def main(
 
 
 def print_real(real: dict[str, list[RealPage]]) -> None:
-    """Tables of error and of drift at the points, for each model."""
+    """Print the tables of error, and of drift at the points, for each model."""
     first = next(iter(real.values()))
     cases = list(first[0].made)
     click.echo("\n| CIEDE2000 of real pages | " + " | ".join(cases) + " |\n| --- |" + " --- |" * len(cases))

@@ -1,10 +1,10 @@
-"""Whether a network keeps to colours that it is told, and what they do for the rest of the page.
+"""Whether a network keeps to colour hints, and what the hints do for the rest of the page.
 
 python -m benchmarks.hints --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
 
-Pages are made gray (equal lightness). Hints are drawn at random places that have one colour, and told as --hints tells
-them; the page is finished as a job finishes it. A hint is honoured where its mean colour in the published page is
-within CIEDE2000 10 of the told chroma at the ink's lightness.
+Pages are made gray (equal lightness). Hints are drawn at random positions where the page has one colour, and given as
+--hints gives them. The page is postprocessed as a job does it. A hint is kept where its mean colour in the published
+page is within CIEDE2000 10 of the hinted chroma at the ink's lightness.
 """
 
 from collections import defaultdict
@@ -28,18 +28,22 @@ from jobs.parts.model.inference import predict_chroma
 
 _COUNTS = (0, 1, 5, 10, 20, 50)
 _RADIUS = 8.0  # pixels of the page
-_NEAR = 10.0
-_EVEN = 12.0  # ab: most spread of a place that is taken for one colour
-_TRIES = 50
+_NEAR = 10.0  # CIEDE2000 within which a hint is kept
+_EVEN = 12.0  # ab: most spread within a hint that counts as one colour
+_TRIES = 50  # random positions per hint
 
 
 def inside(hint: Hint, shape: tuple[int, ...]) -> np.ndarray:
+    """(H, W) whether a pixel's centre is inside the hint."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return (rows + 0.5 - hint.y) ** 2 + (columns + 0.5 - hint.x) ** 2 <= hint.radius**2
 
 
 def draw(lab: F32, count: int, chance: np.random.Generator) -> list[Hint]:
-    """Hints of their mean ab, where there is about one colour."""
+    """Up to `count` hints with the mean ab of their disc, at random positions where the page has about one colour.
+
+    lab: (H, W, 3) CIELAB of the true page.
+    """
     height, width = lab.shape[:2]
     hints: list[Hint] = []
     for _ in range(_TRIES * count):
@@ -54,7 +58,7 @@ def draw(lab: F32, count: int, chance: np.random.Generator) -> list[Hint]:
 
 
 def away(hint: Hint, gray: U8, page_lab: F32) -> float:
-    """CIEDE2000 of a hint's mean colour from the one that was told."""
+    """CIEDE2000 between a hint's mean colour on the page and the hinted colour."""
     where = inside(hint, gray.shape)
     wanted = np.array([lightness_of_level()[gray[where]].mean(), *hint.ab])
     return float(deltaE_ciede2000(page_lab[where].mean(axis=0), wanted))
@@ -63,8 +67,8 @@ def away(hint: Hint, gray: U8, page_lab: F32) -> float:
 @click.command()
 @click.option("--model", "uri", required=True, help="RUN/model of a network that follows hints.")
 @click.option("--color", required=True, help="Folder of colour pages.")
-@click.option("--chapters", default="", help="Chapters' names, with commas between; all where none is named.")
-@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for pages with their spots, as JPEGs.")
+@click.option("--chapters", default="", help="Names of chapters, comma-separated; all if empty.")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for pages with their hints, as JPEGs.")
 def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
     """Print a table by the number of hints on a page."""
     cv2.setNumThreads(1)
@@ -90,7 +94,7 @@ def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
                 for hint in hints[:count]:
                     cv2.circle(marked, (round(hint.x), round(hint.y)), round(hint.radius) + 2, (255, 0, 255), 2)
                 (pictures / f"{Path(chapter).name}-{name}-{count}.jpg").write_bytes(encode(marked, "jpeg"))
-    click.echo("| spots a page | | CIEDE2000 of the page | spots within 10 | median of spots |\n|" + " --- |" * 5)
+    click.echo("| hints a page | | CIEDE2000 of the page | hints within 10 | median of hints |\n|" + " --- |" * 5)
     for (way, count), found in errors.items():
         away_by = np.array(distances[way, count])
         hint_cells = f"{(away_by <= _NEAR).mean():.3f} | {np.median(away_by):.2f}" if count else " | "

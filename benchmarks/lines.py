@@ -2,10 +2,10 @@
 
 python -m benchmarks.lines --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
 
-Two predictions are measured: the model's, and "oracle", the true chroma squeezed to the model's size, which is the
-most that a network of that size can say. Rows: the truth itself under the page's levels; bilinear stretching; then step
-after step. CIEDE2000 of the whole page and within 3 pixels of ink lines, bleed and false steps (imaging.metrics.Bleed),
-colourfulness, milliseconds of processor time a page on one core.
+Two predictions are measured: the model's, and "oracle", the true chroma scaled down to the model's size. The oracle is
+the best that a network of that size can predict. The rows are the truth itself with the page's gray levels; bilinear
+upsampling; then step after step. The columns are CIEDE2000 of the whole page and within 3 pixels of ink lines, bleed
+and false steps (benchmarks.bleed.Bleed), colourfulness, milliseconds of processor time per page on one core.
 """
 
 import time
@@ -33,7 +33,7 @@ STEPS: dict[str, Callable[[U8, F32], F32]] = {
     "guided, sides, areas": lambda gray, chroma: refine_chroma(gray, chroma, areas=0.5),
 }
 _FIGURES = ("CIEDE2000", "near lines", "bleed", "false step", "colourfulness", "ms")
-_CROP = 300  # pixels
+_CROP = 300  # pixels: side of a saved crop
 
 
 class Tally:
@@ -44,7 +44,12 @@ class Tally:
         self.sums = np.zeros(5)
 
     def add(self, ours: U8, truth: F32, strokes: Strokes, near: np.ndarray, seconds: float) -> None:
-        """ours: (H, W, 3) sRGB; truth: (H, W, 3) CIELAB; near: (H, W) bool."""
+        """Add a page.
+
+        ours: (H, W, 3) sRGB.
+        truth: (H, W, 3) CIELAB.
+        near: (H, W) bool, whether a pixel is near an ink line.
+        """
         lab = to_lab(ours)
         away = ciede2000_map(lab, truth)
         close = away[near].mean() if near.any() else np.nan
@@ -52,13 +57,14 @@ class Tally:
         self.sums += bleed(np.ascontiguousarray(lab[..., 1:]), np.ascontiguousarray(truth[..., 1:]), strokes)
 
     def figures(self) -> tuple[float, ...]:
+        """The values of _FIGURES over all pages."""
         full, near, colourful, took = np.nanmean(self.means, axis=0)
         off, across, _, false, plain = self.sums
         return full, near, off / max(across, 1e-9), false / max(plain, 1), colourful, took
 
 
 def save_crops(folder: Path, name: str, shown: dict[str, U8], strokes: Strokes, truth: F32) -> None:
-    """The square where bilinear stretching is most wrong at lines, every row's side by side, twice its size."""
+    """Save the square where bilinear upsampling is most wrong at lines: every row's side by side, at twice its size."""
     height, width = truth.shape[:2]
     wrong = ciede2000_map(to_lab(shown["bilinear"]), truth) * near_strokes(strokes, (height, width))
     dense = cv2.boxFilter(wrong, -1, (_CROP, _CROP))
@@ -74,7 +80,7 @@ def save_crops(folder: Path, name: str, shown: dict[str, U8], strokes: Strokes, 
 @click.command(context_settings={"show_default": True})
 @click.option("--model", required=True, help="A model, as URI of RUN/model.")
 @click.option("--color", required=True, help="Folder of colour chapters.")
-@click.option("--chapters", default="", help="Their names, comma-separated; all where empty.")
+@click.option("--chapters", default="", help="Names of chapters, comma-separated; all if empty.")
 @click.option("--pictures", default=None, type=click.Path(path_type=Path), help="Folder for crops, side by side.")
 def main(model: str, color: str, chapters: str, pictures: Path | None) -> None:
     """Print a table: each step, for the model's prediction and for the oracle's."""

@@ -3,10 +3,12 @@
 python -m benchmarks.luminance --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19 \\
     [--pictures DIR]
 
-Sources: `gray`, the page's own gray form, whose luminance is the truth's, so that nothing can be gained; and `drawn`,
-ink drawn from the page as manga (imaging.screentone), whose luminance is not. CIEDE2000 and mean error of L* to the
-true page; SSIM and lines kept as the gate measures them, before it decides; pages that it passes; and CIEDE2000 as
-published, with the page's own luminance where the gate refuses the network's.
+There are two sources. `gray` is the page's own gray form. It has the luminance of the truth, so nothing can be gained.
+`drawn` is ink drawn from the page as manga (imaging.screentone), which has another luminance.
+
+The columns are these: CIEDE2000 and mean error of L* to the true page. SSIM and lines kept as the gate measures them,
+before it decides. Pages that the gate passes. CIEDE2000 as published, where a page has its own luminance if the gate
+refuses the network's.
 """
 
 from pathlib import Path
@@ -30,9 +32,9 @@ _OPEN = Thresholds(ssim=0, lines=0)  # a gate that lets all ink pass
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--model", "uris", multiple=True, required=True, help="RUN/model of target rgb; repeat for more.")
+@click.option("--model", "uris", multiple=True, required=True, help="RUN/model with target rgb; repeat for more.")
 @click.option("--color", required=True, help="Folder of colour chapters.")
-@click.option("--chapters", default="", help="Their names, comma-separated; all where empty.")
+@click.option("--chapters", default="", help="Names of chapters, comma-separated; all if empty.")
 @click.option("--pictures", default=None, type=click.Path(path_type=Path), help="Folder for pages side by side.")
 def main(uris: tuple[str, ...], color: str, chapters: str, pictures: Path | None) -> None:
     """Print a table."""

@@ -2,7 +2,7 @@
 
 python -m benchmarks.manga --bw ../shared/data/bw --model PLAIN/model --model MIX/model --picture bw.png
 
-Rows are the pages; columns their ink and each model, as a job would publish it.
+The picture has a row for each page. Its columns are the ink, and the page as a job would publish it with each model.
 """
 
 from collections import defaultdict
@@ -27,6 +27,7 @@ _HEIGHT = 560  # pixels of a page in the picture
 
 
 def shown(page: U8) -> U8:
+    """The page scaled to the height that it has in the picture."""
     width = round(page.shape[1] * _HEIGHT / page.shape[0])
     small: U8 = cv2.resize(page, (width, _HEIGHT), interpolation=cv2.INTER_AREA)
     return small
@@ -36,7 +37,7 @@ def shown(page: U8) -> U8:
 @click.option("--bw", required=True, help="Folder of black-and-white pages.")
 @click.option("--model", "uris", multiple=True, required=True, help="RUN/model of a finished training; repeat.")
 @click.option("--picture", type=click.Path(path_type=Path), help="PNG of all pages.")
-@click.option("--every", default=1, show_default=True, help="Pages of the picture: each of so many.")
+@click.option("--every", default=1, show_default=True, help="Show one page of so many in the picture.")
 def main(bw: str, uris: tuple[str, ...], picture: Path | None, every: int) -> None:
     """Print means over the pages, and draw the picture."""
     cv2.setNumThreads(1)

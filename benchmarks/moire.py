@@ -1,6 +1,6 @@
-"""Beats of screens in what a network made: colour that follows a page's dots instead of what is drawn.
+"""Moire: colour that follows a page's screen dots instead of what is drawn.
 
-h, w pixels of a chroma map; H, W of the page.
+h, w: pixels of a chroma map. H, W: pixels of the page.
 """
 
 import cv2
@@ -10,20 +10,23 @@ from imaging.color import F32, U8
 from imaging.descreen import descreen
 
 _WINDOW, _STEP = 16, 8  # pixels of the map
-_LEAST_RADIUS = 1.5  # cycles to a window: what is longer than 10 pixels of the map is no beat
-_PEAK = 0.25  # of a window's strongest beat: what counts as one
+_LEAST_RADIUS = 1.5  # cycles per window: a wave longer than 10 pixels of the map is no beat
+_PEAK = 0.25  # share of a window's strongest beat above which a wave counts as a beat
 _LEAST_BEAT, _MOST_DRAWN = 1.0, 4.0  # levels rms of a window's beats, and of lines and borders beside them
 
 
 def moire(chroma: F32, gray: U8) -> float:
     """How much of a page's chroma is moire: rms, in CIELAB units; 0 on a page without screens.
 
-    chroma: (h, w, 2) ab as predicted. gray: (H, W) the page at full size, with its screens. In windows of 16 x 16
-    pixels of the map, the waves that the screens leave in the squeezed page (the squeezed page less the squeezed
-    `descreen`ed page) are picked out; moire is the energy of chroma at just these waves, less the mean energy of chroma
-    at the other waves as long, so smooth colour and noise count nothing, and the phase does not matter. Windows in
-    which the screens leave less than a level are left out, and those with lines or borders, where colours may change.
-    The true colours of painted pages come to 0 to 2: what they have of detail as fine as the beats.
+    chroma: (h, w, 2) ab as predicted.
+    gray: (H, W) the page at full size, with its screens.
+
+    The page is scaled down with its screens and without them (`descreen`); the difference is the beats. In windows of
+    16 x 16 pixels of the map, the waves of the beats are picked out. Moire is the energy of chroma at just these waves,
+    less the mean energy of chroma at other waves of the same length. So smooth colour and noise count nothing, and the
+    phase does not matter.
+    Windows are left out where the beats have less than one level, and where lines or borders are, since colours may
+    change there. The true colours of drawn pages give 0 to 2, because they have detail as fine as the beats.
     """
     if min(chroma.shape[:2]) < _WINDOW:
         return 0.0
@@ -54,7 +57,7 @@ def _radius() -> F32:
 
 
 def _energies(picture: F32) -> F32:
-    """(N, 16, 16) mean square of each wave in windows of a picture; 0 for those that are too long for beats."""
+    """(N, 16, 16) mean square of each wave in windows of a picture; 0 for waves that are too long for beats."""
     windows = np.lib.stride_tricks.sliding_window_view(picture, (_WINDOW, _WINDOW))[::_STEP, ::_STEP]
     taper = np.outer(np.hanning(_WINDOW), np.hanning(_WINDOW))
     level = windows.reshape(-1, _WINDOW, _WINDOW).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The pages that benchmarks are measured on."""
+"""The pages on which benchmarks measure."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -10,7 +10,11 @@ from imaging.color import U8
 
 
 def pages(root: str, chapters: Collection[str] = ()) -> Iterator[tuple[str, str, U8]]:
-    """Every page below a folder, or of the chapters of these names: chapter, page without its suffix, pixels."""
+    """Every page below a folder.
+
+    chapters: names of the chapters to read; all if empty.
+    Yields (chapter, page name without suffix, pixels (H, W, 3)).
+    """
     for ref in find_chapters(root):
         if not chapters or {ref.rel, Path(ref.rel).name, Path(ref.rel).stem} & set(chapters):
             chapter = open_chapter(ref)

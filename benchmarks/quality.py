@@ -1,12 +1,14 @@
-"""What each step of finishing a page is worth, and what the gate says, on pages whose truth is known.
+"""What each step of postprocessing is worth, and what the gate says, on pages whose truth is known.
 
 python -m benchmarks.quality --model RUN/model --color ../shared/data/series/peppercarrot \\
     --art ../shared/data/series/peppercarrot-art --chapters ep10,ep19 [--pictures DIR]
 
-Each page's gray form is shown to the network as colorize does (screens smoothed, the page in one square), and finished
-with the steps on and off. CIEDE2000 to the true page; chroma on words: mean over the true mask of lettering, which the
-editions with and without it give (benchmarks.text); colourfulness; pages that the gate passes, and what it has against
-the others; milliseconds of processor time of finishing, gate included.
+Each page's gray form is shown to the network as colorize does it (screens smoothed, the page in one square). It is
+postprocessed with the steps on and off.
+
+The columns are these: CIEDE2000 to the true page. Chroma on text: the mean over the true mask of lettering, which comes
+from the editions with and without it (benchmarks.text). Colourfulness. Pages that the gate passes, and what it has
+against the others. Milliseconds of processor time of postprocessing, gate included.
 """
 
 import time
@@ -37,7 +39,7 @@ SETTINGS = {
 
 
 class Row:
-    """Figures of one way to finish."""
+    """Figures of one way to postprocess."""
 
     def __init__(self) -> None:
         self.figures: list[tuple[float, float, float, float]] = []
@@ -45,6 +47,13 @@ class Row:
         self.passed = 0
 
     def add(self, page: U8, color: U8, text: np.ndarray, codes: list[str], seconds: float) -> None:
+        """Add a page.
+
+        page: (H, W, 3) as postprocessed.
+        color: (H, W, 3) the true page.
+        text: (H, W) the true mask of lettering.
+        codes: of the gate's faults.
+        """
         lab = to_lab(page)
         tint = float(np.hypot(lab[..., 1], lab[..., 2])[text].mean()) if text.any() else np.nan
         self.figures.append((ciede2000(page, color), tint, colorfulness(page), 1000 * seconds))
@@ -60,8 +69,8 @@ class Row:
 @click.command(context_settings={"show_default": True})
 @click.option("--model", required=True, help="A model, as URI of RUN/model.")
 @click.option("--color", required=True, help="Folder of colour chapters.")
-@click.option("--art", required=True, help="The same without lettering.")
-@click.option("--chapters", default="", help="Their names, comma-separated; all where empty.")
+@click.option("--art", required=True, help="Folder of the same chapters without lettering.")
+@click.option("--chapters", default="", help="Names of chapters, comma-separated; all if empty.")
 @click.option("--pictures", default=None, type=click.Path(path_type=Path), help="Folder for pages side by side.")
 def main(model: str, color: str, art: str, chapters: str, pictures: Path | None) -> None:
     """Print a table."""

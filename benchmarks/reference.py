@@ -2,9 +2,9 @@
 
 python -m benchmarks.reference --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
 
-Pages are made gray (equal lightness), coloured at model size, joined at full size and compared with what they were.
-Ways tried and left stand beside ours: chroma of places that look alike (k-NN), the network's colours moved to the
-reference's statistics.
+Pages are made gray (equal lightness), coloured at model size, joined at full size and compared with the original.
+Methods that were tried and given up are measured too: chroma taken from similar positions (k-NN), and the network's
+colours moved to the reference's statistics.
 """
 
 from collections import defaultdict
@@ -31,7 +31,12 @@ _SIZE = 256  # where no model says otherwise
 
 @dataclass(frozen=True)
 class Page:
-    """gray, chroma: at model size. predicted: by model."""
+    """A page whose truth is known.
+
+    truth: (H, W, 3) sRGB.
+    gray, chroma: its gray levels and true ab at model size.
+    predicted: ab at model size, by model.
+    """
 
     name: str
     truth: U8
@@ -44,13 +49,18 @@ Way = Callable[[Page, Page], F32]  # the reference, the page -> chroma
 
 
 def seen(name: str, truth: U8, networks: dict[str, Callable[[U8], F32]], size: int) -> Page:
+    """A page with its predictions.
+
+    networks: by name, a function from a gray view to ab.
+    size: model size.
+    """
     view = network_view(gray_of_equal_lightness(truth), size)
     chroma = to_lab(cv2.resize(truth, (size, size), interpolation=cv2.INTER_AREA))[..., 1:]
     return Page(name, truth, view, chroma, {model: predict(view) for model, predict in networks.items()})
 
 
 def plain_table(reference: Page, page: Page) -> F32:
-    """Each of 32 gray levels takes its mean chroma on the reference, none where there was none."""
+    """Each of 32 gray levels takes its mean chroma on the reference. A level that it lacks gets no chroma."""
     level = reference.gray.ravel() // 8
     count = np.maximum(np.bincount(level, minlength=32), 1)
     columns = reference.chroma.reshape(-1, 2).T
@@ -62,8 +72,11 @@ _GRID, _NEAR = 64, 0.15
 
 
 def nearest_features(reference: Page, page: Page) -> F32:
-    """k-NN, softly, on a grid of 64 x 64: lightness and its spread at three scales, strength of edges across and along,
-    what lightness there is around."""
+    """Soft k-NN on a grid of 64 x 64.
+
+    Features: lightness and its spread at three scales, strength of edges across and along, how much of each lightness
+        is around.
+    """
     known, asked = _features(reference.gray), _features(page.gray)
     squared = (asked**2).sum(axis=1)[:, None] + (known**2).sum(axis=1) - 2 * asked @ known.T
     weight = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / (2 * _NEAR**2))
@@ -90,8 +103,12 @@ def _features(gray: U8) -> F32:
 
 
 def moved_statistics(model: str, share: float) -> Way:
-    """The network's chroma with the reference's mean and covariance in three soft bands of lightness, by the linear
-    optimal transport (Pitie and Kokaram 2007); of the change, this share."""
+    """The network's chroma moved to the reference's mean and covariance, in three soft bands of lightness.
+
+    The move is the linear optimal transport (Pitie and Kokaram 2007).
+    model: whose prediction is moved.
+    share: how much of the change is applied.
+    """
 
     def way(reference: Page, page: Page) -> F32:
         predicted, out = page.predicted[model], np.zeros_like(page.chroma)
@@ -120,6 +137,11 @@ def _power(matrix: np.ndarray, power: float) -> np.ndarray:
 
 
 def by_reference(model: str | None) -> Way:
+    """Our method, that of imaging.reference.
+
+    model: whose prediction it corrects; None for none.
+    """
+
     def way(reference: Page, page: Page) -> F32:
         predicted = reference.predicted[model] if model else None
         made = build_reference([ReferencePage(reference.gray, reference.chroma, predicted)])
@@ -129,7 +151,7 @@ def by_reference(model: str | None) -> Way:
 
 
 def by_looking(variant: models.Variant) -> Way:
-    """A network that is shown the reference itself."""
+    """A network that follows the reference itself."""
 
     def way(reference: Page, page: Page) -> F32:
         follow(variant, reference.gray[None], reference.chroma[None])
@@ -141,6 +163,7 @@ def by_looking(variant: models.Variant) -> Way:
 
 
 def ways(variants: dict[str, models.Variant]) -> dict[str, Way]:
+    """The methods to compare, by the name of their row."""
     found: dict[str, Way] = {
         "gray page": lambda _, page: np.zeros_like(page.chroma),
         "plain table": plain_table,
@@ -159,7 +182,9 @@ def ways(variants: dict[str, models.Variant]) -> dict[str, Way]:
 
 
 def table(figures: dict[tuple[str, str], list[tuple[float, float]]], truth: dict[str, list[float]]) -> str:
-    """Means over each chapter's pages but its first, as Markdown: CIEDE2000, and colourfulness over the truth's."""
+    """Markdown, with means over each chapter's pages but its first: CIEDE2000, and colourfulness over that of the
+    truth.
+    """
     chapters = list(truth)
     lines = ["| | " + " | ".join(chapters) + " |", "| --- |" + " --- |" * len(chapters)]
     for way in dict.fromkeys(way for way, _ in figures):
@@ -174,10 +199,10 @@ def table(figures: dict[tuple[str, str], list[tuple[float, float]]], truth: dict
 @click.command()
 @click.option("--model", "uris", multiple=True, help="RUN/model of a finished training; repeat for more.")
 @click.option("--color", required=True, help="Folder of colour pages.")
-@click.option("--chapters", default="", help="Chapters' names, with commas between; all where none is named.")
+@click.option("--chapters", default="", help="Names of chapters, comma-separated; all if empty.")
 @click.option("--pictures", type=click.Path(path_type=Path), help="Folder for the coloured pages, as JPEGs.")
 def main(uris: tuple[str, ...], color: str, chapters: str, pictures: Path | None) -> None:
-    """Print a table of the ways."""
+    """Print a table of the methods."""
     cv2.setNumThreads(1)
     variants = {uri.rstrip("/").split("/")[-2]: load_model(uri) for uri in uris}
     networks = {

@@ -1,10 +1,11 @@
-"""How a colouring job grows: runs of many small pages measured, and what they say of large ones.
+"""How a colouring job grows: measures runs of many small pages, and computes from them what large runs need.
 
     python -m benchmarks.scale [--run 5x20 --run 50x20 --run 500x20 --run 2000x1 --run 1x5000]
 
-CHAPTERSxPAGES. Each library is generated (small pages, an untrained network of the smallest size) and coloured on a
-local cluster from a real S3 server into it; then the job is run again, which has nothing to do. Printed as a table for
-docs/benchmarks.md: wall time, planning, memory of the driver and of the largest worker, requests to the bucket.
+A run is CHAPTERSxPAGES. Each library is generated (small pages, an untrained network of the smallest size). It is
+coloured on a local cluster, from a real S3 server and back to it. Then the job runs again with nothing to do. Printed
+as a table for docs/benchmarks.md: wall time, planning, memory of the driver and of the largest worker, requests to the
+bucket.
 """
 
 import json
@@ -35,9 +36,18 @@ MIB = 2**20
 
 @dataclass
 class Run:
-    """Of one library. start: s until the first chapter; seconds: from then to the end of the job. plan, replan: s of
-    planning at first and with all done. driver, worker: most memory of the driver and of another process, MiB.
-    requests: to the bucket, by method."""
+    """The figures of one library.
+
+    chapters: of the library.
+    pages: per chapter.
+    start: seconds from the end of planning to the first chapter.
+    seconds: from then to the end of the job.
+    plan: seconds of planning at first.
+    replan: seconds of planning when all is done.
+    driver: most memory of the driver, MiB.
+    worker: most memory of another process, MiB.
+    requests: to the bucket, by method.
+    """
 
     chapters: int
     pages: int
@@ -55,7 +65,7 @@ class Run:
 
 
 def write_library(out: str, chapters: int, pages: int) -> None:
-    """Pages of 96 x 64, all of a chapter equal: their content is not what is measured."""
+    """Write chapters of pages of 96 x 64. All pages of a chapter are equal, since their content is not measured."""
     storage = open_storage(out)
     rng = np.random.default_rng(0)
     for number in range(chapters):
@@ -65,8 +75,11 @@ def write_library(out: str, chapters: int, pages: int) -> None:
 
 
 def run_job(command: list[str], log: Path) -> tuple[float, float, float, dict[str, float]]:
-    """Run to the end. Returns wall seconds, most MiB of the driver and of the largest other process, and moments of the
-    log, in seconds from the start."""
+    """Run a job to its end. Raises RuntimeError where it fails.
+
+    Returns wall seconds, most MiB of the driver, most MiB of another process, and moments of the log in seconds from
+    the start.
+    """
     environment = {**os.environ, "RAY_ADDRESS": "local", "RAY_enable_metrics_collection": "0"}
     environment |= {"MANGAHUE_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
     begun, most = time.time(), [0.0, 0.0]
@@ -88,7 +101,7 @@ def run_job(command: list[str], log: Path) -> tuple[float, float, float, dict[st
 
 
 def _moments(text: str, begun: float) -> dict[str, float]:
-    """When the job told its config, and what it had planned."""
+    """When the job logged its config, its plan and its first progress, in seconds from `begun`."""
     found = {}
     for line in text.splitlines():
         if line.startswith("{"):
@@ -102,6 +115,7 @@ def _moments(text: str, begun: float) -> dict[str, float]:
 
 
 def measure(chapters: int, pages: int, server: SeaweedFS, scratch: Path) -> Run:
+    """Write a library, colour it twice, and return the figures."""
     name = f"{chapters}x{pages}"
     source, out = f"{server.uri}/{name}/in", f"{server.uri}/{name}/out"
     write_library(source, chapters, pages)
@@ -134,10 +148,12 @@ def measure(chapters: int, pages: int, server: SeaweedFS, scratch: Path) -> Run:
 
 @dataclass(frozen=True)
 class Model:
-    """What a run takes, fitted to measured ones: linear in chapters and pages, but for the start.
+    """What a run takes, fitted to measured runs. It is linear in chapters and pages, except for the start.
 
-    start: s. work: s of one core, a chapter and a page. memory: MiB of the driver, at the start and for each chapter
-    more. requests: to the bucket, a chapter and a page.
+    start: seconds.
+    work: seconds of one core, (per chapter, per page).
+    memory: MiB of the driver, (at the start, per chapter).
+    requests: to the bucket, (per chapter, per page).
     """
 
     start: float
@@ -147,7 +163,7 @@ class Model:
 
     @classmethod
     def fit(cls, runs: list[Run], cores: int) -> "Model":
-        """By least squares; the start is the least that was seen."""
+        """Fit by least squares. The start is the shortest that was seen."""
         start = min(run.start for run in runs)
         parts = [(run.chapters, run.all_pages) for run in runs]
         work = _fitted(parts, [(run.start + run.seconds - start) * cores for run in runs])
@@ -155,7 +171,7 @@ class Model:
         return cls(start, work, memory, _fitted(parts, [sum(run.requests.values()) for run in runs]))
 
     def seconds(self, chapters: float, pages: float, cores: float) -> float:
-        """Wall time of a run that the cores bound."""
+        """Wall time of a run whose speed the cores limit."""
         return self.start + (chapters * self.work[0] + pages * self.work[1]) / cores
 
 
@@ -165,7 +181,13 @@ def _fitted(parts: list[tuple[int, int]], values: list[float]) -> tuple[float, f
 
 
 def ask(model: Model, pages: int, a_chapter: int, cores: float, page: float) -> str:
-    """A run of full-size pages, told in a line. page: s of one core that such a page takes; cores: of the cluster."""
+    """What a run of full-size pages needs, as a line of text.
+
+    pages: of the run.
+    a_chapter: pages per chapter.
+    cores: of the cluster.
+    page: seconds of one core that such a page takes.
+    """
     chapters = pages / a_chapter
     seconds = model.start + (chapters * model.work[0] + pages * page) / cores
     requests = chapters * model.requests[0] + pages * model.requests[1]
@@ -179,14 +201,14 @@ def ask(model: Model, pages: int, a_chapter: int, cores: float, page: float) -> 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--run", "runs", multiple=True, default=("5x20", "50x20", "500x20", "2000x1", "1x5000"))
-@click.option("--page-seconds", default=0.3, help="Of one core that a page of full size takes (make bench).")
+@click.option("--page-seconds", default=0.3, help="Seconds of one core that a full-size page takes (make bench).")
 @click.option("--out", default="build/scale.json", type=click.Path(path_type=Path))
 def main(runs: tuple[str, ...], page_seconds: float, out: Path) -> None:
-    """Measure libraries of these sizes."""
+    """Measure libraries of these sizes, fit the model, and print what large runs need."""
     wanted = []
     for text in runs:
         if not (match := re.fullmatch(r"(\d+)x(\d+)", text)):
-            raise click.BadParameter(f"{text!r} is no CHAPTERSxPAGES", param_hint="--run")
+            raise click.BadParameter(f"{text!r}; give CHAPTERSxPAGES such as 50x20", param_hint="--run")
         wanted.append((int(match[1]), int(match[2])))
     done = []
     click.echo("| chapters x pages | plan, s | nothing to do, s | start, s | then, s | driver, MiB | worker, MiB | "

@@ -1,10 +1,10 @@
-"""What smoothing screens does for what the network sees, and what it costs.
+"""What smoothing screens does to what the network sees, and what it costs.
 
 python -m benchmarks.screens --color ../shared/data/series/peppercarrot --chapters ep10,ep19 --bw ../shared/data/bw
 
-Colour pages are asked as plain gray, and as ink drawn from them (imaging.screentone), of which the same drawing with
-even grays in place of screens is known. Nothing is known of black-and-white pages (--bw) but how much of their
-squeezed form are beats.
+Colour pages are tested as plain gray, and as ink drawn from them (imaging.screentone). For the drawn ink, the same
+drawing with even grays in place of screens is known. Black-and-white pages (--bw) have no truth. Only the beats in
+their scaled-down form are measured.
 """
 
 import time
@@ -24,15 +24,19 @@ from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.descreen import descreen, find_screens, network_view, squeezed
 from imaging.screentone import to_screentone
 
-_SIZE = 256  # the side that networks see, where no model says otherwise
-_TIMES = 3
+_SIZE = 256  # the side that networks see, where no model is given
+_TIMES = 3  # runs, of which the fastest counts
 
 Predict = Callable[[U8], F32]
 
 
 def beats(view: U8, even: U8) -> float:
-    """Rms of what the network sees and is not there, in levels, off lines and borders: view less the page without
-    screens, both (S, S), less its own means over some pixels."""
+    """What the network sees and is not there, off lines and borders: rms, in levels.
+
+    view: (S, S) the page as the network sees it.
+    even: (S, S) the page without screens.
+    The difference less its own local mean is measured.
+    """
     off = view.astype(np.float32) - even
     off -= cv2.GaussianBlur(off, (0, 0), 3)
     window = np.ones((3, 3), np.uint8)
@@ -42,7 +46,7 @@ def beats(view: U8, even: U8) -> float:
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """The least processor time of some runs in this thread."""
+    """The least processor time of several runs in this thread."""
     taken = []
     for _ in range(_TIMES):
         start = time.thread_time()
@@ -52,7 +56,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 class Figures:
-    """Lists of numbers by name, told as means."""
+    """Lists of numbers by name, printed as means."""
 
     def __init__(self) -> None:
         self._of: dict[str, list[float]] = defaultdict(list)
@@ -67,6 +71,7 @@ class Figures:
 
 
 def plain_pages(figures: Figures, gray: U8, size: int) -> None:
+    """Add the figures of a plain gray page."""
     smooth = descreen(gray)
     figures.add("share of cells taken for screens", float((find_screens(gray) > 0).mean()))
     figures.add("mean absolute change at full size, levels", float(cv2.absdiff(gray, smooth).mean()))
@@ -76,6 +81,7 @@ def plain_pages(figures: Figures, gray: U8, size: int) -> None:
 
 
 def drawn_pages(figures: Figures, rgb: U8, seed: int, size: int, predict: Predict | None) -> dict[str, U8]:
+    """Add the figures of ink drawn from a colour page. Returns the pictures to save, by name."""
     ink, even = (to_screentone(rgb, seed, screens=screens) for screens in (True, False))
     views = {"with screens": squeezed(ink, size), "smoothed": network_view(ink, size), "even": squeezed(even, size)}
     figures.add("ms to draw a page", 1000 * seconds(lambda: to_screentone(rgb, seed)))
@@ -99,6 +105,7 @@ def drawn_pages(figures: Figures, rgb: U8, seed: int, size: int, predict: Predic
 
 
 def scanned_pages(figures: Figures, gray: U8, size: int, predict: Predict | None) -> dict[str, U8]:
+    """Add the figures of a black-and-white page. Returns the pictures to save, by name."""
     views = {"with screens": squeezed(gray, size), "smoothed": network_view(gray, size)}
     figures.add("ms a page", 1000 * seconds(lambda: descreen(gray)))
     figures.add("share of cells taken for screens", float((find_screens(gray) > 0).mean()))
@@ -113,7 +120,7 @@ def scanned_pages(figures: Figures, gray: U8, size: int, predict: Predict | None
 
 
 def save(folder: Path | None, name: str, shown: dict[str, U8]) -> None:
-    """The pictures of a page, side by side."""
+    """Save the pictures of a page side by side."""
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +130,7 @@ def save(folder: Path | None, name: str, shown: dict[str, U8]) -> None:
 
 
 def load(uri: str | None) -> tuple[int, Predict | None]:
-    """The side a model sees, and the model at work on one page."""
+    """The side of the square that a model sees, and a function that predicts a page. No model: 256 and None."""
     if uri is None:
         return _SIZE, None
     from jobs.parts.model.folder import load_model
@@ -135,7 +142,7 @@ def load(uri: str | None) -> tuple[int, Predict | None]:
 
 @click.command()
 @click.option("--color", required=True, help="Folder of colour pages.")
-@click.option("--chapters", help="Names of its chapters to ask, with commas; all where not given.")
+@click.option("--chapters", help="Names of its chapters to test, comma-separated; all if not given.")
 @click.option("--bw", help="Folder of black-and-white pages.")
 @click.option("--pictures", type=click.Path(path_type=Path), help="Folder for pictures of the pages.")
 @click.option("--model", help="Folder of a trained model (RUN/model), whose chroma is measured too.")

@@ -1,10 +1,10 @@
-"""Strategies beside one another: how a page is shown to the network, and what becomes of it.
+"""Compares strategies: how a page is shown to the network, and what becomes of it.
 
 python -m benchmarks.strategies --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
 
-Colour pages are made gray (equal lightness), coloured and compared with what they were. Seam energy is of the chroma
-map (`imaging.metrics.seam_energy`); beside it that of the truth at the same places, since panels end where pictures do.
-Pages per second: planned, predicted, assembled and joined, in this one process.
+Colour pages are made gray (equal lightness), coloured and compared with the original. Seam energy is that of the chroma
+map (`benchmarks.measures.seam_energy`). Beside it is that of the truth under the same owners, because panels end where
+pictures do. Pages per second: planned, predicted, assembled and joined, in this one process.
 """
 
 import time
@@ -32,13 +32,13 @@ _COLORS = [(255, 80, 60), (60, 190, 80), (70, 120, 255), (240, 190, 40), (200, 8
 
 
 def predict(variant: models.Variant, views: list[View]) -> F32:
-    """(N, S, S, 2) ab, a few squares at a time."""
+    """(N, S, S, 2) ab of the views, predicted a few squares at a time."""
     batches = [views[start : start + _BATCH] for start in range(0, len(views), _BATCH)]
     return np.concatenate([predict_chroma(variant, np.stack([view.gray for view in batch])) for batch in batches])
 
 
 def seams(views: list[View], chroma: F32, truth: U8) -> tuple[float, float]:
-    """Seam energy of a map, and that of the truth under the same owners; not a number where one view has it all."""
+    """Seam energy of a chroma map, and of the truth under the same owners. NaN where one view has the whole page."""
     crops = [view.crop for view in views]
     h, w = chroma.shape[:2]
     owner = dominant(crops, truth.shape[:2], (h, w))
@@ -47,7 +47,7 @@ def seams(views: list[View], chroma: F32, truth: U8) -> tuple[float, float]:
 
 
 def outlined(gray: U8, views: list[View]) -> U8:
-    """The page with the views' contours, or their rects where they have none."""
+    """The page with the contours of its views; a view without contour is drawn as its rect."""
     page: U8 = np.repeat(gray[..., None], 3, axis=2)
     tinted = page.copy()
     shapes = []
@@ -65,7 +65,7 @@ def outlined(gray: U8, views: list[View]) -> U8:
 
 
 def measure(variant: models.Variant, truth: U8, strategy: Strategy) -> tuple[list[float], U8, U8]:
-    """The figures of one page, without its name; the coloured page; the views on it."""
+    """The figures of one page, in the order of `table`; the coloured page; its views drawn on it."""
     gray = gray_of_equal_lightness(truth)
     begun = time.perf_counter()
     views = plan_views(gray, strategy, variant.image_size)
@@ -77,7 +77,7 @@ def measure(variant: models.Variant, truth: U8, strategy: Strategy) -> tuple[lis
 
 
 def table(figures: dict[str, list[list[float]]]) -> str:
-    """Means over the pages, as Markdown. Pages a second: over the sum of their times."""
+    """Means over the pages, as Markdown. Pages per second come from the mean of the times."""
     lines = ["| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
     for name, rows in figures.items():
         values = np.array(rows)
@@ -92,7 +92,7 @@ def table(figures: dict[str, list[list[float]]]) -> str:
 @click.command(context_settings={"show_default": True})
 @click.option("--model", required=True, help="RUN/model of a finished training.")
 @click.option("--color", required=True, help="Folder of colour pages.")
-@click.option("--chapters", default="", help="Chapters' names, with commas between; all where none is named.")
+@click.option("--chapters", default="", help="Names of chapters, comma-separated; all if empty.")
 @click.option("--only", multiple=True, type=click.Choice(STRATEGIES), help="These strategies alone; repeat for more.")
 @click.option("--pictures", default="", help="Folder for the coloured pages and the views on them, as JPEGs.")
 @click.option("--threads", default=1, help="Threads of OpenCV; those of torch are OMP_NUM_THREADS.")

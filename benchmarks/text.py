@@ -1,17 +1,20 @@
-"""How well bubbles, captions and lettering are found, on pages that exist with them and without.
+"""How well text (bubbles, captions and lettering) is found, on pages that exist with it and without.
 
 python -m benchmarks.text --lettered ../shared/data/series/peppercarrot \\
     --art ../shared/data/series/peppercarrot-art --chapters ep10,ep19
 
-The lettered page's gray form is asked. The truth is where the two editions differ (by more than 24 levels in a
-channel), closed with a disc of 41 pixels, of which is kept what differs or is as bright as paper: so the part of a
-bubble that lies over white art or a gutter is its inside too. Specks are opened away. A region of the truth that is
-mostly darker than paper is lettering painted over the art (a sound effect, a sign, a dimmed bubble): it is counted
-neither way.
+The gray form of the lettered page is tested. The truth is where the two editions differ by more than 24 levels in a
+channel. It is closed with a disc of 41 pixels, and then only what differs or is as bright as paper is kept. So the part
+of a bubble over white art or a gutter counts as its inside too. Specks are removed by opening. A region of the truth
+that is mostly darker than paper is lettering drawn over the art (a sound effect, a sign, a dimmed bubble). It is
+counted neither way.
 
-precision: of what was found, how much is true; recall: of the truth, how much was found, both in pixels. harmless: how
-much of what was found wrongly is as bright as paper and colourless in the art as well: gutters and margins, mostly.
-letters: how many of the dark pixels within the truth were found. The time is the processor's, of one thread.
+precision: the share of what was found that is true, in pixels.
+recall: the share of the truth that was found, in pixels.
+harmless: the share of what was found wrongly that is as bright as paper and colourless in the art as well; mostly
+    gutters and margins.
+letters: the share of the dark pixels within the truth that were found.
+ms: processor time of one thread.
 """
 
 import time
@@ -31,14 +34,23 @@ from imaging.text import find_text
 _DIFFERENT = 24  # levels; the editions' JPEGs differ by less
 _PAPER = 225  # gray level
 _COLORLESS = 5.0  # chroma, CIELAB
-_BRIDGED = 41  # pixels; a gutter is 26 wide
+_BRIDGED = 41  # pixels across which the truth is closed; a gutter is 26 wide
 _LEAST = 300  # pixels of a region
 
 
 @dataclass(frozen=True)
 class Count:
-    """Pixels: found and true, found and false, harmless of these, true and missed; dark ones in the truth, found of
-    these. Seconds. Pages."""
+    """Sums over pages, in pixels.
+
+    right: found and true.
+    wrong: found and false.
+    harmless: those of the wrong that do no harm.
+    missed: true and not found.
+    letters: dark pixels in the truth.
+    covered: those of the letters that were found.
+    seconds: processor time.
+    pages: how many.
+    """
 
     right: int = 0
     wrong: int = 0
@@ -65,7 +77,10 @@ class Count:
 
 
 def truth(lettered: U8, art: U8) -> tuple[Mask, Mask]:
-    """(H, W) each: words, and what is counted neither way. lettered, art: (H, W, 3) sRGB."""
+    """(H, W) each: the mask of text, and the mask of what is counted neither way.
+
+    lettered, art: (H, W, 3) sRGB.
+    """
     differs = (cv2.absdiff(lettered, art).max(axis=2) > _DIFFERENT).astype(np.uint8)
     paper = (gray_of_equal_lightness(lettered) >= _PAPER).astype(np.uint8)
     ample = cv2.copyMakeBorder(differs, *[_BRIDGED] * 4, cv2.BORDER_CONSTANT, value=0)
@@ -83,12 +98,12 @@ def truth(lettered: U8, art: U8) -> tuple[Mask, Mask]:
 
 
 def compare(found: Mask, lettered: U8, art: U8) -> Count:
-    """One page."""
+    """The counts of one page, without the time."""
     text, either = truth(lettered, art)
     wrong = found & ~text & ~either
     lab = to_lab(art)
     plain = (gray_of_equal_lightness(art) >= _PAPER) & (np.hypot(lab[..., 1], lab[..., 2]) < _COLORLESS)
-    # The edge of a bubble is smoothed into what is around it: the dark there is no letter.
+    # The edge of a bubble is smoothed into its surroundings: the dark pixels there are no letters.
     inner = cv2.erode(text.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     letters = inner & (gray_of_equal_lightness(lettered) < 128)
     masks = (found & text, wrong, wrong & plain, text & ~found, letters, letters & found)
@@ -96,7 +111,9 @@ def compare(found: Mask, lettered: U8, art: U8) -> Count:
 
 
 def overlay(found: Mask, lettered: U8, art: U8) -> U8:
-    """The gray page; green: found and true, red: found and false, blue: missed, yellow: found, counted neither way."""
+    """The gray page, tinted. Green: found and true; red: found and false; blue: missed; yellow: found, counted neither
+    way.
+    """
     text, either = truth(lettered, art)
     picture = np.repeat(gray_of_equal_lightness(lettered)[..., None], 3, axis=2)
     kinds = ((found & text, (0, 160, 0)), (found & ~text & ~either, (220, 0, 0)))
@@ -112,8 +129,8 @@ def _disc(size: int) -> U8:
 
 @click.command()
 @click.option("--lettered", required=True, help="Folder of the lettered pages.")
-@click.option("--art", required=True, help="Folder of the same pages without bubbles and words.")
-@click.option("--chapters", default="", help="Names, parted by commas; all of them if not given.")
+@click.option("--art", required=True, help="Folder of the same pages without text.")
+@click.option("--chapters", default="", help="Names of chapters, comma-separated; all if empty.")
 @click.option("--overlays", type=click.Path(path_type=Path), help="Folder for pictures of what was found.")
 def main(lettered: str, art: str, chapters: str, overlays: Path | None) -> None:
     """Print precision and recall, over all pages and for each chapter."""
