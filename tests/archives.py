@@ -1,4 +1,4 @@
-"""Archives made by hand, of the kinds that people have and that attackers send."""
+"""Archives made by hand: of the kinds that people have, and of those that attackers send."""
 
 import io
 import struct
@@ -23,7 +23,10 @@ def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> 
 
 
 def tarred(members: Mapping[str, bytes], mode: str = "w") -> bytes:
-    """mode: of tarfile, 'w', 'w:gz', 'w:xz'. Beside the members a symbolic and a hard link, and a device."""
+    """A tar archive of the members, with a symbolic link, a hard link and a device added.
+
+    mode: of tarfile: 'w', 'w:gz' or 'w:xz'.
+    """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]
         for name, data in members.items():
@@ -38,7 +41,11 @@ def tarred(members: Mapping[str, bytes], mode: str = "w") -> bytes:
 
 
 def packed(members: Mapping[str, bytes], path: Path, kind: str, compression: str | None = None) -> bytes:
-    """By libarchive. kind: its name of a format: 7zip, ustar. compression: of the whole, e.g. zstd."""
+    """An archive that libarchive writes to `path`.
+
+    kind: libarchive's name of the format: 7zip, ustar.
+    compression: of the whole archive, e.g. zstd.
+    """
     with libarchive.file_writer(str(path), kind, compression) as archive:
         for name, data in members.items():
             archive.add_file_from_memory(name, len(data), data)
@@ -46,7 +53,7 @@ def packed(members: Mapping[str, bytes], path: Path, kind: str, compression: str
 
 
 def _number(value: int) -> bytes:
-    """RAR5's variable-length integer."""
+    """A number in RAR5's variable-length form."""
     out = bytearray()
     while value >= 128:
         out.append(value & 127 | 128)
@@ -60,7 +67,7 @@ def _block(body: bytes, data: bytes = b"") -> bytes:
 
 
 def rar5(members: Mapping[str, bytes], *, solid: bool = False, volume: bool = False) -> bytes:
-    """A RAR5 archive of stored members, by the published description of the format."""
+    """A RAR5 archive of stored members, made by the published description of the format."""
     parts = [RAR5, _block(_number(1) + _number(0) + _number(_RAR_SOLID * solid | _RAR_VOLUME * volume))]
     for name, data in members.items():
         encoded = name.encode()
@@ -88,7 +95,7 @@ def overlapping(page: bytes, times: int) -> bytes:
 
 
 def epub(pages: Mapping[str, bytes], *, absent: tuple[str, ...] = (), drm: bool = False) -> bytes:
-    """A book of one picture a page, in the order given, which is not that of the names' alphabet."""
+    """A book with one picture per page, in the order given, which is not the alphabetical order of the names."""
     manifest = "".join(
         f'<item id="i{n}" href="img/{name}" media-type="image/png"/>'
         f'<item id="p{n}" href="p{n}.xhtml" media-type="application/xhtml+xml"/>'
@@ -114,7 +121,7 @@ def epub(pages: Mapping[str, bytes], *, absent: tuple[str, ...] = (), drm: bool 
 
 
 def encrypted_pdf() -> bytes:
-    """A PDF whose password nobody knows: the check that a reader makes can't come out right."""
+    """A PDF whose password nobody knows: a reader's check of a password always fails."""
     lock = b"<</Filter/Standard/V 1/R 2/P -4/O<" + b"41" * 32 + b">/U<" + b"42" * 32 + b">>>"
     objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>", lock]
     body = b"%PDF-1.4\n"

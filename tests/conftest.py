@@ -22,12 +22,12 @@ def s3_server() -> Iterator[SeaweedFS]:
 
 @pytest.fixture
 def s3(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of an empty folder of the bucket; the environment's AWS variables point at the server."""
+    """The URI of an empty folder of the bucket. The AWS variables of the environment point at the server."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
-    sandbox().close()  # the next one starts in this environment
+    sandbox().close()  # the next child starts in this environment
     return f"{s3_server.uri}/{uuid.uuid4().hex}"
 
 
@@ -48,7 +48,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained model, published as train.py publishes: what a colouring job needs to be tested."""
+    """A small untrained model, published as train.py does it, for tests of colouring jobs."""
     folder = tmp_path_factory.mktemp("model")
     publish_untrained(folder, base_channels=4, image_size=64)
     return folder

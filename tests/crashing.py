@@ -1,4 +1,4 @@
-"""A decoder that a page crashes, for the sandbox's child: it must load without torch."""
+"""A decoder that crashes on a certain page, for the sandbox's child. It must load without torch."""
 
 import os
 
@@ -9,7 +9,7 @@ POISON = b"\x89PNG poison"
 
 
 def see_or_crash(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
-    """As `see`; a page that begins with POISON ends the process."""
+    """As `see`, but a page that begins with POISON ends the process."""
     if data.startswith(POISON):
         os.abort()
     return see(data, image_size, strategy, pixels)

@@ -1,7 +1,7 @@
-"""A proxy that misbehaves, before a real S3 server: for each request it may do what networks and buckets do.
+"""A proxy before a real S3 server. It can disturb each request as networks and buckets do.
 
-It speaks enough HTTP/1.1 to see requests and answers pass, one after the other on a connection. A request is signed for
-the proxy's own address, and passes unchanged.
+It knows enough HTTP/1.1 to see requests and answers, one after the other on a connection. A request is signed for the
+proxy's own address, and passes unchanged.
 """
 
 import asyncio
@@ -20,7 +20,11 @@ TRICKLE = 10  # bytes a second
 
 @dataclass
 class Request:
-    """method, and path with its query. number: 0-based, of all that came."""
+    """A request that the proxy sees.
+
+    path: with its query.
+    number: from 0, in the order of arrival.
+    """
 
     method: str
     path: str
@@ -29,9 +33,12 @@ class Request:
 
 @dataclass
 class FaultProxy:
-    """Listens on 127.0.0.1 for as long as the `with` block lasts. upstream: port of the server behind it.
+    """Listens on 127.0.0.1 while the `with` block lasts.
 
-    choose: which fault a request meets, called for each one; it may be replaced at any time. met: faults met so far.
+    upstream: port of the server behind it.
+    choose: called for each request, returns the fault that it meets. It may be replaced at any time.
+    met: how often each fault was met.
+    port: where the proxy listens.
     """
 
     upstream: int
@@ -84,7 +91,7 @@ class FaultProxy:
         server: asyncio.StreamReader,
         to_server: asyncio.StreamWriter,
     ) -> bool:
-        """One request and its answer. Returns whether the connection goes on."""
+        """Pass one request and its answer on. Returns whether the connection goes on."""
         head = await reader.readuntil(b"\r\n\r\n")
         method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
         fault = self.choose(Request(method, path, self._count))
@@ -93,7 +100,7 @@ class FaultProxy:
         if fault == "gone":
             return False
         fields = _fields(head)
-        if fields.get("expect", "").lower() == "100-continue":  # we answer for the server, and do not ask it
+        if fields.get("expect", "").lower() == "100-continue":  # the proxy answers instead of the server
             head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:"))
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await writer.drain()
@@ -130,7 +137,12 @@ async def _body(
     half: bool = False,
     pace: int = 0,
 ) -> None:
-    """Pass a body on; half: break off in its middle; pace: so many bytes a second."""
+    """Pass a body on.
+
+    to: where to; None to drop it.
+    half: break off in the middle.
+    pace: bytes per second; 0 for no limit.
+    """
     if "chunked" in fields.get("transfer-encoding", ""):
         while True:
             line = await source.readuntil(b"\r\n")

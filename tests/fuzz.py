@@ -1,9 +1,9 @@
-"""Whole libraries of mutated chapters through the real job: nothing is lost, nothing comes out broken.
+"""Whole libraries of mutated chapters through the real job. Nothing is lost, and nothing broken comes out.
 
     python -m tests.fuzz [--chapters 10000] [--seed 0]        # or: make fuzz
 
-A library is generated, each chapter mutated (bytes flipped, cut, doubled, spliced with another's; renamed to another
-kind), and coloured by an untrained network. `check` then asserts what the job promises.
+A library is generated, and each chapter is mutated: bytes flipped, cut, doubled, spliced with another's, or the file
+renamed to another kind. An untrained network colours it. `check` then asserts what the job promises.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ def _pdf(pages: dict[str, bytes]) -> bytes:
 
 
 def write_library(folder: Path, chapters: int, seed: int) -> None:
-    """A library of mutated chapters. Equal seeds give equal libraries."""
+    """Write a library of mutated chapters. Equal seeds give equal libraries."""
     rng = random.Random(seed)
     folder.mkdir(parents=True)
     makers: dict[str, Callable[[dict[str, bytes]], bytes]] = {
@@ -90,7 +90,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def check(source: Path, out: Path, before: dict[str, str], status: int) -> dict[str, int]:
-    """Assert what a colouring job promises of any library. Returns how many chapters ended how."""
+    """Assert what a colouring job promises for any library. Returns how many chapters ended in each status."""
     assert digests(source) == before, "a source was touched"
     report = json.loads((out / "_mangahue/report.json").read_text())
     counts: dict[str, int] = report["chapters"]
@@ -118,7 +118,7 @@ def check(source: Path, out: Path, before: dict[str, str], status: int) -> dict[
 
 
 def colorize(model: Path, source: Path, out: Path, most_memory: list[int]) -> int:
-    """Run the job on a local cluster; returns its exit code, and notes the largest process of it."""
+    """Run the job on a local cluster. Returns its exit code, and notes the memory of its largest process."""
     command = [sys.executable, "jobs/colorize.py", "--model", str(model), "--source", str(source), "--out", str(out)]
     environment = {**os.environ, "RAY_ADDRESS": "local", "RAY_enable_metrics_collection": "0"}
     with (out.parent / "log").open("ab") as log:
@@ -137,7 +137,7 @@ def colorize(model: Path, source: Path, out: Path, most_memory: list[int]) -> in
 @click.option("--chapters", default=10_000, help="Mutated chapters in all.")
 @click.option("--seed", default=0, help="Of the first library; the next ones take the next numbers.")
 def main(chapters: int, seed: int) -> None:
-    """Libraries of 500 mutated chapters each through the job, until there were enough."""
+    """Run libraries of 500 mutated chapters each through the job, until there were enough."""
     done = 0
     total: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="mangahue-fuzz-") as scratch:

@@ -1,6 +1,6 @@
-"""The field's public generators as plain functions of their state dicts: what imported weights are held against.
+"""Public generators as plain functions of their state dicts. Imported weights are compared with them.
 
-Written from the layers of the public codes, and without any network of ours. `shapes` are those of the state dict.
+They are written from the layers of the public codes, without any network of ours. `shapes` are those of the state dict.
 """
 
 import torch
@@ -12,7 +12,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def random_state(shapes: Shapes, seed: int = 0) -> State:
-    """Weights of a size that keeps the layers' outputs apart from nothing and from each other."""
+    """Random weights, of a size at which the outputs of the layers differ from zero and from each other."""
     draw = torch.Generator().manual_seed(seed)
     state = {}
     for key, shape in shapes.items():
@@ -75,7 +75,7 @@ def unet_shapes(inputs: int, outputs: int, width: int, depth: int) -> Shapes:
 def unet(state: State, x: Tensor, depth: int) -> Tensor:
     def level(number: int, x: Tensor) -> Tensor:
         name = "model.model.1" + ".model.3" * (number - 1)
-        x = F.leaky_relu(x, 0.2)  # in place in the public code: the skip carries it too
+        x = F.leaky_relu(x, 0.2)  # in place in the public code, so the skip carries it too
         inner = _conv(state, f"{name}.model.1", x, 2, 1)
         if number == depth - 1:
             out = _batch_norm(state, f"{name}.model.4", _up(state, f"{name}.model.3", F.relu(inner)))
@@ -112,7 +112,7 @@ def resnet(state: State, x: Tensor, halvings: int, blocks: int) -> Tensor:
 
 
 def resnet_features(state: State, x: Tensor, halvings: int, blocks: int) -> Tensor:
-    """All but the last convolution."""
+    """The generator without its last convolution."""
     x, index = _normed(_conv(state, "model.1", _reflect(x, 3))), 4
     for _ in range(halvings):
         x, index = _normed(_conv(state, f"model.{index}", x, 2, 1)), index + 3

@@ -1,4 +1,4 @@
-"""What a process asks of S3, written down by boto3 itself: for tests of what a job needs to be allowed."""
+"""Records, with boto3 itself, what a process asks of S3. Tests use it to see which rights a job needs."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,11 @@ from datasets import s3_calls
 
 @dataclass(frozen=True)
 class Request:
-    """One call of the API. key: of the object, None where it is the bucket that is asked; prefix: of a listing."""
+    """One call of the API.
+
+    key: of the object; None where the call is about the bucket.
+    prefix: of a listing.
+    """
 
     operation: str
     bucket: str
@@ -19,14 +23,14 @@ class Request:
 
 
 def record(path: str) -> None:
-    """From now on each call of this process's client, in its present environment, is a line of the file at `path`.
+    """From now on, write each call of this process's client as a line of the file at `path`.
 
-    Also to be called in a sandbox: its process has a client of its own.
+    Call it in a sandbox too, because its process has its own client.
     """
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
         line = [model.name, params["Bucket"], params.get("Key"), params.get("Prefix")]
-        with Path(path).open("a") as file:  # one short write: lines of several processes do not mix
+        with Path(path).open("a") as file:  # one short write, so that lines of several processes do not mix
             file.write(json.dumps(line) + "\n")
 
     events = s3_calls.shared_client().meta.events

@@ -36,10 +36,11 @@ START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Identity:
-    """Someone who may do something here.
+    """Someone who may use the server.
 
-    actions: SeaweedFS's own: "Read", "Write", "List", "Admin", each alone for all buckets, or for a part of one:
-    "Read:bucket/prefix/*". policy: an IAM policy document, which the server enforces as S3 does.
+    actions: SeaweedFS's own: "Read", "Write", "List", "Admin". Each holds for all buckets, or for a part of one:
+        "Read:bucket/prefix/*".
+    policy: an IAM policy document, which the server enforces as S3 does.
     """
 
     name: str
@@ -58,11 +59,12 @@ LAB = Identity("lab", ACCESS_KEY, SECRET_KEY, ("Admin", "Read", "Write", "List",
 
 
 class SeaweedFS:
-    """One SeaweedFS server and one bucket, for as long as the `with` block lasts.
+    """One SeaweedFS server and one bucket, while the `with` block lasts.
 
-    folder: where the objects are kept; a temporary folder, removed at the end, if none is given. port: of the S3
-    endpoint, the four ports above it serving its parts; free ones if none is given. identities: beside LAB, who may do
-    all. RuntimeError with the end of the server's log if it does not come up.
+    folder: where the objects are kept. If none is given, a temporary folder that is removed at the end.
+    port: of the S3 endpoint. The four ports above it serve the server's parts. Free ports if none is given.
+    identities: beside LAB, who has all rights.
+    Raises RuntimeError, with the end of the server's log, if it does not come up.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class SeaweedFS:
         return f"s3://{self.bucket}"
 
     def environment(self, identity: Identity = LAB) -> dict[str, str]:
-        """The variables with which boto3, PyArrow, Ray and our jobs find this server, and are that identity there."""
+        """The variables with which boto3, PyArrow, Ray and our jobs find this server and act as this identity."""
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint,
             "AWS_ACCESS_KEY_ID": identity.access_key,
@@ -114,7 +116,7 @@ class SeaweedFS:
         self.stop()
 
     def wait(self) -> int:
-        """Block until the server ends by itself; returns its exit status."""
+        """Block until the server ends by itself. Returns its exit status."""
         assert self._process is not None
         return self._process.wait()
 
@@ -144,7 +146,7 @@ class SeaweedFS:
         config = self._scratch / "s3.json"
         config.write_text(json.dumps(rights))
         names = ("master", "volume", "filer", "admin")
-        if self.port:  # a kept folder remembers its master's address: the same ports every time
+        if self.port:  # a kept folder stores its master's address, so it needs the same ports each time
             services = {name: self.port + 1 + place for place, name in enumerate(names)}
         else:
             self.port, *others = _free_ports(1 + len(names))
@@ -173,7 +175,7 @@ class SeaweedFS:
                 stdout=stream,
                 stderr=stream,
                 cwd=self._scratch,
-                start_new_session=True,  # Ctrl-C reaches us alone; we stop the server in order
+                start_new_session=True,  # Ctrl-C reaches this process only, which then stops the server in order
             )
         self._await_bucket(log)
 
@@ -192,7 +194,7 @@ class SeaweedFS:
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 client.head_bucket(Bucket=self.bucket)
-                client.put_object(Bucket=self.bucket, Key=".ready", Body=b"")  # volumes come up after the bucket
+                client.put_object(Bucket=self.bucket, Key=".ready", Body=b"")  # volumes come up later than the bucket
                 client.delete_object(Bucket=self.bucket, Key=".ready")
             except (BotoCoreError, ClientError):
                 pause.wait(0.1)
@@ -211,7 +213,9 @@ def _weed() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports free now, and their gRPC twins too; below the kernel's ephemeral range, so that no client takes them."""
+    """Ports that are free now, with free gRPC twins. They are below the kernel's ephemeral range, so that no client
+    takes them.
+    """
     found: list[int] = []
     for port in random.sample(range(20_000, 22_700), 2_700):  # twins: 30,000 to 32,700
         if _is_free(port) and _is_free(port + GRPC_OFFSET):

@@ -1,4 +1,4 @@
-"""What is in deploy/: manifests that KubeRay takes, commands that the jobs take, rights and addresses that agree."""
+"""The files in deploy/: KubeRay takes the manifests, the jobs take the commands, rights and addresses agree."""
 
 import copy
 import functools
@@ -81,7 +81,7 @@ def test_a_typo_is_caught(spoil: Callable[[dict[str, Any]], None], told: str) ->
 
 
 def command_of(entrypoint: str) -> tuple[str, list[str]]:
-    """(job, arguments) of `python /app/jobs/<job>.py ...`, at the place where Dockerfile puts the jobs."""
+    """(job, arguments) of `python /app/jobs/<job>.py ...`, with the path where Dockerfile puts the jobs."""
     python, script, *arguments = shlex.split(entrypoint)
     found = re.fullmatch(r"/app/jobs/(\w+)\.py", script)
     assert python == "python"
@@ -110,10 +110,10 @@ def test_entrypoint_with_an_unknown_option_is_refused() -> None:
 
 
 def test_jobs_ask_for_as_many_gpus_as_they_may_have() -> None:
-    """A cluster that starts from nothing shows no GPU to count."""
+    """A cluster that starts with no nodes has no GPU to count."""
     colorize, train = (parse(manifest(job)["spec"]["entrypoint"]) for job in ("colorize", "train"))
     assert (colorize.device, train.device) == ("cuda", "cuda")
-    assert colorize.num_actors == "auto"  # as many as come
+    assert colorize.num_actors == "auto"  # as many as there are
     assert int(train.num_workers) == groups("train")["train"]["maxReplicas"]
 
 
@@ -182,7 +182,7 @@ def test_colouring_is_on_spot_nodes_and_training_is_not() -> None:
     ],
 )
 def test_each_kind_of_work_gets_its_group(job: str, demand: dict[str, float], group: str) -> None:
-    """By the very code that Ray's autoscaler reads the manifest with."""
+    """Uses the same code with which Ray's autoscaler reads the manifest."""
     resource = {"metadata": {"name": job, "namespace": "mangahue"}, "spec": cluster_of(job)}
     config = _derive_autoscaling_config_from_ray_cr(resource)
     scorer = functools.partial(_default_utilization_scorer, node_availability_summary=None)

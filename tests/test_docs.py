@@ -1,4 +1,4 @@
-"""What the documents promise to list is listed."""
+"""The documents list what they promise to list."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The frame of the repository: the cluster's description, what is shipped to it, the names that must not collide."""
+"""The repository itself: the cluster's description, what is shipped to it, and names that must not collide."""
 
 import copy
 import functools
@@ -23,7 +23,7 @@ from jobs.parts.runtime import ROOT
 from jobs.parts.train.trainer import worker_resources
 
 PACKAGES = ("jobs", "models", "datasets", "imaging")
-MOST_LINES = 430  # about 400; tests may list more cases
+MOST_LINES = 430  # about 400, and some room for tests that list cases
 
 
 def shipped_sources() -> list[Path]:
@@ -46,7 +46,7 @@ def ec2_model():
 
 
 def validate_cluster(config: dict) -> dict:
-    """Raise unless Ray's launcher and EC2's own model (both offline) take `config`; return it with Ray's defaults."""
+    """Raise unless Ray's launcher and EC2's model (both offline) accept `config`. Returns it with Ray's defaults."""
     prepared = prepare_config(copy.deepcopy(config))
     validate_config(prepared)
     instance_types = ec2_model().shape_for("InstanceType").enum
@@ -156,7 +156,7 @@ def test_every_package_is_in_the_image(cluster):
 
 
 def package(folder: Path, target: Path, *, include_gitignore: bool = True) -> set[str]:
-    """Names in the zip that Ray makes of `folder` as a working directory."""
+    """The names in the zip that Ray makes of `folder` as a working directory."""
     excludes = get_runtime_env_default_excludes()
     create_package(str(folder), target, include_gitignore=include_gitignore, excludes=excludes)
     with zipfile.ZipFile(target) as zipped:
@@ -202,7 +202,7 @@ def test_git_ignores_no_source(tmp_path):
     git = shutil.which("git")
     if git is None:
         pytest.skip("no git here")
-    # A repository of its own, so that neither the user's excludes nor what is tracked already has a say.
+    # A repository of its own, so that neither the user's excludes nor files tracked already matter.
     subprocess.run([git, "init", "-q", "--bare", tmp_path / "git"], check=True)
     sources = "\n".join(p.as_posix() for p in shipped_sources())
     repository = [f"--git-dir={tmp_path / 'git'}", f"--work-tree={ROOT}", "-c", "core.bare=false"]
@@ -221,7 +221,7 @@ def test_git_ignores_no_source(tmp_path):
 
 @functools.cache
 def owners() -> dict[str, set[str]]:
-    """Top-level import name -> the installed distributions, other than ours, that bring it."""
+    """For each top-level import name, the installed distributions that provide it, other than ours."""
     found: dict[str, set[str]] = {}
     for distribution in importlib.metadata.distributions():
         owner = distribution.metadata["Name"]
@@ -239,7 +239,7 @@ def test_no_installed_distribution_has_our_names():
 
 
 def test_no_module_is_named_like_a_library():
-    # jobs/ itself is on the path when a job is run as a script: a jobs/queue.py would be what `import queue` finds.
+    # jobs/ itself is on the path when a job runs as a script, so `import queue` would find a jobs/queue.py.
     taken = sys.stdlib_module_names | owners().keys()
     names = [(p, p.parent.name if p.stem == "__init__" else p.stem) for p in shipped_sources() if len(p.parts) > 1]
     assert [str(path) for path, name in names if name in taken] == []

@@ -1,4 +1,4 @@
-"""A model folder as train.py makes it, of an untrained network: for tests and benchmarks of colouring."""
+"""An untrained network in a model folder as train.py makes it, for tests and benchmarks of colouring."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,10 @@ from models.checkpoint import to_bytes
 
 
 def publish_untrained(folder: Path, name: str = "pix2pix", **config: Any) -> models.Variant:
-    """Random weights of a variant, of its published size unless `config` says otherwise."""
+    """Publish random weights of a variant. Returns the variant.
+
+    config: settings that differ from the variant's published ones.
+    """
     torch.manual_seed(0)
     variant = models.build(name, config)
     card = ModelCard(variant=name, config=dataclasses.asdict(variant.config), mean_chroma=[2.0, 8.0])

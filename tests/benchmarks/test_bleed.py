@@ -1,4 +1,4 @@
-"""Strokes, and colour that runs over them."""
+"""Tests of finding strokes, and of measuring colour that runs over them."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from benchmarks.bleed import bleed, find_strokes, near_strokes
 
 
 def lined(width: int = 120) -> np.ndarray:
-    """A light page with one upright line, 3 pixels wide, about x = 60."""
+    """A light page with one vertical line, 3 pixels wide, about x = 60."""
     gray = np.full((100, width), 230, np.uint8)
     gray[:, 59:62] = 30
     return gray
@@ -25,7 +25,7 @@ def test_strokes_are_the_middles_of_lines_with_the_way_across() -> None:
     assert len(strokes.x) >= 90
     assert set(strokes.x) == {60}
     np.testing.assert_allclose(np.abs(strokes.normal_x), 1, atol=0.01)
-    assert len(find_strokes(255 - lined()).x) == 0  # a light line is none
+    assert len(find_strokes(255 - lined()).x) == 0  # a light line is no stroke
     assert len(find_strokes(np.full((40, 40), 90, np.uint8)).x) == 0
 
 

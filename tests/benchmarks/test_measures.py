@@ -1,4 +1,4 @@
-"""Measures of chroma maps."""
+"""Tests of the measures of chroma maps."""
 
 import numpy as np
 import pytest
@@ -34,6 +34,6 @@ def test_regions_and_points_have_the_colours_drawn_there() -> None:
     chroma[30:33, 40:44], labels[30:33, 40:44] = (-9, 9), 3
     found = region_colors(chroma, labels, 4)
     assert found[0] == pytest.approx([25, -7])
-    assert np.isnan(found[1:]).all()  # 2 and 4 are not there, 3 is a speck
+    assert np.isnan(found[1:]).all()  # 2 and 4 are missing, 3 is a speck
     points = point_colors(chroma, [(20 / 60, 12 / 40), (42 / 60, 31 / 40), (1.0, 1.0), (0.0, 0.0)])
     assert points == pytest.approx(np.array([[25, -7], [-9, 9], [0, 0], [0, 0]]))

@@ -11,20 +11,20 @@ MAP = 128
 
 
 def screened(pitch: float = 4.7) -> np.ndarray:
-    """(600, 520) a page that is one screen: one of 4.7 pixels, squeezed to 128, beats."""
+    """(600, 520), a page that is one screen. A pitch of 4.7 pixels beats when the page is scaled down to 128."""
     ink = Screen("dot", pitch, 20.0, (0.0, 0.0)).cover(np.full((600, 520), 0.4, np.float32))
     return np.round(255 - 255 * ink).astype(np.uint8)
 
 
 def beats(page: np.ndarray) -> np.ndarray:
-    """(128, 128) what the squeezed page has besides its tone, of mean square 1."""
+    """(128, 128), what the scaled-down page has besides its tone; its mean square is 1."""
     squeezed = cv2.resize(page, (MAP, MAP), interpolation=cv2.INTER_AREA).astype(np.float32)
     squeezed -= squeezed.mean()
     return squeezed / squeezed.std()
 
 
 def smooth(seed: int = 0) -> np.ndarray:
-    """(128, 128, 2) soft colour, 20 units and more."""
+    """(128, 128, 2), soft colour of 20 units and more."""
     small = np.random.default_rng(seed).normal(0, 30, (4, 4, 2)).astype(np.float32)
     return cv2.resize(small, (MAP, MAP), interpolation=cv2.INTER_CUBIC)
 

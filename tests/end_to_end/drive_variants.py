@@ -1,5 +1,7 @@
-"""Variants on a real cluster, in one driver: trained by two workers of which one is killed, stopped, resumed by a
-rerun, published, and put to colouring. What happened is written as JSON for test_variants.py.
+"""Takes variants through a real cluster, in one driver.
+
+Each is trained by two workers of which one is killed, stopped, resumed by a rerun, published, and used to colour. What
+happened is written as JSON for test_variants.py.
 
 python -m tests.end_to_end.drive_variants SHARDS SOURCE OUT VARIANT...
 """
@@ -30,7 +32,7 @@ OWN: dict[str, dict[str, Any]] = {  # what a variant needs to be small and quick
 
 
 def job(module: Any, config: Any) -> int:
-    """Run a job's main; all of them are one Ray driver, so that workers start once. Returns its exit code."""
+    """Run a job's main and return its exit code. All jobs share one Ray driver, so that workers start once."""
     return int(module.main(config))
 
 
@@ -40,10 +42,10 @@ def points(run: Path) -> list[dict[str, Any]]:
 
 
 def kill_one(run: Path, killed: list[int], over: threading.Event) -> None:
-    """Kill a worker as soon as there is a checkpoint to go back to."""
+    """Kill a worker as soon as there is a checkpoint to resume from."""
     while not over.wait(0.05):
         if any(point["step"] >= LOOK and point["kind"] != "train" for point in points(run)):
-            time.sleep(1.0)  # the checkpoint follows the look
+            time.sleep(1.0)  # the checkpoint follows the held-out evaluation
             victims = training_workers()
             killed.append(victims[-1].pid)
             os.kill(victims[-1].pid, signal.SIGKILL)
@@ -80,7 +82,7 @@ def drive(name: str, shards: str, source: str, out: Path) -> dict[str, Any]:
 
 
 def drive_options(shards: str, out: Path) -> dict[str, Any]:
-    """The options that say how to train, on cyclegan; and an evaluation of several models at once."""
+    """Try the options of training on cyclegan, then evaluate several models at once."""
     common: dict[str, Any] = {
         "data": shards, "image_size": 64, "batch_size": 1, "variant": "cyclegan", **OWN["cyclegan"],
     }  # fmt: skip
@@ -89,7 +91,7 @@ def drive_options(shards: str, out: Path) -> dict[str, Any]:
         config = train.TrainConfig(**common, run=str(out / name), deterministic=True, max_steps=6, accumulate=2)
         job(train, config)
         weights.append((out / name / "model/model.safetensors").read_bytes())
-    # A rate that spoils what another training has learnt: the first look is the best.
+    # A rate that spoils what another training has learned: the first held-out evaluation is the best.
     init = str(out / "cyclegan/run/model")
     early = train.TrainConfig(
         **common, run=str(out / "early"), init=init, learning_rate=0.5, eval_every=3, early_stop=2, keep_checkpoints=1,
@@ -114,7 +116,7 @@ def main(shards: str, source: str, out: str, *names: str) -> None:
     for name in (*names, "options"):
         try:
             told = drive_options(shards, Path(out)) if name == "options" else drive(name, shards, source, Path(out))
-        except Exception as error:  # one variant's failure is not the others'
+        except Exception as error:  # one variant's failure must not stop the others
             told = {"error": repr(error)}
         (Path(out) / f"{name}.json").write_text(json.dumps(told))
 

@@ -1,4 +1,4 @@
-"""A model that follows coloured pages and hints, through the job on a real cluster."""
+"""A model that follows reference pages and hints, in a job on a real cluster."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def pictures(uri: str) -> dict[tuple[str, str], bytes]:
 
 @pytest.fixture(scope="module")
 def plain(cluster: RayCluster, follower: Path, series: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The series coloured with nothing to follow."""
+    """The series, coloured without reference and hints."""
     out = tmp_path_factory.mktemp("plain") / "out"
     coloured = cluster.job("colorize", "--model", str(follower), "--source", str(series / "ink"), "--out", str(out))
     assert coloured.returncode == 0, coloured.stdout

@@ -1,4 +1,4 @@
-"""What a user meets at the command line: exit codes, refusals, bad input, a machine with one CPU."""
+"""The jobs at the command line: exit codes, refusals, bad input, a machine with one CPU."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_bad_input_is_told_and_loses_nothing(cluster: RayCluster, series: Path, 
     assert again.returncode == 3, again.stdout
     assert "0 computed now" in again.stdout
 
-    (source / "ch02.cbz").write_bytes(whole)  # the user mends the file: that chapter alone is done
+    (source / "ch02.cbz").write_bytes(whole)  # the user repairs the file: only that chapter is done
     mended = cluster.job("colorize", *command)
     assert mended.returncode == 3, mended.stdout
     assert "4 chapters: 2 done, 1 partial, 1 quarantined, 0 failed; 1 computed now" in mended.stdout

@@ -1,4 +1,4 @@
-"""Real processes, really killed: what was done stays done, what was not is done by the next run."""
+"""Real processes are killed. What was done stays done, and the next run does the rest."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def wait_for(what: str, ready: Callable[[], bool]) -> None:
 
 
 def library(series: Path, folder: Path, copies: int) -> list[str]:
-    """Many small chapters: each a copy of a page of the series, under a name of its own."""
+    """Many small chapters. Each is a copy of a page of the series, under its own name."""
     with zipfile.ZipFile(series / "ink/ch01.cbz") as archive:
         page = archive.read("001.png")
     names = [f"volume {i % 3}/chapter {i:02d}.cbz" for i in range(copies)]
@@ -62,7 +62,7 @@ def test_a_killed_colouring_goes_on_where_it_was(
     assert report["inputs"] == report["chapters"]["done"] == 24
     assert report["computed"] == 24 - len(published)
     after = {entry.key: entry.version for entry in out.list()}
-    assert {key: after[key] for key in published} == published  # not one was written again
+    assert {key: after[key] for key in published} == published  # none was written again
     assert sorted(key for key in after if key.endswith(".cbz")) == sorted(names)
     assert not [key for key in after if key.startswith(("_mangahue/staged", "_mangahue/pieces"))]
     for name in names:
@@ -114,11 +114,11 @@ def test_training_survives_a_killed_worker_and_a_killed_driver(
     card = json.loads(run.read("model/model.json"))
     assert card["steps"] == 600
     told = [int(line.split("step ")[1].split(":")[0]) for line in rerun.stdout.splitlines() if "step " in line]
-    assert min(told) > 100  # it went on from a checkpoint, not from the start
+    assert min(told) > 100  # it resumed from a checkpoint, not from the start
     assert reached >= 200
     points = [json.loads(line) for line in run.read("metrics.jsonl").splitlines()]
     trained = [point["step"] for point in points if point["kind"] == "train"]
-    assert trained == sorted(set(trained))  # one history, each step told once
+    assert trained == sorted(set(trained))  # one history, each step once
     assert trained[-1] == 600
     first, last = points[0]["losses"]["l1"], [p for p in points if p["kind"] == "train"][-1]["losses"]["l1"]
     assert last < first

@@ -1,4 +1,4 @@
-"""What Prometheus would scrape from a real Ray: our metrics, under the names that deploy/grafana.json asks for."""
+"""What Prometheus gets from a real Ray: our metrics, under the names that deploy/grafana.json asks for."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from prometheus_client.samples import Sample
 from jobs.parts.runtime.telemetry import METRICS
 from tests.ray_cluster import ROOT
 
-# One Ray for all of it, in a process of its own: a head without CPUs, as a cluster is that starts from nothing.
+# One Ray for all tests, in its own process: a head without CPUs, like a cluster that starts with no nodes.
 PROGRAM = """
 import json, socket, sys, time, urllib.error, urllib.request
 import ray
@@ -50,7 +50,11 @@ json.dump({"cpus": cluster.cpus, "share": cluster.cpu_share(), "text": text}, sy
 
 @dataclass(frozen=True)
 class Scraped:
-    """samples: by name. cpus, share: what a job makes of a cluster without CPUs."""
+    """What was read from Ray.
+
+    samples: by name of the metric.
+    cpus, share: what a job makes of a cluster without CPUs.
+    """
 
     samples: dict[str, list[Sample]]
     cpus: float

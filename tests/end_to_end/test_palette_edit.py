@@ -1,4 +1,4 @@
-"""One colour of the palette is edited and the job run again, on a real cluster."""
+"""One colour of the palette is edited and the job is run again, on a real cluster."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.archives import zipped
 from tests.jobs.colorize.chapters import members_of, saved
 from tests.ray_cluster import RayCluster
 
-# By lightness: what an untrained network says of dark and of light pages differs little.
+# By lightness, because an untrained network predicts nearly the same for dark and for light pages.
 COLORS = [
     {"name": name, "ab": [20, 5], "centre": [light, 10, 5, 1], "weight": 0.5}
     for name, light in (("dark", 20), ("light", 80))

@@ -1,4 +1,4 @@
-"""What an earlier commit published is taken up as its own job would have: nothing is done twice, nothing is refused."""
+"""What an earlier commit published is taken up as this job's own: nothing is done twice, nothing is refused."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, tuple[str, int]]:
-    """Of every file its digest, and when it was changed last."""
+    """The digest of every file, and the time of its last change."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {str(f): (hashlib.sha256(f.read_bytes()).hexdigest(), f.stat().st_mtime_ns) for f in files}
 
@@ -64,7 +64,7 @@ def test_a_training_goes_on_from_its_checkpoint(cluster: RayCluster, home: Path)
     assert steps[-1] == STEPS + 2
     assert json.loads((run / "model/model.json").read_text())["steps"] == STEPS + 2
     (state,) = (run / "checkpoints").glob("checkpoint_*/state.safetensors")
-    with safe_open(state, "pt") as tensors:  # the optimizer has made all of the steps
+    with safe_open(state, "pt") as tensors:  # the optimizer has made all steps
         made = {int(tensors.get_tensor(key)) for key in tensors.keys() if key.endswith(".step")}  # noqa: SIM118
     assert made == {STEPS + 2}
 

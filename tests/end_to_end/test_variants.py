@@ -1,6 +1,6 @@
-"""Variants through the jobs: DDP, a killed worker, a rerun that goes on, a coloured chapter.
+"""Every variant through the jobs: DDP, a killed worker, a rerun that goes on, a coloured chapter.
 
-It takes some twelve minutes: `make test-variants`, not part of `make test`.
+This takes about twelve minutes. `make test-variants` runs it; `make test` does not.
 """
 
 import json
@@ -17,7 +17,7 @@ from tests.end_to_end.drive_variants import FIRST, LOOK, THEN
 from tests.ray_cluster import ROOT, RayCluster
 
 pytestmark = pytest.mark.timeout(1600)
-LOSS = {  # the loss that tells how near the colours are; those of the adversaries swing
+LOSS = {  # the loss that shows how close the colours are; adversarial losses swing
     "cyclegan": "cycle",
     "pix2pix": "l1",
     "pix2pixhd": "features",
@@ -30,7 +30,7 @@ LOSS = {  # the loss that tells how near the colours are; those of the adversari
 
 @pytest.fixture(scope="module")
 def driven(cluster: RayCluster, series: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One driver takes every variant through its life; what happened is in <variant>.json."""
+    """One driver takes every variant through its steps. What happened is in <variant>.json."""
     folder = tmp_path_factory.mktemp("variants")
     ingest = cluster.job(
         "ingest", "--color", str(series / "color"), "--out", str(folder / "shards"), "--holdout", "ch03"
@@ -63,7 +63,7 @@ def test_a_killed_worker_costs_nothing_but_time(driven: Path, name: str) -> None
     assert len(happened["killed"]) == 1
     assert happened["exits"][0] == 0
     steps = [step for step, _ in losses(happened["before"], name)]
-    assert steps == sorted(set(steps))  # one history, each step told once
+    assert steps == sorted(set(steps))  # one history, each step once
     assert steps[-1] == FIRST
 
 
@@ -101,13 +101,13 @@ def test_a_deterministic_training_repeats_itself(driven: Path) -> None:
 def test_a_training_stops_early_and_publishes_its_best(driven: Path) -> None:
     early = told(driven, "options")["early"]
 
-    looks = [point["ciede2000"] for point in early["points"] if point["kind"] == "holdout"]
-    assert len(looks) < 200  # it had 600 steps, a look every 3
-    best = min(looks)
-    assert looks.index(best) == len(looks) - 3  # two looks without a better one
+    evaluated = [point["ciede2000"] for point in early["points"] if point["kind"] == "holdout"]
+    assert len(evaluated) < 200  # 600 steps, a held-out evaluation every 3
+    best = min(evaluated)
+    assert evaluated.index(best) == len(evaluated) - 3  # two evaluations without a better one
     assert early["card"]["metrics"]["ciede2000"] == best
-    assert early["card"]["steps"] in [3 * (number + 1) for number, look in enumerate(looks) if look == best]
-    assert early["checkpoints"] <= 2  # the best, and the last to go on from
+    assert early["card"]["steps"] in [3 * (number + 1) for number, value in enumerate(evaluated) if value == best]
+    assert early["checkpoints"] <= 2  # the best, and the last to resume from
     assert early["card"]["origin"]["init"]["model"] == str(driven / "cyclegan/run/model")
 
 
@@ -117,7 +117,7 @@ def test_several_models_share_one_table_and_one_report(driven: Path) -> None:
     names = ["run", "once", "twice"]
     assert set(result["means"]) == {*names, "gray page", "mean chroma", "truth"}
     assert all(described["variant"] == "cyclegan" for described in result["models"].values())
-    assert result["means"]["once"] == result["means"]["twice"] != result["means"]["run"]  # the same weights, and others
+    assert result["means"]["once"] == result["means"]["twice"] != result["means"]["run"]  # the first two are equal
     for name in names:
         cost = result["costs"][name]
         assert cost["parameters"] > 0.001

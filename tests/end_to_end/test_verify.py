@@ -1,4 +1,4 @@
-"""Damage done to what was published: each is found, named and marked, and the next colorize mends exactly that."""
+"""Published files are damaged. Each damage is found, named and marked, and the next colorize repairs exactly that."""
 
 import json
 import zipfile

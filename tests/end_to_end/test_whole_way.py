@@ -1,4 +1,4 @@
-"""The whole way on a real cluster and a real S3 server: ingest, train with two workers, colour, evaluate."""
+"""All jobs on a real cluster and a real S3 server: ingest, train with two workers, colour, evaluate."""
 
 import io
 import json
@@ -80,7 +80,7 @@ def test_from_chapters_in_a_bucket_to_coloured_chapters(cluster: RayCluster, ser
 
 
 def check_chapter(source: bytes, coloured: bytes) -> None:
-    """The same members in the same order; the ink kept at the source's own size."""
+    """The members and their order are the same, and the ink has the source's size."""
     with zipfile.ZipFile(io.BytesIO(source)) as was, zipfile.ZipFile(io.BytesIO(coloured)) as made:
         assert made.namelist() == was.namelist()
         assert made.testzip() is None
@@ -95,7 +95,7 @@ def check_chapter(source: bytes, coloured: bytes) -> None:
 
 
 def test_a_bare_job_runs_where_ray_was_started(cluster: RayCluster, series: Path, tmp_path: Path) -> None:
-    """No working directory is shipped; the job's exit status comes back as a failed job."""
+    """No working directory is shipped. The job's exit status comes back as a failed job."""
     command = ("--", "python", "jobs/ingest.py", "--color", str(series / "color"), "--out")
     good = cluster.submit(*command, str(tmp_path / "shards"), cwd=tmp_path)
     assert good.returncode == 0, good.stdout

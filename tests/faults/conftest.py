@@ -12,7 +12,7 @@ from tests.untrained import publish_untrained
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest model there is: what is tested here is not its colours."""
+    """The smallest model there is: its colours are not tested here."""
     folder = tmp_path_factory.mktemp("tiny")
     publish_untrained(folder, base_channels=4, image_size=32)
     return folder
@@ -32,6 +32,6 @@ def deadly(faults: Faults) -> Iterator[RayCluster]:
 
 @pytest.fixture(autouse=True)
 def fresh(request: pytest.FixtureRequest) -> None:
-    """Nothing planned by one test is left for the next."""
+    """Faults that one test has planned are removed before the next."""
     if "faults" in request.fixturenames:
         request.getfixturevalue("faults").reset()

@@ -1,4 +1,4 @@
-"""A cluster whose jobs can be killed at named points, a library for them, and what must hold after all."""
+"""A cluster whose jobs can be killed at named points, a library for it, and checks of what must hold afterwards."""
 
 import importlib
 import importlib.util
@@ -24,7 +24,7 @@ HOOKS = Path(__file__).parent / "hooks"
 
 @dataclass
 class Faults:
-    """The folder through which the processes of a cluster are told where to die. See hooks/sitecustomize.py."""
+    """The folder that tells the processes of a cluster where to die. See hooks/sitecustomize.py."""
 
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mangahue-faults-")))
 
@@ -37,27 +37,32 @@ class Faults:
         return {"MANGAHUE_FAULTS": str(self.folder), "PYTHONPATH": path}
 
     def plan(self, point: str, action: str, times: int = 1) -> None:
+        """Let `times` processes do `action` when they reach `point`."""
         for number in range(times):
             (self.folder / f"{point}@{action}@{number}").touch()
 
     @property
     def waiting(self) -> list[str]:
+        """The planned faults that no process has met yet."""
         return sorted(file.name for file in self.folder.glob("*@*"))
 
     def reset(self) -> None:
+        """Remove all planned faults and the counts."""
         for file in [*self.folder.glob("*@*"), *self.folder.glob("predictor-*"), self.folder / "log"]:
             file.unlink(missing_ok=True)
 
     def counted(self, what: str) -> Counter[str]:
-        """How often it happened to each chapter. "predict": it went to the network, "publish": it was to
-        be put, "put": its archive was written."""
+        """How often `what` happened to each chapter.
+
+        "predict": it went to the network; "publish": it was about to be put; "put": its archive was written.
+        """
         log = self.folder / "log"
         lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
         return Counter(rel for kind, rel, _ in lines if kind == what)
 
 
 def check_patches() -> None:
-    """Raises ImportError or AttributeError where what the hooks patch is not where they look for it."""
+    """Raises ImportError or AttributeError where a name that the hooks patch has moved."""
     spec = importlib.util.spec_from_file_location("hooks", HOOKS / "sitecustomize.py")
     assert spec is not None
     assert spec.loader is not None
@@ -71,7 +76,7 @@ def check_patches() -> None:
 
 
 def write_library(folder: Path, chapters: int, pages: int = 2, seed: int = 0) -> list[str]:
-    """Small chapters, no two of them equal. Returns their names."""
+    """Write small chapters, no two of them equal. Returns their names."""
     rng = np.random.default_rng(seed)
     names = [f"volume {number % 3}/chapter {number:03d}.cbz" for number in range(chapters)]
     for name in names:
@@ -92,7 +97,7 @@ def saved(levels: U8) -> bytes:
 
 
 def check_whole(out: Storage, names: list[str], pages: int = 2) -> None:
-    """All is done, each chapter is there once and whole, and nothing else is left lying about."""
+    """Assert that all is done, each chapter is there once and whole, and nothing else is left."""
     report = json.loads(out.read("_mangahue/report.json"))
     assert report["chapters"] == {"done": len(names), "partial": 0, "quarantined": 0, "failed": 0}
     assert report["inputs"] == len(names)
@@ -116,4 +121,5 @@ def unfinished(out: Storage) -> list[str]:
 
 
 def colorize(model: Path, source: Path, out: str, *more: str) -> tuple[str, ...]:
+    """The arguments of jobs/colorize.py."""
     return ("--model", str(model), "--source", str(source), "--out", out, *more)

@@ -1,8 +1,8 @@
-"""The long form of the kill tests: processes killed at random moments, many times, and the count of what it cost.
+"""The long form of the kill tests. Processes are killed at random moments, many times, and the cost is counted.
 
     python -m tests.faults.kills [--times 20] [--only driver]        # or: make faults
 
-Prints a table of docs/benchmarks.md. Ends with an assertion if anything is lost, comes twice, or is left behind.
+Prints a table of docs/benchmarks.md. Ends with an assertion if anything is lost, doubled or left behind.
 """
 
 import os
@@ -31,7 +31,15 @@ LONGEST = 400.0  # seconds of one run
 
 @dataclass
 class Count:
-    """Over a campaign. runs: of the job. computed: chapters that went to the network, every time counted."""
+    """The counts of a campaign.
+
+    kills: processes killed.
+    runs: of the job.
+    chapters: in all libraries.
+    lost: chapters that are missing from the output.
+    duplicated: archives that were written more than once.
+    computed: chapters that went to the network, counted every time.
+    """
 
     kills: int = 0
     runs: int = 0
@@ -42,7 +50,7 @@ class Count:
 
 
 def write_pages(folder: Path, seed: int, chapters: int = CHAPTERS) -> list[str]:
-    """Pages large enough that a job takes its time."""
+    """Write chapters of pages so large that a job takes some time. Returns their names."""
     rng = np.random.default_rng(seed)
     names = [f"volume {number % 3}/chapter {number:03d}.cbz" for number in range(chapters)]
     for name in names:
@@ -54,7 +62,7 @@ def write_pages(folder: Path, seed: int, chapters: int = CHAPTERS) -> list[str]:
 
 
 def ray_workers(cluster: RayCluster, predictors: bool) -> Iterator[psutil.Process]:
-    """Processes that work on chunks now, or those that hold the network."""
+    """The processes that work on chunks now; if `predictors`, those that hold the network."""
     for process in psutil.process_iter(["cmdline", "environ"]):
         title = " ".join(process.info["cmdline"] or [])
         token = (process.info["environ"] or {}).get("RAY_AUTH_TOKEN")
@@ -72,7 +80,7 @@ def kill_one(victims: list[psutil.Process], rng: random.Random) -> bool:
 
 
 class Campaign:
-    """One kind of victim, killed until there were enough; libraries follow one another as they are finished."""
+    """Kills one kind of process until it has done so often enough. It goes through as many libraries as that takes."""
 
     def __init__(self, kind: str, times: int, seed: int, scratch: Path, server: SeaweedFS) -> None:
         self.kind, self.times, self.rng = kind, times, random.Random(f"{kind} {seed}")
@@ -107,12 +115,12 @@ class Campaign:
         return cluster
 
     def one_run(self, cluster: RayCluster, faults: Faults, command: tuple[str, ...]) -> int | None:
-        """The job's exit code; None if the head went."""
+        """Run the job. Returns its exit code, or None if the head was killed."""
         self.count.runs += 1
         before = sum(faults.counted("predict").values())
         driver = cluster.start("colorize", *command)
         deadline = time.monotonic() + LONGEST
-        early = self.rng.random() < 0.2  # before anything is computed, some of the times
+        early = self.rng.random() < 0.2  # sometimes before anything is computed
         pause = self.rng.uniform(0, 12) if early else self.rng.uniform(0, 5)
         while driver.poll() is None:
             assert time.monotonic() < deadline, "a job that never ends"
@@ -127,7 +135,7 @@ class Campaign:
                 self.count.kills += 1
                 click.echo(f"{self.kind}: {self.count.kills} killed", err=True)
                 if self.kind == "head":
-                    driver.kill()  # it would look for the head for a minute
+                    driver.kill()  # it would search for the head for a minute
                     driver.communicate()
                     return None
             pause = self.rng.uniform(0.5, 4)
@@ -172,7 +180,7 @@ def main(times: int, only: tuple[str, ...], seed: int) -> None:
     click.echo("| killed | times | runs | chapters | lost | duplicated | computed again |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="mangahue-kills-") as scratch, SeaweedFS() as server:
-        os.environ.update(server.environment())  # we look into the bucket too
+        os.environ.update(server.environment())  # this process reads the bucket too
         for kind in only or ("worker", "predictor", "node", "driver", "head"):
             count = Campaign(kind, times, seed, Path(scratch), server).run()
             again = count.computed - count.chapters

@@ -1,4 +1,4 @@
-"""A bucket that misbehaves: what storage rides out, what it tells, and what it never leaves behind."""
+"""A bucket that misbehaves: which faults storage survives, which it reports, and that it leaves nothing behind."""
 
 import time
 import uuid
@@ -29,7 +29,7 @@ def bucket(proxy: FaultProxy) -> S3Storage:
 
 
 def meet(proxy: FaultProxy, fault: Fault, times: int, method: str = "") -> None:
-    """The next `times` requests of this method (any, if none is given) meet the fault."""
+    """Let the next `times` requests of this method (of any, if none is given) meet the fault."""
     left = [times]
 
     def choose(request: Request) -> Fault:
@@ -60,7 +60,7 @@ def test_all_passes_through(proxy: FaultProxy, bucket: S3Storage) -> None:
 def test_faults_that_pass(proxy: FaultProxy, bucket: S3Storage, fault: Fault) -> None:
     data = bytes(range(256)) * 5000
     meet(proxy, fault, 3, "PUT")
-    bucket.put("a", data, if_absent=True)  # of a put whose answer was lost the second finds its own
+    bucket.put("a", data, if_absent=True)  # where the answer was lost, the second put finds its own object
     meet(proxy, fault, 2, "GET")
     assert bucket.read("a") == data
     meet(proxy, fault, 2, "HEAD")
@@ -70,7 +70,7 @@ def test_faults_that_pass(proxy: FaultProxy, bucket: S3Storage, fault: Fault) ->
     meet(proxy, fault, 2, "DELETE")
     bucket.delete("a")
     assert [entry.key for entry in bucket.list()] == []
-    assert proxy.met[fault] >= 9  # an answer without a body can't break off in its middle
+    assert proxy.met[fault] >= 9  # an answer without a body can't break off in the middle
 
 
 def test_a_server_that_is_gone_for_longer_than_botocore_waits(
@@ -102,7 +102,7 @@ def test_an_answer_that_hardly_flows_is_cut_off_and_asked_for_again(
     assert proxy.met["trickle"] == 1
     monkeypatch.setattr(s3_calls, "PATIENCE", 0.0)
     proxy.choose = lambda request: "trickle"
-    with pytest.raises(StorageError):  # by itself it would take 500 seconds: longer than a test may
+    with pytest.raises(StorageError):  # at this pace it would take 500 seconds, longer than a test may
         bucket.read("a")
     assert proxy.met["trickle"] == 1 + s3_calls.STALLS
 
@@ -124,7 +124,7 @@ def test_no_upload_is_left_half_done(
     data = bytes(11 << 20)
     meet(proxy, fault, 2, "PUT")
     bucket.put("a", data, if_absent=True)
-    meet(proxy, fault, 1, "POST")  # the upload's start: one whose answer is lost can't be ended by who began it
+    meet(proxy, fault, 1, "POST")  # the start of the upload: if its answer is lost, who began it can't end it
     bucket.put("b", data, if_absent=True)
     proxy.choose = lambda request: "none"
     assert [(entry.key, entry.size) for entry in bucket.list()] == [("a", len(data)), ("b", len(data))]

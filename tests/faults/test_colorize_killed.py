@@ -1,4 +1,4 @@
-"""Jobs killed at named points of publishing: nothing is lost, nothing comes twice. `make faults` is the long form."""
+"""Jobs are killed at named points of publishing. Nothing is lost or doubled. `make faults` is the long form."""
 
 import json
 import signal
@@ -55,7 +55,7 @@ def test_the_driver_dies_at_each_point(deadly: RayCluster, faults: Faults, tiny_
 
 
 def check_finished_elsewhere(faults: Faults, command: tuple[str, ...], out: Storage, names: list[str]) -> None:
-    """Another cluster does the rest of what a dead one left: every chapter once."""
+    """Another cluster does the rest of what a dead one left, and every chapter is there once."""
     with RayCluster(faults.environment()) as another:
         last = another.job("colorize", *command)
         assert last.returncode == 0, last.stdout
@@ -78,7 +78,7 @@ def test_a_node_dies_and_the_head_after_it(faults: Faults, tiny_model: Path, tmp
         driver = cluster.start("colorize", *command)
         told: list[str] = []
         reader = threading.Thread(target=lambda: told.append(driver.stdout.read() if driver.stdout else ""))
-        reader.start()  # Ray says much of nodes that die: a full pipe would stop the driver
+        reader.start()  # Ray logs much about nodes that die, and a full pipe would stop the driver
         deadline = time.monotonic() + 200
         while faults.waiting and time.monotonic() < deadline and driver.poll() is None:
             time.sleep(0.2)
@@ -107,7 +107,7 @@ def test_the_head_dies_at_each_point(faults: Faults, tiny_model: Path, tmp_path:
             while faults.waiting and time.monotonic() < deadline and driver.poll() is None:
                 time.sleep(0.1)
             assert faults.waiting == []
-            driver.kill()  # it would look for the head for a minute
+            driver.kill()  # it would search for the head for a minute
             driver.communicate()
     check_finished_elsewhere(faults, command, out, names)
 
@@ -179,7 +179,7 @@ def test_another_model_takes_over_chapter_by_chapter(
     time.sleep(3)  # what still ran has ended
     changed = [name for name in names if out.read(name) != old[name]]
     assert 0 < len(changed) < len(names)
-    last = deadly.job("colorize", *other)  # the folder is this job's by now
+    last = deadly.job("colorize", *other)  # the folder is now this job's
     assert last.returncode == 0, last.stdout
     verified = deadly.job("verify", "--out", out.uri)
     assert verified.returncode == 0, verified.stdout

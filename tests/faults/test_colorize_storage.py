@@ -1,4 +1,4 @@
-"""Whole jobs against a bucket that misbehaves, and a disk that is full."""
+"""Whole jobs against a bucket that misbehaves, and against a full disk."""
 
 import json
 import random
@@ -132,7 +132,7 @@ def test_an_object_store_much_smaller_than_the_library(faults: Faults, tiny_mode
     folder.mkdir()
     rng = np.random.default_rng(0)
     names = [f"{number:02d}.cbz" for number in range(24)]
-    for name in names:  # noise does not pack: 12 MB a chapter
+    for name in names:  # noise does not compress: 12 MB per chapter
         pages = {f"{page:03d}.png": saved(rng.integers(0, 256, (2000, 1500), np.uint8)) for page in (1, 2, 3, 4)}
         (folder / name).write_bytes(zipped(pages))
     out = open_storage(str(tmp_path / "out"))

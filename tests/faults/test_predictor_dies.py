@@ -1,4 +1,4 @@
-"""Predictors that hang, leave, or have not enough memory: no job waits for ever, and no page is lost."""
+"""Predictors hang, exit or run out of memory. No job waits for ever, and no page is lost."""
 
 import json
 import zipfile
@@ -35,7 +35,7 @@ def test_a_page_that_always_ends_its_predictor_is_flagged(
     deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, how: str
 ) -> None:
     (name,) = write_library(tmp_path / "in", 1, PAGES)
-    # Batch, then the first page alone, as often as it is tried: with "memory" the batch is halved twice before.
+    # The batch, then the first page alone, each time it is tried. With "memory" the batch is halved twice before.
     faults.plan("predict", how, 3)
     out = open_storage(str(tmp_path / "out"))
     made = deadly.job("colorize", *colorize(tiny_model, tmp_path / "in", out.uri))

@@ -1,4 +1,4 @@
-"""A training whose storage or node goes: the last good checkpoint is never lost, a half one never loaded."""
+"""A training loses its storage or its node. The last good checkpoint is never lost, and a half one is never loaded."""
 
 import json
 import os

@@ -1,16 +1,16 @@
-"""Loaded by every Python process of a cluster under test: named points of a job at which it can be made to die.
+"""Every Python process of a cluster under test loads this module. It lets a job die at named points.
 
-Python imports a module of this name at its start where it is on the path. Nothing happens in a process that does not
+Python imports a module of this name at its start if it is on the path. Nothing happens in a process that does not
 import our parts. MANGAHUE_FAULTS names a folder:
 
-  <point>@<action>@<number>   do the action at this point, once: the file is taken away by who does it
-  taken/                      what was done
-  log                         a line for each thing worth counting: what, which chapter, pid
-  driver.pid, head.pid        whom to kill
+  <point>@<action>@<number>   do the action at this point, once: the process that does it moves the file away
+  taken/                      files of actions that were done
+  log                         a line for each thing to count: what, which chapter, pid
+  driver.pid, head.pid        the processes to kill
 
 Points: "before put", "after put" (the archive is there, its manifest is not), "after manifest", "predict".
 Actions: kill "self", the "raylet" this process belongs to, the "driver", the "head", a "predictor"; or "hang", "exit",
-"memory".
+    "memory".
 """
 
 import importlib.abc
@@ -25,7 +25,7 @@ FOLDER = Path(os.environ.get("MANGAHUE_FAULTS", "/nonexistent"))
 
 
 def note(what, rel):
-    with (FOLDER / "log").open("a") as log:  # one short write: lines of several processes do not mix
+    with (FOLDER / "log").open("a") as log:  # one short write, so that lines of several processes do not mix
         log.write(f"{what}\t{rel}\t{os.getpid()}\n")
 
 
@@ -33,7 +33,7 @@ def reach(point):
     for file in sorted(FOLDER.glob(f"{point}@*")):
         try:
             file.rename(FOLDER / "taken" / file.name)
-        except FileNotFoundError:  # another was faster
+        except FileNotFoundError:  # another process was faster
             continue
         act(file.name.split("@")[1])
         return
@@ -44,7 +44,7 @@ def act(action):
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == "raylet":
         os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)  # it ends us
+        time.sleep(60)  # the raylet's death ends this process
     elif action == "driver":
         os.kill(int((FOLDER / "driver.pid").read_text()), signal.SIGKILL)
     elif action == "head":
@@ -117,7 +117,7 @@ def patch_predictor(module):
     module.predict_chroma, module.Predictor.__call__ = watched, noted
 
 
-# Module: (patch, what it patches there). A name that has moved would be patched in silence: harness.Faults checks them.
+# Module: (patch, the names it patches). A name that has moved would go unnoticed, so harness.Faults checks them.
 PATCHES = {
     "jobs.parts.ledger.ledger": (patch_ledger, ("Ledger.publish",)),
     "jobs.parts.colorize.predictor": (patch_predictor, ("predict_chroma", "Predictor.__call__")),

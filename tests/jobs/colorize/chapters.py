@@ -1,4 +1,4 @@
-"""Chapters for tests of colouring: drawn, put at their place, and taken through the stages without Ray."""
+"""Chapters for tests of colouring: drawn, written to a source, and taken through the stages without Ray."""
 
 import io
 import zipfile
@@ -24,7 +24,7 @@ from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.source.policy import Policy
 
 FINGERPRINT = "a1" * 32
-SIZE = 32  # of the square the network sees
+SIZE = 32  # side of the square the network sees
 LENIENT = Thresholds(dull=0, drab=0, one_hue=1, one_hue_alone=1)  # an untrained network is pale
 COMIC_INFO = b"<ComicInfo><Title>x</Title><BlackAndWhite>Yes</BlackAndWhite><Shelf>top</Shelf></ComicInfo>"
 
@@ -60,7 +60,7 @@ def members_of(data: bytes) -> dict[str, bytes]:
 
 
 def task_of(home: str, files: Mapping[str, bytes], policy: Policy = Policy()) -> ChapterTask:  # noqa: B008
-    """The one chapter that these files are."""
+    """Write these files to the source. Returns the task of the one chapter that they make."""
     for key, data in files.items():
         open_storage(f"{home}/in").put(key, data)
     (ref,) = find_chapters(f"{home}/in")
@@ -82,7 +82,10 @@ LONG_OUT = [
 def stages_of(
     home: str | Path, settings: PageSettings | ImageFormat = "jpeg", fingerprint: str = FINGERPRINT
 ) -> Stages:
-    """Of a job that writes to /out. A format alone: with a gate that passes what an untrained network says."""
+    """The stages of a job that writes to /out.
+
+    settings: of the pages. If only a format is given, the gate passes what an untrained network predicts.
+    """
     if not isinstance(settings, PageSettings):
         settings = PageSettings(settings, postprocess=PostprocessSettings(thresholds=LENIENT))
     return Stages(Ledger(f"{home}/out", fingerprint), settings, SIZE)
@@ -91,5 +94,5 @@ def stages_of(
 def color(
     task: ChapterTask, home: str | Path, variant: models.Variant, settings: PageSettings | ImageFormat = "jpeg"
 ) -> Manifest:
-    """A chapter through all stages."""
+    """Take a chapter through all stages."""
     return color_chapter(task, stages_of(home, settings), Predictor(variant, 4))

@@ -1,4 +1,4 @@
-"""What becomes of bad input on its way through the stages: each ends as docs/errors.md says."""
+"""Bad input on its way through the stages: each ends as docs/errors.md says."""
 
 import io
 import zipfile
@@ -48,7 +48,7 @@ __all__ = ["variant"]  # the fixture
 
 
 def result(folder: Path, variant: models.Variant, name: str, data: bytes, policy: Policy | None = None) -> Manifest:
-    """Of one chapter through all stages."""
+    """The outcome of one chapter after all stages."""
     return color(task_of(str(folder), {name: data}, policy or Policy()), str(folder), variant)
 
 
@@ -152,7 +152,7 @@ def test_what_can_not_be_encoded_is_kept(tmp_path: Path, variant: models.Variant
 
 
 def huge_header() -> bytes:
-    """A PNG that says it is 60,000 x 60,000."""
+    """A PNG whose header says that it is 60,000 x 60,000."""
     data = bytearray(saved(gray_levels()))
     data[16:24] = (60_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
@@ -197,7 +197,7 @@ def test_a_tall_strip_has_no_seam(tmp_path: Path, variant: models.Variant) -> No
     color(task, tmp_path, variant, "png")
     page = decode(published(tmp_path)["1.png"]).astype(int)
     assert page.shape == (20_000, 80, 3)
-    assert np.abs(np.diff(page, axis=0)).max() <= 2  # where the ink has no edge, the colour has none
+    assert np.abs(np.diff(page, axis=0)).max() <= 2  # where the ink has no edge, the colour has none either
 
 
 def test_unsafe_names_are_changed_and_mapped(tmp_path: Path, variant: models.Variant) -> None:
@@ -235,7 +235,7 @@ def test_memory_stays_bounded_by_a_bomb(tmp_path: Path, variant: models.Variant)
     manifest = result(tmp_path, variant, "ep.cbz", bomb.getvalue())
     assert (manifest.status, manifest.code) == ("quarantined", "LIMIT")
     (child,) = sandbox_children()
-    assert child.memory_info().rss < 250 * 2**20  # its libraries take about 150
+    assert child.memory_info().rss < 250 * 2**20  # its libraries take about 150 MB
 
 
 def test_outputs() -> None:

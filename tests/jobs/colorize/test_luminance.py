@@ -1,4 +1,4 @@
-"""--luminance on its way through a job: what is predicted, what is published, what is told, and who can't have it."""
+"""--luminance on its way through a job: what is predicted, published and reported, and which models can't have it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,7 +47,7 @@ def variant() -> models.Variant:
 def through_the_stages(
     home: Path, variant: models.Variant, settings: PageSettings
 ) -> tuple[PageTask, Manifest, np.ndarray]:
-    """The page as it was predicted; what became of its chapter; the page as it was published."""
+    """The page as predicted, the outcome of its chapter, and the page as published."""
     task = task_of(str(home), {"ep.cbz": zipped({"1.png": saved(INK)})})
     stages = stages_of(home, settings)
     (chunk,) = stages.open(task)
@@ -83,7 +83,7 @@ def test_a_page_gets_the_luminance_that_was_asked_for(
         wanted = own()
     else:
         wanted = lightness_of_level()[relight(INK, task.chroma[..., 2].astype(np.float32), way)]
-        assert np.abs(wanted - own()).mean() > 3  # an untrained network has an opinion
+        assert np.abs(wanted - own()).mean() > 3  # an untrained network predicts another luminance
     np.testing.assert_allclose(lightness(page), wanted, atol=0.6)  # the rounding of 8 bits
 
 
@@ -93,7 +93,7 @@ def test_blend_lies_between_the_other_two() -> None:
     made = {way: lightness(postprocess_page(INK, colors, replace(settings, luminance=way)).page) for way in WAYS}
     tone = {
         way: cv2.resize(page, (12, 16), interpolation=cv2.INTER_AREA) for way, page in made.items()
-    }  # not its lines
+    }  # scaled down: the tone, without the lines
     light = tone["keep"] > 60
     assert (tone["predict"][light] < tone["blend"][light] - 5).all()
     assert (tone["blend"][light] < tone["keep"][light] - 5).all()

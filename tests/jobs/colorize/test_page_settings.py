@@ -1,4 +1,4 @@
-"""What the settings do to a page, and that they travel through the stages."""
+"""What the settings do to a page, and that they reach every stage."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A palette's colour is edited: the pages that use it are done again, and all others stay byte for byte."""
+"""A colour of the palette is edited. The pages that use it are done again, and all others stay byte for byte."""
 
 import json
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ USE_BLUE = {"2.png", "4.png"}
 
 @pytest.fixture(params=["local", "s3"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty folder on each kind of storage, for /in and /out."""
+    """The URI of an empty folder on each kind of storage, for /in and /out."""
     return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
 
 
@@ -49,7 +49,7 @@ def gray_page(seed: int) -> bytes:
 
 
 def chroma_of(*colors: tuple[float, float]) -> np.ndarray:
-    """What a network would say: these colours, side by side."""
+    """A simulated prediction: these colours side by side."""
     bands = np.arange(SIZE) * len(colors) // SIZE
     return np.tile(np.array(colors, np.float16)[bands][None], (SIZE, 1, 1))
 
@@ -63,7 +63,10 @@ def ledger_of(out: str, palette: Palette) -> Ledger:
 def color(
     task: ChapterTask, ledger: Ledger, palette: Palette, pages: Mapping[str, Any] = PAGES, skip: int = -1
 ) -> tuple[Manifest | None, set[str]]:
-    """All stages of a chapter, and the names of the pages that went to the network. skip: a chunk that is left."""
+    """Take a chapter through all stages. Returns its outcome, and the names of the pages that went to the network.
+
+    skip: a chunk that is left out.
+    """
     settings = PageSettings("png", postprocess=PostprocessSettings(thresholds=LENIENT, palette=palette))
     stages, predicted, outcome = Stages(ledger, settings, SIZE), set(), None
     for chunk in stages.open(task):
@@ -116,7 +119,7 @@ def test_pages_that_use_an_edited_colour_are_done_again_and_no_other(home: str, 
     assert {name for name in before if before[name] != after[name]} - {"ComicInfo.xml"} == USE_BLUE
     assert ledger.covers(ledger.manifests()[task.ref.rel], task.ref, task.policy.digest())
 
-    whole, predicted = color(task, ledger_of(f"{home}/anew", EDITED), EDITED)  # as if all had been done with it
+    whole, predicted = color(task, ledger_of(f"{home}/anew", EDITED), EDITED)  # as if all was done with it
     assert predicted == set(PAGES)
     assert published(f"{home}/anew", task.output) == after
     assert whole is not None
@@ -192,7 +195,7 @@ def test_a_run_that_is_killed_while_it_replaces(home: str, point: str, monkeypat
     known = ledger.manifests()
     known |= {manifest.rel: manifest for manifest in ledger.recover(known)}
     done = ledger.covers(known["ep.cbz"], task.ref, task.policy.digest())
-    assert done == (point == "before manifest")  # it was published: nothing is computed again
+    assert done == (point == "before manifest")  # it was published, so nothing is computed again
     _, predicted = color(replace(task, replace=True), ledger, EDITED)
     assert predicted == (set() if done else USE_BLUE)
     assert ledger.manifest("ep.cbz") is not None
@@ -224,10 +227,10 @@ def test_a_run_with_the_palette_of_before_gets_nothing_more_in(tmp_path: Path) -
     assert "palette" in manifest.message
     assert not (tmp_path / "out/ep.cbz").exists()
 
-    ledger_of(out, PALETTE)  # what was on its way when the palette was edited
+    ledger_of(out, PALETTE)  # what was under way when the palette was edited
     color(task, old, PALETTE)
     ledger_of(out, EDITED)
-    manifest, predicted = color(task, new, EDITED)  # was planned before that came: no replace
+    manifest, predicted = color(task, new, EDITED)  # planned before that was published: no replace
     assert manifest is not None
     assert (manifest.status, predicted) == ("partial", set(PAGES))
     assert new.covers(new.manifests()["ep.cbz"], task.ref, task.policy.digest())
@@ -243,7 +246,7 @@ def test_a_long_chapter(tmp_path: Path) -> None:
     again, blue = replace(task, replace=True), {name for name, colors in pages.items() if colors == (BLUE,)}
 
     other = PALETTE.edited("blue", (0.0, 0.0))
-    color(again, ledger_of(out, other), other, pages, skip=1)  # killed with one chunk put aside, then edited once more
+    color(again, ledger_of(out, other), other, pages, skip=1)  # killed after one chunk file, then edited once more
     manifest, predicted = color(again, ledger_of(out, EDITED), EDITED, pages)
     assert manifest is not None
     assert predicted == blue
@@ -285,7 +288,7 @@ def test_an_edited_palette_is_the_same_job(tmp_path: Path, model: Path) -> None:
     assert json.loads((out / HOME / "job.json").read_text())["palette"] == EDITED.to_dict()
     color(state.tasks[0], ledger, EDITED, {"1.png": (BLUE,)})
     assert planned(EDITED)[0].tasks == []
-    assert [task.ref.rel for task in planned(PALETTE)[0].tasks] == ["ep2.cbz"]  # and back
+    assert [task.ref.rel for task in planned(PALETTE)[0].tasks] == ["ep2.cbz"]  # edited back
 
     with pytest.raises(BadUsageError, match="--replace"):
         planned(Palette(PALETTE.colors[1:]))

@@ -1,4 +1,4 @@
-"""How prediction goes on where memory does not suffice, or where predictors before this one died."""
+"""Prediction where memory does not suffice, or where earlier predictors died."""
 
 from collections import Counter
 
@@ -25,13 +25,16 @@ def variant() -> models.Variant:
 
 
 def chunk_of(count: int, *, passing: tuple[int, ...] = ()) -> Chunk:
-    """passing: places of pages that are not to be coloured."""
+    """A chunk of `count` pages.
+
+    passing: indices of pages that are not to be coloured.
+    """
     ref = ChapterRef("/in", "ep.cbz", "ep.cbz", "archive", 1, "v1")
     rng = np.random.default_rng(0)
     pages = []
-    for place in range(count):
-        page = PageTask(Member(f"{place}.png", 10, place, place, f"{place}.png"), f"{place}.png", f"{place}.jpg", b"x")
-        if place not in passing:
+    for index in range(count):
+        page = PageTask(Member(f"{index}.png", 10, index, index, f"{index}.png"), f"{index}.png", f"{index}.jpg", b"x")
+        if index not in passing:
             levels = rng.integers(0, 256, (SIZE, SIZE), np.uint8)
             (view,) = plan_views(levels, "page", SIZE)
             page.grays, page.crops, page.shape, page.action = view.gray[None], (view.crop,), levels.shape, "coloured"
@@ -40,7 +43,7 @@ def chunk_of(count: int, *, passing: tuple[int, ...] = ()) -> Chunk:
 
 
 def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
-    """Sizes of the batches that were tried; larger ones than `most` raise the error."""
+    """Record the sizes of the batches that are tried. Batches larger than `most` raise the error."""
     sizes: list[int] = []
     real = predictor.predict_chroma
 
@@ -94,13 +97,13 @@ def test_other_errors_are_not_taken_for_want_of_memory(
 
 
 class Died(BaseException):
-    """The predictor's process is gone."""
+    """The predictor's process has died."""
 
 
 def test_predictors_that_die_make_the_next_ones_careful(
     variant: models.Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The third of five pages ends whoever predicts it."""
+    """The third of five pages kills every predictor."""
     book = CrashGuard()
     real = predictor.predict_chroma
     grays = chunk_of(5).pages[2].grays
@@ -126,7 +129,7 @@ def test_predictors_that_die_make_the_next_ones_careful(
     assert deaths == 3
     assert [page.code for page in chunk.pages] == ["", "", "CRASHED", "", ""]
     assert Counter(seen) == {5: 1, 1: 3 + 3 + 4}
-    assert book.begin("ep.cbz:0") == 0  # what has ended is forgotten
+    assert book.begin("ep.cbz:0") == 0  # a prediction that ended is no longer counted
 
 
 def test_a_predictor_that_died_of_something_else_costs_no_page(

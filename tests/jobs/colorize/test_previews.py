@@ -1,4 +1,4 @@
-"""Small pictures for the report: of which pages, where they lie, and that nothing stumbles over them."""
+"""Small pictures for the report: of which pages, where they are written, and that nothing else is disturbed by them."""
 
 import io
 import json
@@ -87,7 +87,7 @@ def test_of_pages_that_the_gate_refuses_a_few_of_each_chunk_are_shown(tmp_path: 
     assert of_chunk == [sorted(pages)[:_MOST_FLAWED], sorted(pages)[CHUNK_MEMBERS:]]
     assert set(previews(out)) == {key for place in shown(manifest).values() for key in suffixes(place)}
     other = chapter(task, Ledger(str(tmp_path / "out2"), FINGERPRINT), variant, PASSES)
-    assert shown(other) == {"000.png": "previews/ep.cbz/0-0"}  # one sample of a chapter, not of each chunk
+    assert shown(other) == {"000.png": "previews/ep.cbz/0-0"}  # one sample per chapter, not per chunk
 
 
 def test_a_stage_that_runs_twice_writes_the_same(tmp_path: Path, variant: models.Variant) -> None:
@@ -103,11 +103,11 @@ def test_a_stage_that_runs_twice_writes_the_same(tmp_path: Path, variant: models
     assert len(wrote) == 3 * (1 + len(LAYERS))
     again = chapter(replace(task, replace=True), Ledger(out, "c3" * 32), variant, PASSES)
     assert shown(again) == {"0.png": shown(first)["0.png"]}
-    assert set(previews(out)) == set(wrote)  # overwritten; nothing new beside them
+    assert set(previews(out)) == set(wrote)  # overwritten, and nothing new beside them
 
 
 def test_pages_that_stay_keep_their_previews(tmp_path: Path) -> None:
-    """Two of three pages are done again for their hints: what they show is not written over the third's."""
+    """Two of three pages are done again because of their hints. Their previews do not overwrite the third's."""
     task, out = (
         task_of(str(tmp_path), {"ep.cbz": zipped({f"{n}.png": gray_page(int(n)) for n in "123"})}),
         str(tmp_path / "out"),

@@ -1,4 +1,4 @@
-"""Coloured pages as a reference: which are taken, what they do, and that they make another job."""
+"""Coloured pages as a reference: which are taken, what they change, and that they make another job."""
 
 import json
 from pathlib import Path
@@ -118,7 +118,7 @@ def test_the_palette_is_kept_with_the_output_and_may_be_edited(
     changed = (
         np.abs(postprocess_page(page.ink, chroma, mine.pages.postprocess).page.astype(int) - plain).max(axis=2) > 20
     )
-    assert 0.01 < changed.mean() < 0.9  # where that colour is, and not everywhere
+    assert 0.01 < changed.mean() < 0.9  # only where that colour is
 
 
 def test_auto_is_what_was_made_of_it_by_hand(tmp_path: Path, model: Path, colored: dict[str, bytes]) -> None:

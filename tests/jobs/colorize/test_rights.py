@@ -1,4 +1,4 @@
-"""A colouring job with the rights of deploy/iam-policy.json and no others, on a server that enforces them."""
+"""A colouring job with only the rights of deploy/iam-policy.json, on a server that enforces them."""
 
 import json
 import re
@@ -34,11 +34,11 @@ from tests.s3_server import LAB, Identity, SeaweedFS
 from tests.untrained import publish_untrained
 
 POLICY = json.loads((ROOT / "deploy/iam-policy.json").read_text())
-# The names that the policy is written with.
+# The names that the policy uses.
 BUCKET = "mangahue"
 SOURCE, OUT, MODEL = (f"s3://{BUCKET}/{place}" for place in ("library", "coloured", "runs/first/model"))
 JOB = Identity("job", "jobkey", "jobsecret", policy=POLICY)
-NARROW = Identity(  # the same in SeaweedFS's own words, which can't tell a delete from a write
+NARROW = Identity(  # the same as SeaweedFS's own actions, which do not separate delete from write
     "narrow",
     "narrowkey",
     "narrowsecret",
@@ -48,7 +48,7 @@ NARROW = Identity(  # the same in SeaweedFS's own words, which can't tell a dele
         f"Read:{BUCKET}/runs/first/model/*",
     ),
 )
-ACTION_OF = {  # by AWS's reference of S3 API operations and the permissions they need
+ACTION_OF = {  # from AWS's reference of S3 API operations and the permissions they need
     "HeadObject": "s3:GetObject",
     "GetObject": "s3:GetObject",
     "PutObject": "s3:PutObject",
@@ -70,7 +70,7 @@ def server() -> Iterator[SeaweedFS]:
 
 
 def become(identity: Identity, server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on the environment is that of `identity`, the sandbox's too."""
+    """From here on the environment is that of `identity`, in the sandbox too."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in server.environment(identity).items():
@@ -80,7 +80,9 @@ def become(identity: Identity, server: SeaweedFS, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def library(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A model and three chapters, an archive, a folder and a long one; the output is empty. Put by who may do all."""
+    """A model and three chapters: an archive, a folder and a long one. The output is empty. An identity with all rights
+    puts them.
+    """
     become(LAB, server, monkeypatch)
     everything = open_storage(f"s3://{BUCKET}")
     for entry in list(everything.list()):
@@ -93,7 +95,7 @@ def library(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     source.put("a/folder/1.png", gray_page(3))
     source.put("long.cbz", zipped({f"{number}.png": gray_page(number) for number in range(CHUNK_MEMBERS + 2)}))
     yield
-    sandbox().close()  # whoever comes next has another environment
+    sandbox().close()  # the next test has another environment
 
 
 def chapter(task: ChapterTask, ledger: Ledger, job_settings: JobSettings, variant: Variant) -> Manifest:
@@ -102,7 +104,7 @@ def chapter(task: ChapterTask, ledger: Ledger, job_settings: JobSettings, varian
 
 
 def colorize() -> tuple[Exit, int]:
-    """What jobs/colorize.py does, without Ray. Returns its exit code and how many chapters it coloured."""
+    """What jobs/colorize.py does, without Ray. Returns its exit code and the number of chapters it coloured."""
     job_settings = JobSettings.of(ColorizeConfig(model=MODEL, source=SOURCE, out=OUT))
     ledger = Ledger(OUT, job_settings.fingerprint)
     state = plan(SOURCE, ledger, job_settings, replace=False)
@@ -140,7 +142,7 @@ def test_a_job_can_do_no_more(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(AccessDeniedError):
         bucket.read("coloured-2/x.cbz")
     become(LAB, server, monkeypatch)
-    assert open_storage(SOURCE).read("a/short.cbz").startswith(b"PK")  # and it is there still
+    assert open_storage(SOURCE).read("a/short.cbz").startswith(b"PK")  # it is still there
 
 
 @pytest.mark.usefixtures("library")
@@ -161,12 +163,15 @@ def test_a_missing_object_is_told_from_a_refusal(server: SeaweedFS, monkeypatch:
         open_storage(SOURCE).read("nothing.cbz")
 
 
-# -- the policy, against what a run really asks
+# -- the policy, compared with what a run really asks for
 
 
 @dataclass(frozen=True)
 class Grant:
-    """One thing that the policy allows. prefix: of a listing, None where it is not conditional."""
+    """One permission of the policy.
+
+    prefix: of a listing; None where the permission has no such condition.
+    """
 
     action: str
     resource: str
@@ -179,7 +184,7 @@ class Grant:
 
 
 def like(pattern: str, text: str) -> bool:
-    """As IAM compares: '*' is any text, '/' too."""
+    """Match as IAM does: '*' is any text, '/' included."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None
 
 
@@ -202,7 +207,7 @@ def grants(policy: dict[str, Any]) -> list[Grant]:
 def test_no_grant_is_wider_than_a_prefix() -> None:
     for grant in grants(POLICY):
         assert "*" not in grant.action
-        if grant.action == "s3:ListBucketMultipartUploads":  # names of uploads; AWS knows no condition for it
+        if grant.action == "s3:ListBucketMultipartUploads":  # lists uploads; AWS has no condition for it
             continue
         place = grant.prefix if grant.action.startswith("s3:List") else grant.resource.partition(f":::{BUCKET}/")[2]
         assert place, f"{grant} is of the whole bucket"
@@ -218,7 +223,7 @@ def test_the_policy_grants_what_a_run_asks_and_nothing_else(
     record(str(log))
     sandbox().call(record, str(log), seconds=60)  # chapters are read there
     assert colorize() == (Exit.DONE, 3)
-    # A second run, whose puts go in parts, as those of large archives do; one that finds the place taken is aborted.
+    # A second run, whose puts go in parts, as for large archives. A put that finds its key taken is aborted.
     monkeypatch.setattr(storage_s3, "MULTIPART_ABOVE", 0)
     keys = {"aws_access_key_id": LAB.access_key, "aws_secret_access_key": LAB.secret_key}
     client = boto3.session.Session().client("s3", endpoint_url=server.endpoint, region_name="us-east-1", **keys)

@@ -51,12 +51,12 @@ def variant() -> models.Variant:
 
 @pytest.fixture(params=["local", "s3"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty folder on each kind of storage, for /in and /out."""
+    """The URI of an empty folder on each kind of storage, for /in and /out."""
     return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
 
 
 def run(task: ChapterTask, stages: Stages, variant: models.Variant, skip: Sequence[int] = ()) -> list[Chunk]:
-    """All stages for each chunk but those in `skip`, which die before they finish."""
+    """Take all chunks through all stages, except those in `skip`, which stop before `postprocess`."""
     predict = Predictor(variant, 4)
     predicted = [predict(stages.prepare(opened)) for opened in stages.open(task)]
     return [stages.postprocess(chunk) for chunk in predicted if chunk.number not in skip]
@@ -292,7 +292,7 @@ def test_long_chapter_goes_by_chunks(home: str, variant: models.Variant) -> None
         assert chunk.outcome is None
         assert chunk.ready
         assert chunk.pages == []
-    assert open_storage(f"{home}/out").stat("v/ep.cbz") is None  # nothing is seen before all of it is
+    assert open_storage(f"{home}/out").stat("v/ep.cbz") is None  # nothing is visible before all of it is
     assert stages.ledger.manifests() == {}
 
     manifest = stages.assemble(task, 3)

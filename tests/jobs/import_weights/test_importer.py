@@ -1,4 +1,6 @@
-"""import_weights.py, as it is called: a public code's file in; the same outputs, and a model that colours, out."""
+"""import_weights.py as it is called. A public code's file goes in; the same outputs, and a model that colours, come
+out.
+"""
 
 import io
 import json
@@ -25,7 +27,7 @@ from tests.public_generators import Shapes, State, random_state
 
 @dataclass(frozen=True)
 class Case:
-    """A public generator: of which code, its state's shapes, its forward pass, the images for it, our config for it."""
+    """A public generator: its code, the shapes of its state, its forward pass, images for it, and our config for it."""
 
     source: str
     shapes: Shapes
@@ -97,7 +99,7 @@ def call(source: str, folder: Path, *more: str, name: str = "net.pth") -> Result
 
 
 def refused(result: Result, caplog: pytest.LogCaptureFixture) -> str:
-    """What a bad call is told."""
+    """The message for a bad call."""
     assert result.exit_code == 2
     return result.output + caplog.text
 
@@ -122,11 +124,11 @@ def test_the_raw_network_gives_what_the_public_one_gives(case: Case, tmp_path: P
 
 
 def public_colors(case: Case, state: State, ink: Tensor) -> Tensor:
-    """How the public network colours ink in [-1, 1]: as the model that it becomes must."""
+    """How the public network colours ink in [-1, 1]. The imported model must do the same."""
     if case.source == "zhang":
         return (case.forward(state, lightness(ink)) / 110).clamp(-1, 1)
     repeated = ink.expand(-1, case.images[1], -1, -1)
-    if case.source == "pix2pixhd" and "model1_1.1.weight" not in state:  # it sees the page at half size
+    if case.source == "pix2pixhd" and "model1_1.1.weight" not in state:  # this network sees the page at half size
         half = F.avg_pool2d(repeated, 3, 2, 1, count_include_pad=False)
         return F.interpolate(case.forward(state, half), scale_factor=2, mode="bilinear")
     return case.forward(state, repeated)
@@ -163,7 +165,7 @@ def test_the_card_is_that_of_a_model(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", [CASES["resnet"], CASES["global"], CASES["local"]])
 def test_the_same_file_is_the_same_model_again(case: Case, tmp_path: Path) -> None:
-    """Parts that the file has not, as the enhancer beside a GlobalGenerator, included."""
+    """This includes parts that the file lacks, such as the enhancer beside a GlobalGenerator."""
     state = random_state(case.shapes)
     assert run(case, tmp_path, state).exit_code == 0
     first = [(tmp_path / "model" / name).read_bytes() for name in ("model.json", "model.safetensors")]
@@ -268,7 +270,7 @@ def test_the_weights_of_another_network_are_refused(tmp_path: Path, caplog: pyte
     assert "pix2pix" in told
     assert "model.model.0.weight" in told
     assert "model1.0.weight" in told
-    assert "more" in told  # than 20
+    assert "more" in told  # more than 20 keys are wrong
 
 
 def test_an_output_that_no_colourist_has_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What ingest reads out of chapters, and what it tells of those it can't."""
+"""What ingest reads from chapters, and what it reports of those that it can't read."""
 
 import io
 import zipfile

@@ -30,12 +30,12 @@ CHAPTERS, STAGED = f"{HOME}/chapters/", f"{HOME}/staged/"
 
 
 class Killed(BaseException):
-    """What a kill looks like from inside."""
+    """Stands for a kill inside one process."""
 
 
 @pytest.fixture(params=["local", "s3"])
 def out(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty output folder on each kind of storage."""
+    """The URI of an empty output folder on each kind of storage."""
     root = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3")
     return f"{root}/out"
 
@@ -58,7 +58,7 @@ def keys(out: str, prefix: str = "") -> list[str]:
 
 
 def kill_at(ledger: Ledger, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ledger's process dies as it is about to take this step."""
+    """Let the ledger's process die just before this step."""
 
     def die(*args: Any, **kwargs: Any) -> None:
         raise Killed
@@ -375,7 +375,7 @@ def test_covers() -> None:
     assert not ledger.covers(replace(mine, fingerprint=OTHER), ref, "any")
     refused = replace(mine, status="quarantined", policy="strict")
     assert ledger.covers(refused, ref, "strict")
-    assert not ledger.covers(refused, ref, "lenient")  # what was refused may be taken now
+    assert not ledger.covers(refused, ref, "lenient")  # what was refused may be accepted now
 
 
 def test_a_name_as_long_as_file_systems_take_has_room_for_its_manifest(out: str) -> None:

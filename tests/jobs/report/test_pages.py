@@ -1,4 +1,4 @@
-"""The reports in a real browser: from disk and from a host, with mouse, keyboard and finger, on a desk and a phone."""
+"""The reports in a real browser: from disk and from a host; by mouse, keyboard and finger; on desktop and phone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ARGS = [
 ]
 RED, BLUE, GREEN = (220, 20, 20), (20, 20, 220), (20, 160, 20)  # before, after, truth
 NAMES = ["plain.png", "a b #1 100%.png", "頁 “é”'\"&?.png"]
-PREVIEW = "previews/a #1 100%/頁 “é”'&?.cbz/0-0"  # of a job's page; its layers are a third of it each
+PREVIEW = "previews/a #1 100%/頁 “é”'&?.cbz/0-0"  # of a job's page; each layer covers a third of it
 LAYERS = {"words": (0, "red"), "panels": (20, "lime"), "areas": (40, "black")}
 HOSTILE = "\"'><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>&amp;"
 
@@ -49,7 +49,7 @@ CURVES = [Curve("L1", [(i, 10 / (1 + i / 100)) for i in range(5000)]), Curve("em
 
 
 class Watched:
-    """A browser page, and all it asked for and complained of."""
+    """A browser page, with all its requests and errors."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.page: Page = context.new_page()
@@ -65,9 +65,9 @@ class Watched:
         return Image.open(io.BytesIO(self.page.locator(selector).screenshot())).convert("RGB")
 
     def split(self, selector: str = "#p1 .stack", right: tuple[int, int, int] = BLUE) -> float:
-        """Where `right` begins in the picture, as seen: 0 left edge, 1 right edge. Left of it must be RED."""
+        """Where `right` begins in the picture as seen: 0 left edge, 1 right edge. Left of it must be RED."""
         picture = self.pixels(selector)
-        line = [picture.getpixel((x, 8)) for x in range(picture.width)]  # near the top: the round grip is not there
+        line = [picture.getpixel((x, 8)) for x in range(picture.width)]  # near the top, clear of the round grip
         red = [x for x, pixel in enumerate(line) if pixel == RED]
         other = [x for x, pixel in enumerate(line) if pixel == right]
         assert len(red) + len(other) > 0.95 * len(line), "the picture shows something else"
@@ -87,7 +87,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a report of three pages in two chapters, and the report of a job."""
+    """A folder with two reports: one of three pages in two chapters, and one of a job."""
     folder = tmp_path_factory.mktemp("site") / "run #1 100%"
     pages = []
     for index, name in enumerate(NAMES):
@@ -139,7 +139,7 @@ def address(request: pytest.FixtureRequest, site: Path) -> Iterator[str]:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Watched]]:
-    """visit(url, **context options) -> Watched. At the end no page may have complained."""
+    """visit(url, **context options) -> Watched. At the end no page may have reported an error."""
     contexts, visits = [], []
 
     def go(url: str, **options: Any) -> Watched:
@@ -220,7 +220,7 @@ def test_focus_is_seen(site: Path, visit: Callable[..., Watched]) -> None:
 
     assert ring() == 0
     watched.page.locator("#p1 .slider").focus()
-    watched.page.keyboard.press("Shift")  # the keyboard is in use: the focus is to be shown
+    watched.page.keyboard.press("Shift")  # the keyboard is in use, so the focus must show
     assert ring() > 50
 
 
@@ -237,7 +237,7 @@ def test_the_truth_can_take_our_place(address: str, visit: Callable[..., Watched
 
 
 def swipe(page: Page, path: list[tuple[float, float]]) -> None:
-    """One finger along a path of (x, y), down at its start and up at its end."""
+    """One finger along a path of (x, y): down at the start, up at the end."""
     session = page.context.new_cdp_session(page)
     for kind, points in [("touchStart", path[:1]), *[("touchMove", [at]) for at in path[1:]], ("touchEnd", [])]:
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
@@ -405,7 +405,7 @@ def test_the_report_of_a_job_counts_every_chapter(site: Path, visit: Callable[..
 
 
 def drifts(name: str = "light orange") -> list[DriftChart]:
-    """Of nine chapters, in which a pale yellow strays and is brought back, and a violet is seen once."""
+    """Drift charts of nine chapters. A pale yellow strays and is corrected; a violet is seen once."""
     yellow = Color(name, (2.0, 20.0), (90, 2, 20, 1), 0.5)
     palette = Palette((yellow, Color("violet", (30.0, -40.0), (40, 30, -40, 1), 0.1)))
     chapters: list[list[dict[str, list[float]]]] = [
@@ -473,7 +473,7 @@ def test_what_was_found_on_a_page_is_laid_over_it_on_demand(address: str, visit:
     assert all(blue > 200 and red < 60 for red, _, blue in colours().values())
     assert not [url for url in watched.requests if url.endswith(".svg")], "loaded before anyone asks"
     page.get_by_label("words and bubbles").focus()
-    for layer in LAYERS:  # the keyboard alone, from one switch to the next
+    for layer in LAYERS:  # with the keyboard alone, from one switch to the next
         page.keyboard.press("Space")
         page.wait_for_timeout(300)
         assert colours()[layer] == seen[layer]

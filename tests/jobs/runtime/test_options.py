@@ -1,4 +1,4 @@
-"""The jobs' command lines: what --help says, and what a bad value is told. Ray is never started."""
+"""The jobs' command lines: what --help says, and the messages for bad values. Ray is never started."""
 
 import logging
 import re
@@ -47,7 +47,7 @@ def invoke(job: str, *arguments: str) -> Result:
 
 
 def told(result: Result) -> str:
-    """What the user sees, without the breaks of lines."""
+    """What the user sees, without line breaks."""
     return " ".join(result.output.split())
 
 

@@ -1,4 +1,4 @@
-"""Log lines: one line each, and nothing in them that a terminal would obey; as text and as JSON."""
+"""Log lines, as text and as JSON: one line each, and nothing in them that a terminal would obey."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from jobs.parts.runtime import ROOT
 from jobs.parts.runtime.outcome import as_json, plain_text
 
 HOSTILE = "\x1b[2Jch1\n12:00:00 E forged\u202e.cbz"
-# A job that logs what it finds, and then fails.
+# A job that logs names it has found, and then fails.
 JOB = f"""
 import logging
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ def test_text_is_the_default(log_format: str | None) -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d I " + re.escape(plain_text(HOSTILE)) + " is done", lines[1])
     assert re.fullmatch(r"\d\d:\d\d:\d\d W flagged", lines[2])
     assert lines[-1].endswith(" E no bucket")
-    assert all(line.isprintable() for line in lines)  # those of tracebacks too
+    assert all(line.isprintable() for line in lines)  # lines of tracebacks too
 
 
 def test_unknown_format_is_bad_usage() -> None:

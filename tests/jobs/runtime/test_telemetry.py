@@ -16,7 +16,7 @@ from jobs.parts.runtime import ROOT, telemetry
 from jobs.parts.runtime.telemetry import METRICS
 
 DASHBOARD = json.loads((ROOT / "deploy/grafana.json").read_text())
-RAYS_OWN = {  # of ray.dashboard.modules.metrics, and their labels
+RAYS_OWN = {  # metrics of ray.dashboard.modules.metrics, and their labels
     "autoscaler_active_nodes": {"NodeType"},
     "autoscaler_pending_nodes": {"NodeType"},
     "ray_node_gpus_available": set[str](),
@@ -67,12 +67,12 @@ def queries() -> list[str]:
 
 
 def exported(name: str) -> set[str]:
-    """Names of the series that Ray makes of a metric."""
+    """The names of the series that Ray makes from a metric."""
     return {f"ray_{name}{end}" for end in (("_bucket", "_sum", "_count") if METRICS[name].buckets else ("",))}
 
 
 def labels_of(series: str) -> set[str]:
-    """The labels by which a series may be told apart: its own, and those that Prometheus or the query bring."""
+    """The labels that may tell a series apart: its own, and those that Prometheus or the query add."""
     for name, described in METRICS.items():
         if series in exported(name):
             return {described.label, *({"le"} if series.endswith("_bucket") else ())}
@@ -103,7 +103,7 @@ def test_dashboard_shows_every_metric() -> None:
 
 
 def test_dashboard_is_one_that_grafana_takes() -> None:
-    """Panels have an own id and place, ask the one data source, and lie on Grafana's grid of 24 columns."""
+    """Panels have their own id and position, use the one data source, and lie on Grafana's grid of 24 columns."""
     panels = DASHBOARD["panels"]
     assert max(Counter(panel["id"] for panel in panels).values()) == 1
     taken: Counter[tuple[int, int]] = Counter()

@@ -1,4 +1,4 @@
-"""What a training starts from: VGG weights by path or by nobody's, another training's model."""
+"""The weights that a training starts from: VGG weights from a file, random ones, or another training's model."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ def config(**options: Any) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def vgg16(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as torchvision's is, but for its classifier, which no one here reads."""
+    """A file like torchvision's, without the classifier, which no code here reads."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
     network = torchvision.models.vgg16(weights=None).features
@@ -96,7 +96,7 @@ def test_a_variant_that_needs_no_vgg_takes_none() -> None:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    """Another training's model, as published: with the last step's weights beside the average."""
+    """Another training's model as published, with the last step's weights beside the average."""
     torch.manual_seed(5)
     variant = models.build("pix2pix", {"base_channels": 4, "image_size": 64})
     weights = to_bytes(variant.generator().state_dict())
