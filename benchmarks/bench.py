@@ -138,10 +138,12 @@ def time_colorize(source: str, model: Path, out: Path) -> dict[str, Any]:
 
 
 def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
-    """Time training steps of the default variant, and the share of the time that they wait for data."""
+    """Time training steps of pix2pix, and the share of the time that they wait for data."""
     run_job("ingest", "--color", source, "--out", str(folder / "shards"))
-    run_job("train", "--data", str(folder / "shards"), "--run", str(folder / "run"), "--max-steps", str(steps),
-            "--eval-every", str(steps))  # fmt: skip
+    run_job(
+        "train", "--variant", "pix2pix", "--data", str(folder / "shards"), "--run", str(folder / "run"),
+        "--max-steps", str(steps), "--eval-every", str(steps),
+    )  # fmt: skip
     lines = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
     points = [line for line in lines if line["kind"] == "train"]
     steady = points[1:]  # the first point includes the start of the stream
@@ -154,9 +156,9 @@ def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
     }
 
 
-def run_job(job: str, *text: str) -> None:
-    print(f"$ python -m jobs.{job} {' '.join(text)}", flush=True)
-    subprocess.run([sys.executable, "-m", f"jobs.{job}", *text], check=True)
+def run_job(job: str, *arguments: str) -> None:
+    print(f"$ python -m jobs.{job} {' '.join(arguments)}", flush=True)
+    subprocess.run([sys.executable, "-m", f"jobs.{job}", *arguments], check=True)
 
 
 def as_page(result: dict[str, Any]) -> str:

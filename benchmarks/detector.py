@@ -1,6 +1,6 @@
 """How often the detector of colour pages is wrong, on pages whose truth is known.
 
-python -m benchmarks.detector --gray ../shared/data/bw --color ../shared/data/series
+python -m benchmarks.detector --gray BW --color DATA
 
 Colour pages are tested as they are, and then as gray pages in three forms: plain, on yellowed paper, and as a JPEG of
 low quality with subsampled, slightly tinted chroma, like old scans.

@@ -1,6 +1,6 @@
 """How far characters' colours stray over a series, with and without the palette lock.
 
-python -m benchmarks.drift --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
+python -m benchmarks.drift --model RUN/model --color DATA/peppercarrot --chapters ep10,ep19
 
 First table: the generated series, where it is known where each character is. Predictions are those of the models, and
 `simulated` ones: the true colours turned in hue and shifted per page, turned and paled per character and page, under

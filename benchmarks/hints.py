@@ -1,6 +1,6 @@
 """Whether a network keeps to colour hints, and what the hints do for the rest of the page.
 
-python -m benchmarks.hints --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
+python -m benchmarks.hints --model RUN/model --color DATA/peppercarrot --chapters ep10,ep19
 
 Pages are made gray (equal lightness). Hints are drawn at random positions where the page has one colour, and given as
 --hints gives them. The page is postprocessed as a job does it. A hint is kept where its mean colour in the published

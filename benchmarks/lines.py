@@ -1,6 +1,6 @@
 """What keeping colour to the lines is worth, step by step, on pages whose truth is known.
 
-python -m benchmarks.lines --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
+python -m benchmarks.lines --model RUN/model --color DATA/peppercarrot --chapters ep10,ep19
 
 Two predictions are measured: the model's, and "oracle", the true chroma scaled down to the model's size. The oracle is
 the best that a network of that size can predict. The rows are the truth itself with the page's gray levels; bilinear

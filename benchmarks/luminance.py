@@ -1,6 +1,6 @@
 """What --luminance keep, blend and predict are worth, for networks that predict luminance.
 
-python -m benchmarks.luminance --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19 \\
+python -m benchmarks.luminance --model RUN/model --color DATA/peppercarrot --chapters ep10,ep19 \\
     [--pictures DIR]
 
 There are two sources. `gray` is the page's own gray form. It has the luminance of the truth, so nothing can be gained.

@@ -1,6 +1,6 @@
 """Real black-and-white pages, coloured by several models: one picture, and what can be measured without a truth.
 
-python -m benchmarks.manga --bw ../shared/data/bw --model PLAIN/model --model MIX/model --picture bw.png
+python -m benchmarks.manga --bw BW --model PLAIN/model --model MIX/model --picture bw.png
 
 The picture has a row for each page. Its columns are the ink, and the page as a job would publish it with each model.
 """

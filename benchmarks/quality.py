@@ -1,7 +1,7 @@
 """What each step of postprocessing is worth, and what the gate says, on pages whose truth is known.
 
-python -m benchmarks.quality --model RUN/model --color ../shared/data/series/peppercarrot \\
-    --art ../shared/data/series/peppercarrot-art --chapters ep10,ep19 [--pictures DIR]
+python -m benchmarks.quality --model RUN/model --color DATA/peppercarrot \\
+    --art DATA/peppercarrot-art --chapters ep10,ep19 [--pictures DIR]
 
 Each page's gray form is shown to the network as colorize does it (screens smoothed, the page in one square). It is
 postprocessed with the steps on and off.

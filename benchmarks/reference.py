@@ -1,6 +1,6 @@
 """What a coloured first page does for the other pages of its chapter.
 
-python -m benchmarks.reference --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
+python -m benchmarks.reference --model RUN/model --color DATA/peppercarrot --chapters ep10,ep19
 
 Pages are made gray (equal lightness), coloured at model size, joined at full size and compared with the original.
 Methods that were tried and given up are measured too: chroma taken from similar positions (k-NN), and the network's

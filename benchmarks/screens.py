@@ -1,6 +1,6 @@
 """What smoothing screens does to what the network sees, and what it costs.
 
-python -m benchmarks.screens --color ../shared/data/series/peppercarrot --chapters ep10,ep19 --bw ../shared/data/bw
+python -m benchmarks.screens --color DATA/peppercarrot --chapters ep10,ep19 --bw BW
 
 Colour pages are tested as plain gray, and as ink drawn from them (imaging.screentone). For the drawn ink, the same
 drawing with even grays in place of screens is known. Black-and-white pages (--bw) have no truth. Only the beats in

@@ -1,6 +1,6 @@
 """Compares strategies: how a page is shown to the network, and what becomes of it.
 
-python -m benchmarks.strategies --model RUN/model --color ../shared/data/series/peppercarrot --chapters ep10,ep19
+python -m benchmarks.strategies --model RUN/model --color DATA/peppercarrot --chapters ep10,ep19
 
 Colour pages are made gray (equal lightness), coloured and compared with the original. Seam energy is that of the chroma
 map (`benchmarks.measures.seam_energy`). Beside it is that of the truth under the same owners, because panels end where

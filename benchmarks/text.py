@@ -1,7 +1,7 @@
 """How well text (bubbles, captions and lettering) is found, on pages that exist with it and without.
 
-python -m benchmarks.text --lettered ../shared/data/series/peppercarrot \\
-    --art ../shared/data/series/peppercarrot-art --chapters ep10,ep19
+python -m benchmarks.text --lettered DATA/peppercarrot \\
+    --art DATA/peppercarrot-art --chapters ep10,ep19
 
 The gray form of the lettered page is tested. The truth is where the two editions differ by more than 24 levels in a
 channel. It is closed with a disc of 41 pixels, and then only what differs or is as bright as paper is kept. So the part

@@ -156,7 +156,7 @@ def test_no_strength_or_no_colours_change_nothing(palette: Palette) -> None:
     assert (lock(gray, chroma, Palette(()), 1.0) == chroma).all()
 
 
-def test_rounds_gather_the_colours_of_a_colourist_that_drifts() -> None:
+def test_rounds_gather_the_colours_of_a_network_that_drifts() -> None:
     turns = [-20.0, -10.0, 0.0, 10.0, 20.0]
     pages = [page(turn, seed=seed) for seed, turn in enumerate(turns)]
     spread = []

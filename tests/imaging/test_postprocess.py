@@ -48,7 +48,7 @@ def test_words_that_a_hint_lies_on_are_coloured_and_no_others(lettered: np.ndarr
     assert not colored(page)[rest].any()
 
 
-def test_lines_off_is_plain_stretching(lettered: np.ndarray) -> None:
+def test_lines_off_is_plain_resizing(lettered: np.ndarray) -> None:
     chroma = np.random.default_rng(0).uniform(-40, 40, (24, 16, 2)).astype(np.float32)
     plain = postprocess_page(lettered, chroma, PostprocessSettings(lines="off", text="colour")).page
     np.testing.assert_array_equal(plain, join_chroma(lettered, chroma))

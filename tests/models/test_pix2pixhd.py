@@ -420,7 +420,7 @@ def test_feature_matching_weighs_as_published(scales: int) -> None:
     assert float(feature_matching(predicted, true)) == pytest.approx(sum(distances), rel=1e-4)
 
 
-def test_feature_matching_teaches_only_the_painter() -> None:
+def test_feature_matching_teaches_only_the_generator() -> None:
     predicted, true = ([[torch.rand(1, 2, 3, 3, requires_grad=True) for _ in range(5)]] for _ in range(2))
 
     feature_matching(predicted, true).backward()

@@ -34,17 +34,17 @@ class Tinted(Variant):
     config_type: ClassVar[type[VariantConfig]] = VariantConfig
 
     def __init__(self) -> None:
-        painter, judge = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1)
-        groups = {"painter": {"painter": painter}, "judge": {"judge": judge}}
-        super().__init__(VariantConfig(image_size=32), painter, groups)
+        generator, judge = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1)
+        groups = {"generator": {"generator": generator}, "judge": {"judge": judge}}
+        super().__init__(VariantConfig(image_size=32), generator, groups)
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
-        with training.gradients_of("painter"):
-            painted = training.call("painter", ink)
+        with training.gradients_of("generator"):
+            predicted = training.call("generator", ink)
             with training.frozen("judge") as bare:
-                loss = F.l1_loss(painted, target) + bare["judge"](painted).square().mean()
+                loss = F.l1_loss(predicted, target) + bare["judge"](predicted).square().mean()
             training.backward(loss)
-        training.advance("painter")
+        training.advance("generator")
         return {"loss": loss}
 
 
@@ -58,11 +58,11 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.rand(2, 1, 32, 32, generator=draw), torch.rand(2, 2, 32, 32, generator=draw)
 
 
-def weights_of(training: Training, name: str = "painter") -> list[Tensor]:
+def weights_of(training: Training, name: str = "generator") -> list[Tensor]:
     return [parameter.detach().clone() for parameter in training.variant.networks[name].parameters()]
 
 
-def moved(training: Training, before: list[Tensor], name: str = "painter") -> bool:
+def moved(training: Training, before: list[Tensor], name: str = "generator") -> bool:
     return any(not torch.equal(one, other) for one, other in zip(before, weights_of(training, name), strict=True))
 
 
@@ -85,10 +85,10 @@ def test_a_batch_that_only_adds_up_steps_nothing_and_keeps_its_gradients() -> No
     training.step(*batch(), update=False)
 
     assert not moved(training, before)
-    assert all(parameter.grad is not None for parameter in training.variant.networks["painter"].parameters())
+    assert all(parameter.grad is not None for parameter in training.variant.networks["generator"].parameters())
     training.step(*batch(), update=True)
     assert moved(training, before)
-    assert all(parameter.grad is None for parameter in training.variant.networks["painter"].parameters())
+    assert all(parameter.grad is None for parameter in training.variant.networks["generator"].parameters())
 
 
 def test_a_frozen_group_passes_gradients_on_and_takes_none() -> None:
@@ -119,11 +119,11 @@ def test_a_frozen_group_learns_again_even_after_an_error() -> None:
 def test_an_optimizer_that_restarts_has_no_moments() -> None:
     training = in_training()
     training.step(*batch())
-    assert any(key.startswith("painter_optimizer/") for key in training.state())
+    assert any(key.startswith("generator_optimizer/") for key in training.state())
 
-    training.restart_optimizer("painter")
+    training.restart_optimizer("generator")
 
-    assert not any(key.startswith("painter_optimizer/") for key in training.state())
+    assert not any(key.startswith("generator_optimizer/") for key in training.state())
 
 
 def test_an_average_that_restarts_is_the_next_step_s_weights() -> None:

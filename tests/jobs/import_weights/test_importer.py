@@ -273,7 +273,7 @@ def test_the_weights_of_another_network_are_refused(tmp_path: Path, caplog: pyte
     assert "more" in told  # more than 20 keys are wrong
 
 
-def test_an_output_that_no_colourist_has_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_output_that_no_generator_has_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shapes = public.unet_shapes(3, 1, 4, 5)
 
     told = refused(run(CASES["unet"], tmp_path, random_state(shapes)), caplog)
