@@ -1,33 +1,26 @@
 """Objects by key, on disk and on S3: everything else takes a Storage, and knows neither.
 
 Both kinds keep the same promises. An object is visible whole or not at all, and of all conditional puts to one key
-exactly one wins. The S3 kind is in datasets/storage_s3.py; an address says which kind is meant.
+exactly one wins. They are in datasets/storage_disk.py and datasets/storage_s3.py; an address says which kind is
+meant.
 """
 
-import errno
-import hashlib
 import io
 import os
-import platform
 import re
 import shutil
-import stat
-import time
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-import psutil
 import pyarrow.fs
 
-from datasets.errors import AccessDeniedError, BadUsageError, ObjectExistsError, ObjectNotFoundError, StorageError
+from datasets.errors import BadUsageError
 
 TEMP_PREFIX = ".mangahue-tmp-"
 COPY_BYTES = 1 << 20
@@ -168,11 +161,12 @@ def open_storage(uri: str) -> Storage:
     Nothing is contacted: an error of the bucket or the folder shows at its first use.
     """
     kind, location = _parse(uri)
+    # Imported here: both import this module, and local work can do without boto3.
     if kind == "file":
+        from datasets.storage_disk import LocalStorage
+
         return LocalStorage(Path(location))
-    from datasets.storage_s3 import (
-        S3Storage,
-    )  # here: it imports this module, and boto3, which local work can do without
+    from datasets.storage_s3 import S3Storage
 
     return S3Storage(location)
 
@@ -266,200 +260,3 @@ def _parse(uri: str) -> tuple[str, str]:
     except RuntimeError:  # ~someone
         raise BadUsageError(f"{uri!r}: no such user's home; write the whole path") from None
     return "file", "/" + path.strip("/")
-
-
-class LocalStorage(Storage):
-    """A folder of this machine, or one that all nodes mount.
-
-    Conditional puts need a file system with hard links.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.uri = str(root)
-
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        check_prefix(prefix)
-        folder, slash, _ = prefix.rpartition("/")
-        for key, status in self._walk(self.root / folder, folder + slash, prefix, ()):
-            if not key.rpartition("/")[2].startswith(TEMP_PREFIX):
-                yield _local_entry(key, status)
-
-    def stat(self, key: str) -> Entry | None:
-        path = self._path(key)
-        with _os_errors(path):
-            try:
-                status = path.stat()
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-        return _local_entry(key, status) if stat.S_ISREG(status.st_mode) else None
-
-    def metadata(self, key: str) -> dict[str, str]:
-        if self.stat(key) is None:
-            raise ObjectNotFoundError(f"{self._path(key)}: no such file")
-        return {}
-
-    def read(self, key: str) -> bytes:
-        with self.open(key) as stream, _os_errors(self._path(key)):
-            return stream.read()
-
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        check_range(start, length)
-        with self.open(key) as stream, _os_errors(self._path(key)):
-            stream.seek(start)
-            return stream.read(length)
-
-    def open(self, key: str) -> BinaryIO:
-        path = self._path(key)
-        with _os_errors(path):
-            return path.open("rb")
-
-    def fetch(self, key: str, folder: Path) -> Path:
-        return self._path(key)
-
-    def put(
-        self,
-        key: str,
-        data: bytes | Path,
-        *,
-        if_absent: bool = False,
-        metadata: Mapping[str, str] | None = None,
-        content_type: str | None = None,
-    ) -> Entry:
-        path = self._path(key)
-        temp = path.with_name(f"{_temp_home()}{os.getpid()}-{uuid.uuid4().hex}")
-        with _os_errors(path), open_source(data) as (source, _):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with temp.open("xb") as stream:
-                    while chunk := source.read(COPY_BYTES):
-                        stream.write(chunk)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                    status = os.fstat(stream.fileno())
-                if if_absent:
-                    _link(temp, path)
-                else:
-                    temp.replace(path)
-            except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-                raise BadUsageError(
-                    f"{path} can't be written: on disk a file and a folder can't share a name; choose another"
-                ) from error
-            finally:
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    temp.unlink()
-            _sync_folder(path.parent)
-        return _local_entry(key, status)
-
-    def delete(self, key: str) -> None:
-        path = self._path(key)
-        with _os_errors(path), suppress(FileNotFoundError, NotADirectoryError):
-            if not path.is_dir():
-                path.unlink()
-
-    def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:
-        limit, removed = time.time() - older_than.total_seconds(), 0
-        for key, status in self._walk(self.root, "", "", ()):
-            name = key.rpartition("/")[2]
-            if name.startswith(TEMP_PREFIX) and (status.st_mtime <= limit or _is_orphan(name)):
-                with _os_errors(self.root / key), suppress(FileNotFoundError):
-                    (self.root / key).unlink()
-                    removed += 1
-        return removed
-
-    def child(self, prefix: str) -> "LocalStorage":
-        return LocalStorage(self._path(prefix.removesuffix("/")))
-
-    def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
-        return pyarrow.fs.LocalFileSystem(), str(self.root)
-
-    def _path(self, key: str) -> Path:
-        return self.root / check_key(key)
-
-    def _walk(
-        self, folder: Path, base: str, prefix: str, above: tuple[tuple[int, int], ...]
-    ) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield the files in the order of their keys, links followed.
-
-        above: the folders that lead here, so that no link leads in circles.
-        """
-        with _os_errors(folder):
-            try:
-                status = folder.stat()
-                identity = (status.st_dev, status.st_ino)
-                found = [(entry.name + "/" * entry.is_dir(), entry) for entry in os.scandir(folder)]
-            except FileNotFoundError:
-                return
-            except NotADirectoryError:
-                if folder == self.root:
-                    raise BadUsageError(f"{folder} is a file: give the folder that it is in") from None
-                return
-        if identity in above:
-            return
-        for name, entry in sorted(found, key=lambda pair: pair[0]):
-            key = base + name
-            if name.endswith("/"):
-                if key.startswith(prefix):
-                    yield from self._walk(folder / entry.name, key, prefix, (*above, identity))
-            elif key.startswith(prefix):
-                with _os_errors(folder / entry.name), suppress(FileNotFoundError):  # gone since, or a link to nothing
-                    status = entry.stat()
-                    if stat.S_ISREG(status.st_mode):
-                        yield key, status
-
-
-def _local_entry(key: str, status: os.stat_result) -> Entry:
-    return Entry(key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
-
-
-@cache
-def _temp_home() -> str:
-    """Return how the names of this machine's temporary files begin.
-
-    Folders may be shared with other machines.
-    """
-    return f"{TEMP_PREFIX}{hashlib.sha256(platform.node().encode()).hexdigest()[:12]}-"
-
-
-def _is_orphan(temp: str) -> bool:
-    """Return whether a temporary file was written by a process of this machine that is gone."""
-    if not temp.startswith(_temp_home()):
-        return False
-    writer = temp.removeprefix(_temp_home()).partition("-")[0]
-    return writer.isdigit() and not psutil.pid_exists(int(writer))
-
-
-def _link(temp: Path, path: Path) -> None:
-    """Publish a file: this is the one call that refuses to overwrite and shows the file whole."""
-    try:
-        path.hardlink_to(temp)
-    except FileExistsError as error:
-        raise ObjectExistsError(f"{path}: something is there already, and it was kept") from error
-    except OSError as error:
-        if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
-            raise StorageError(
-                f"{path}: this file system has no hard links, which keep two writers apart; use another folder, or S3"
-            ) from error
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power cut, where the file system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextmanager
-def _os_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise ObjectNotFoundError(f"{path}: no such file ({error.strerror}); check the path") from error
-    except PermissionError as error:
-        raise AccessDeniedError(f"{path}: {error.strerror}; check who owns it and its mode") from error
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}") from error

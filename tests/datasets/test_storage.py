@@ -29,7 +29,8 @@ from datasets.errors import (
     ObjectNotFoundError,
     StorageError,
 )
-from datasets.storage import TEMP_PREFIX, LocalStorage, Storage, check_key, open_storage, split_uri
+from datasets.storage import TEMP_PREFIX, Storage, check_key, open_storage, split_uri
+from datasets.storage_disk import LocalStorage
 from datasets.storage_s3 import S3Storage
 from tests.s3_server import SECRET_KEY, SeaweedFS
 
