@@ -5,6 +5,7 @@ chunk's members. Two runs that work on one chapter share its chunk files: the fi
 changes it afterwards.
 """
 
+import hashlib
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from datasets.errors import ObjectExistsError
 from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.source.policy import Policy
 
 Members = list[tuple[str, bytes]]  # names in the output, and contents
 _MANIFEST = "manifest.json"  # always the first member: a member of the chapter may have the same name
@@ -60,7 +62,9 @@ class ChunkFiles:
         return f"{self._folder()}/{number:06d}.zip"
 
     def _folder(self) -> str:
-        """Its name holds all that decides the pixels: weights, settings, palette, hints and the source's version."""
+        """Its name holds all that decides the pixels: weights, settings, palette, hints, limits and the source's
+        version."""
         hints = f"-{self.task.hints.digest()}" if self.task.hints.by_page else ""
-        ref = self.task.ref
-        return f"{HOME}/pieces/{ref.rel}/{self.ledger.short_name}{hints}-{ref.version[:40]}"
+        ref, policy = self.task.ref, self.task.policy.digest()
+        limits = f"-{hashlib.sha256(policy.encode()).hexdigest()[:8]}" if policy != Policy().digest() else ""
+        return f"{HOME}/pieces/{ref.rel}/{self.ledger.short_name}{hints}{limits}-{ref.version[:40]}"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from datasets.errors import ChapterUnreadableError, Code, CodedError, MangahueError
+from jobs.parts.colorize.decide import Decision, decide, hangs_on_policy
 from jobs.parts.colorize.tasks import ChapterTask, Chunk
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
@@ -27,6 +28,7 @@ class ChapterOutcomes:
             code=Code.CUT_OFF if chunk.damage else "",
             message=chunk.damage,
             seconds=round(chunk.seconds, 3),
+            policy=self.task.policy.digest() if any(map(hangs_on_policy, records)) else "",
             palette=self.ledger.palette if records else [],
             taken=sum(page.published is not None for page in chunk.pages),
         )
@@ -34,10 +36,19 @@ class ChapterOutcomes:
     def quarantined(self, code: str, message: str) -> Manifest:
         """The manifest of a chapter that can't be published as it is. It is committed.
 
-        The chapter is tried again when its source or the policy changes.
+        The chapter is tried again when its source or the policy changes. What was published of it before stays in the
+        output, and the manifest says so.
         """
-        policy = self.task.policy.digest()
-        manifest = replace(self._without_pages("quarantined"), code=code, message=message, policy=policy)
+        known = self.ledger.manifest(self.task.ref.rel)
+        before = known.standing if known is not None else None
+        manifest = replace(
+            self._without_pages("quarantined"),
+            code=code,
+            message=message,
+            policy=self.task.policy.digest(),
+            before=before,
+            warnings=[] if before is None else [f"{before.output} is still there, of the source's version before"],
+        )
         self.ledger.commit(manifest)
         return manifest
 
@@ -80,8 +91,8 @@ class ChapterOutcomes:
             published = self.ledger.manifest(task.ref.rel)
         except MangahueError:
             return None
-        done = self.ledger.covers(published, task.ref, task.policy.digest(), task.hints.digest())
-        return published if done else None
+        decision = decide(task.ref, published, self.ledger, task.policy, task.hints.digest())
+        return published if decision is Decision.DONE else None
 
     def _without_pages(self, status: str) -> Manifest:
         task = self.task

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
 from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
+from jobs.parts.colorize.decide import Decision, decide
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.previews import SAMPLED_CHAPTERS
 from jobs.parts.colorize.settings import JobSettings
@@ -68,17 +69,22 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
     policy = settings.policy
     outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}
     ended = {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
-    for ref in inputs:
+    again: set[str] = set()
+    for ref in (ref for ref in inputs if ref.rel not in ended):
         digest = hints.get(ref.rel, ChapterHints()).digest()
-        if ref.rel not in ended and ledger.covers(known.get(ref.rel), ref, policy.digest(), digest):
-            ended[ref.rel] = known[ref.rel]
-    # A manifest that does not cover its chapter is of an older source or other weights, or marks damage.
+        match decide(ref, known.get(ref.rel), ledger, policy, digest, replace=replace):
+            case Decision.DONE:
+                ended[ref.rel] = known[ref.rel]
+            case Decision.COLLISION:
+                ended[ref.rel] = _of_another_source(ref, known[ref.rel], ledger)
+            case Decision.AGAIN:
+                again.add(ref.rel)
     samples = {ref.rel for ref in inputs[:: -(-len(inputs) // SAMPLED_CHAPTERS)]}
     tasks = [
         ChapterTask(
             ref,
             outputs[ref.rel],
-            replace=_was_published(known.get(ref.rel)),
+            replace=ref.rel in again,
             policy=policy,
             hints=hints.get(ref.rel, ChapterHints()),
             sample=ref.rel in samples,
@@ -102,10 +108,6 @@ def _is_edited(manifest: Manifest | None, ref: ChapterRef, ledger: Ledger) -> bo
     return manifest is not None and manifest.status in ("done", "partial") and ledger.made(manifest, ref)
 
 
-def _was_published(manifest: Manifest | None) -> bool:
-    return manifest is not None and (bool(manifest.output) or manifest.status == "damaged")
-
-
 def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
     """The key of a chapter in the output. A folder or a ZIP archive keeps its name; any other archive becomes a CBZ.
 
@@ -126,19 +128,33 @@ def _collisions(inputs: Sequence[ChapterRef], outputs: dict[str, str], ledger: L
     owners: dict[str, str] = {}
     for ref in sorted(inputs, key=lambda ref: (outputs[ref.rel] != ref.rel, ref.rel)):
         owners.setdefault(outputs[ref.rel], ref.rel)
+    clash = "its output {} is that of {} too; rename one of the two"
     return [
-        Manifest(
-            rel=ref.rel,
-            source=ref.uri,
-            version=ref.version,
-            fingerprint=ledger.fingerprint,
-            status="quarantined",
-            code=Code.COLLISION,
-            message=f"its output {outputs[ref.rel]} is that of {owners[outputs[ref.rel]]} too; rename one of the two",
-        )
+        _collision(ref, ledger, clash.format(outputs[ref.rel], owners[outputs[ref.rel]]))
         for ref in inputs
         if owners[outputs[ref.rel]] != ref.rel
     ]
+
+
+def _of_another_source(ref: ChapterRef, manifest: Manifest, ledger: Ledger) -> Manifest:
+    """The outcome of a chapter whose output was made of a chapter of another source."""
+    message = (
+        f"its output {manifest.output or ref.rel} was made of {manifest.source}; give another --out, or --replace if "
+        "it is to be replaced, or if the library has moved and this chapter changed"
+    )
+    return _collision(ref, ledger, message)
+
+
+def _collision(ref: ChapterRef, ledger: Ledger, message: str) -> Manifest:
+    return Manifest(
+        rel=ref.rel,
+        source=ref.uri,
+        version=ref.version,
+        fingerprint=ledger.fingerprint,
+        status="quarantined",
+        code=Code.COLLISION,
+        message=message,
+    )
 
 
 def _check_apart(source: str, out: str) -> None:

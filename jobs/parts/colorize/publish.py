@@ -77,6 +77,7 @@ class ChapterPublisher:
             parts[0],
             status="partial" if any(part.status == "partial" for part in parts) else "done",
             pages=[page for part in parts for page in part.pages],
+            policy=next((part.policy for part in parts if part.policy), ""),
             seconds=sum(part.seconds for part in parts),
             taken=sum(part.taken for part in parts),
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datasets.archive import PDF_SUFFIX, suffix_of
 from datasets.chapters import Member
 from datasets.errors import MangahueError
+from jobs.parts.colorize.decide import is_of_another_policy
 from jobs.parts.colorize.hints import digest_of
 from jobs.parts.colorize.tasks import ChapterTask, Chunk
 from jobs.parts.ledger.ledger import Ledger
@@ -47,6 +48,7 @@ class PublishedPages:
             member.member_index: page
             for member, page in zip(members, published.pages, strict=True)
             if page.index is not None
+            and not is_of_another_policy(page, published, task.policy)
             and edited.isdisjoint(page.colors)
             and page.hints == digest_of(task.hints_of(member))
         }

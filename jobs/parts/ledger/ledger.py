@@ -188,7 +188,12 @@ class Ledger:
                 holds = self._adopt(manifest)
             finally:
                 self.storage.delete(staged)
-            current = holds.hints == manifest.hints and is_current(holds.palette_usage, self.palette)
+            if holds.source != manifest.source and holds.version != manifest.version:
+                raise ObjectExistsError(
+                    f"{self.storage.uri}/{manifest.output} was made of {holds.source} meanwhile; give another --out"
+                ) from None
+            same = (holds.version, holds.hints) == (manifest.version, manifest.hints)
+            current = same and is_current(holds.palette_usage, self.palette)
             return holds if current else self.publish(manifest, archive, replace=True)
         self.commit(manifest)
         if replace and not self._lies_there(manifest):  # another run has replaced it meanwhile
@@ -246,7 +251,8 @@ class Ledger:
         """The manifest of what is at the key of `mine`: committed already, or staged by the run that put it."""
         if (committed := self._committed(mine.rel)) is not None:
             return committed
-        staged = [entry.key for entry in self.storage.list(f"{HOME}/staged/{mine.rel}/")]
+        home = f"{HOME}/staged/{mine.rel}/"  # chapters below this one have theirs deeper in it
+        staged = [entry.key for entry in self.storage.list(home) if "/" not in entry.key.removeprefix(home)]
         published = self._published(staged)
         if published is not None:
             self.commit(published)
@@ -259,8 +265,11 @@ class Ledger:
         )
 
     def _committed(self, rel: str) -> Manifest | None:
+        """The manifest of what this job has published of a chapter; None where it has published nothing."""
         manifest = self.manifest(rel)
-        return manifest if manifest is not None and manifest.fingerprint == self.fingerprint else None
+        if manifest is None or manifest.status not in ("done", "partial"):
+            return None
+        return manifest if manifest.fingerprint == self.fingerprint else None
 
     def _published(self, staged: list[str]) -> Manifest | None:
         """Among a chapter's staged manifests, the one whose archive is in the output."""

@@ -68,7 +68,8 @@ class Manifest:
     sha256, size: of the archive; empty for a folder.
     code, message: what is wrong with the chapter as a whole.
     seconds: of work.
-    policy: digest of the policy under which a quarantined chapter was refused.
+    policy: digest of the policy under which a quarantined chapter was refused, or a page was flagged for a limit.
+    before: of a quarantined chapter, the manifest of what was published of it earlier and is still in the output.
     palette: ab of each colour of the job's palette.
     taken: pages that stay as they were published before palette or hints were edited.
     hints: digest of the chapter's hints.
@@ -93,6 +94,7 @@ class Manifest:
     palette: list[list[float]] = field(default_factory=list)
     taken: int = 0
     hints: str = ""
+    before: "Manifest | None" = None
     counts: Mapping[str, int] | None = None
     colors: bytes | None = None
 
@@ -102,7 +104,7 @@ class Manifest:
         try:
             values = json.loads(data)
             digest = values.pop("digest")
-            manifest = cls(**{**values, "pages": [PageRecord(**page) for page in values["pages"]]})
+            manifest = cls._of_values(values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedManifestError(f"no manifest: {type(error).__name__}: {error}") from error
         if digest != _digest(values):
@@ -111,9 +113,26 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """The manifest as JSON, with a digest of all its values."""
-        values = {name: value for name, value in self.__dict__.items() if name not in ("counts", "colors")}
-        values["pages"] = [page.__dict__ for page in self.pages]
+        values = self._values()
         return as_json({**values, "digest": _digest(values)})
+
+    @property
+    def standing(self) -> "Manifest | None":
+        """The manifest of what is in the output: this one, or that of an earlier version; None where nothing is."""
+        if self.status in ("done", "partial") and self.output:
+            return self
+        return self.before if self.status == "quarantined" else None
+
+    @classmethod
+    def _of_values(cls, values: dict[str, Any]) -> "Manifest":
+        before = values.get("before")
+        pages = [PageRecord(**page) for page in values["pages"]]
+        return cls(**{**values, "pages": pages, "before": None if before is None else cls._of_values(before)})
+
+    def _values(self) -> dict[str, Any]:
+        values = {name: value for name, value in self.__dict__.items() if name not in ("counts", "colors", "before")}
+        before = {} if self.before is None else {"before": self.before._values()}
+        return {**values, "pages": [page.__dict__ for page in self.pages], **before}
 
     def count(self, action: str) -> int:
         """Pages, without other members, that have this action."""

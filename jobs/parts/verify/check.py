@@ -48,8 +48,8 @@ class Published:
 
     @property
     def standing(self) -> list[Manifest]:
-        """Manifests of the chapters that should be there."""
-        return [manifest for manifest in self.manifests.values() if manifest.status in ("done", "partial")]
+        """Manifests of what should be there, that of an earlier version of a quarantined chapter included."""
+        return [manifest.standing for manifest in self.manifests.values() if manifest.standing is not None]
 
 
 def open_published(out: str) -> Published:
@@ -120,6 +120,7 @@ def check_row(row: dict[str, Any], *, ledger: Ledger) -> dict[str, Any]:
             "sha256": "",
             "files": 0,
         }
+    manifest = manifest.standing or manifest
     if manifest.sha256:
         wanted = [(manifest.output, manifest.size, manifest.sha256)]
     else:
@@ -149,7 +150,10 @@ def _compare(ledger: Ledger, key: str, size: int, sha256: str) -> tuple[str, str
 
 def _strays(published: Published) -> Iterator[str]:
     """Objects in the folder that neither a chapter nor the log has put there."""
-    outputs = {manifest.output for manifest in published.manifests.values()} | set(published.reported.values())
+    standing = {manifest.output for manifest in published.standing}
+    outputs = (
+        {manifest.output for manifest in published.manifests.values()} | set(published.reported.values()) | standing
+    )
     folders = tuple(f"{manifest.output}/" for manifest in published.standing if not manifest.sha256)
     for entry in published.ledger.storage.list():
         ours = entry.key in outputs or entry.key == SUCCESS or entry.key.startswith((f"{HOME}/", *folders))

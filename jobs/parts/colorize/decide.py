@@ -1,0 +1,79 @@
+"""What a run does with a chapter, decided from its source and its manifest alone.
+
+A pure function: planning asks it for every chapter, and a worker asks it again when it opens one.
+"""
+
+from enum import Enum
+
+from datasets.archive import ChapterRef
+from datasets.errors import Code
+from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.ledger.manifest import Manifest, PageRecord
+from jobs.parts.source.policy import Policy
+
+_OF_POLICY = {Code.PIXELS, Code.LIMIT, Code.TIMEOUT}  # a page flagged with one may be read under another policy
+
+
+class Decision(Enum):
+    """What is done with a chapter.
+
+    DONE: nothing, its manifest holds.
+    COLOUR: it is coloured; nothing of it is in the output.
+    AGAIN: it is coloured again, over what is in the output.
+    COLLISION: nothing, its output is that of another source.
+    """
+
+    DONE = "done"
+    COLOUR = "colour"
+    AGAIN = "again"
+    COLLISION = "collision"
+
+
+def decide(
+    ref: ChapterRef,
+    manifest: Manifest | None,
+    ledger: Ledger,
+    policy: Policy,
+    hints: str = "",
+    *,
+    replace: bool = False,
+) -> Decision:
+    """Decide about one chapter.
+
+    ref: the chapter in the source, in its present version.
+    manifest: the one of its name, whole or a summary; None where there is none.
+    ledger: whose weights, settings and palette are the present ones.
+    policy: the present one.
+    hints: digest of the chapter's present hints.
+    replace: whether the output of another source may be replaced.
+    """
+    if manifest is None:
+        return Decision.COLOUR
+    published = manifest.standing is not None or manifest.status == "damaged"
+    if published and is_of_another(manifest, ref.uri, ref.version) and not replace:
+        return Decision.COLLISION
+    again = any(is_of_another_policy(page, manifest, policy) for page in manifest.pages)
+    if ledger.covers(manifest, ref, policy.digest(), hints) and not again:
+        return Decision.DONE
+    return Decision.AGAIN if published else Decision.COLOUR
+
+
+def is_of_another(manifest: Manifest, source: str, version: str) -> bool:
+    """Whether a manifest is of another source than `source`. A library that has moved keeps its versions.
+
+    A manifest that was damaged names no source, and is taken for this one's.
+    """
+    return bool(manifest.source) and manifest.source != source and manifest.version != version
+
+
+def hangs_on_policy(page: PageRecord) -> bool:
+    """Whether a page was flagged for a limit, so that another policy may read it."""
+    return page.action == "flagged" and page.code in _OF_POLICY
+
+
+def is_of_another_policy(page: PageRecord, manifest: Manifest, policy: Policy) -> bool:
+    """Whether a page was flagged for a limit under another policy than the present one.
+
+    Manifests without a policy are of earlier versions: their pages stay.
+    """
+    return hangs_on_policy(page) and manifest.policy not in ("", policy.digest())
