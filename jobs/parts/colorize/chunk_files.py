@@ -6,20 +6,23 @@ changes it afterwards.
 """
 
 import hashlib
+import logging
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from datasets.archive import write_zip
-from datasets.errors import ObjectExistsError
+from datasets.errors import MangahueError, ObjectExistsError
 from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.source.policy import Policy
 
+log = logging.getLogger("mangahue")
 Members = list[tuple[str, bytes]]  # names in the output, and contents
+_NAME = re.compile(r"(\d{6,})\.zip")
 _MANIFEST = "manifest.json"  # always the first member: a member of the chapter may have the same name
 
 
@@ -32,7 +35,8 @@ class ChunkFiles:
 
     def there(self) -> set[int]:
         """The numbers of the chunk files that exist, written by an earlier run or by another run at work now."""
-        return {int(Path(entry.key).stem) for entry in self.ledger.storage.list(f"{self._folder()}/")}
+        names = (entry.key.rpartition("/")[2] for entry in self.ledger.storage.list(f"{self._folder()}/"))
+        return {int(found[1]) for name in names if (found := _NAME.fullmatch(name))}
 
     def put(self, number: int, manifest: Manifest, members: Members) -> None:
         """Write a chunk file. One that exists already is left as it is."""
@@ -54,9 +58,12 @@ class ChunkFiles:
                     yield info.filename, chunk.read(info)
 
     def remove(self, of: int) -> None:
-        """Delete the files of the first `of` chunks."""
-        for number in range(of):
-            self.ledger.storage.delete(self._key(number))
+        """Delete the files of the first `of` chunks. Where storage refuses, they are left to a later run's sweep."""
+        try:
+            for number in range(of):
+                self.ledger.storage.delete(self._key(number))
+        except MangahueError as error:
+            log.warning("%s: its chunk files stay, though the chapter has ended: %s", self.task.ref.rel, error)
 
     def _key(self, number: int) -> str:
         return f"{self._folder()}/{number:06d}.zip"

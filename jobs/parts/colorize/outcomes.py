@@ -1,5 +1,7 @@
 """How a chapter may end: published, quarantined because of what it is, or failed because something was missing."""
 
+import logging
+import platform
 from dataclasses import dataclass, replace
 
 from datasets.errors import ChapterUnreadableError, Code, CodedError, MangahueError
@@ -8,6 +10,8 @@ from jobs.parts.colorize.tasks import ChapterTask, Chunk
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.runtime.sandbox import SandboxError
+
+log = logging.getLogger("mangahue")
 
 
 @dataclass(frozen=True)
@@ -37,19 +41,27 @@ class ChapterOutcomes:
         """The manifest of a chapter that can't be published as it is. It is committed.
 
         The chapter is tried again when its source or the policy changes. What was published of it before stays in the
-        output, and the manifest says so.
+        output, and the manifest says so. Where the log can't be read or written, the chapter has failed instead, and
+        the next run tries it again.
         """
-        known = self.ledger.manifest(self.task.ref.rel)
-        before = known.standing if known is not None else None
-        manifest = replace(
-            self._without_pages("quarantined"),
-            code=code,
-            message=message,
-            policy=self.task.policy.digest(),
-            before=before,
-            warnings=[] if before is None else [f"{before.output} is still there, of the source's version before"],
-        )
-        self.ledger.commit(manifest)
+        try:
+            known = self.ledger.manifest(self.task.ref.rel)
+            before = known.standing if known is not None else None
+            manifest = replace(
+                self._without_pages("quarantined"),
+                code=code,
+                message=message,
+                policy=self.task.policy.digest(),
+                before=before,
+                warnings=[] if before is None else [f"{before.output} is still there, of the source's version before"],
+            )
+            self.ledger.commit(manifest)
+        except MangahueError as error:
+            return replace(
+                self._without_pages("failed"),
+                code=code,
+                message=f"{message}; to be quarantined, but its manifest could not be stored ({error}): run again",
+            )
         return manifest
 
     def failed(self, error: Exception) -> Manifest:
@@ -57,6 +69,10 @@ class ChapterOutcomes:
         code, message = type(error).__name__, str(error)
         if isinstance(error, CodedError):
             code, message = error.code, error.message
+        elif isinstance(error, OSError):  # not of storage, whose errors are ours: this node's own disk, or a process
+            message = f"{error}, on {platform.node()}; see that this node has room and memory, and run again"
+        elif not isinstance(error, MangahueError):
+            message = f"{error}; this is not expected: run again, and if it stays, report it with the log's traceback"
         return replace(self._without_pages("failed"), code=code, message=message)
 
     def changed(self) -> Manifest | None:
@@ -68,11 +84,20 @@ class ChapterOutcomes:
         message = f"the source changed while it was read (version {ref.version} to {now}); run again"
         return self.quarantined(Code.CHANGED, message)
 
-    def ended_by(self, error: MangahueError) -> Manifest:
-        """The outcome after an error: quarantined where the chapter is at fault, failed where storage is."""
-        if isinstance(error, ChapterUnreadableError | SandboxError):
-            return self.quarantined(error.code, error.message)
-        return self.changed() or self.failed(error)
+    def ended_by(self, error: Exception) -> Manifest:
+        """The outcome after an error: quarantined where the chapter is at fault, failed for any other reason.
+
+        It raises nothing. An error that is neither ours nor the system's is logged with its traceback.
+        """
+        if not isinstance(error, MangahueError | OSError):
+            log.error("%s: %r", self.task.ref.rel, error, exc_info=error, extra={"chapter": self.task.ref.rel})
+        try:
+            if isinstance(error, ChapterUnreadableError | SandboxError):
+                return self.quarantined(error.code, error.message)
+            return self.changed() or self.failed(error)
+        except Exception as another:  # most often the same: storage that does not answer this question either
+            log.warning("%s: %r, after %r", self.task.ref.rel, another, error, extra={"chapter": self.task.ref.rel})
+            return self.failed(error)
 
     def not_to_be_published(self, manifest: Manifest) -> Manifest | None:
         """The outcome if --strict forbids this manifest, or if the source changed. None if it may be published."""

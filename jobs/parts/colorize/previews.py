@@ -6,17 +6,20 @@ chapter that is done again overwrites its own previews.
 """
 
 import itertools
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 
+from datasets.errors import MangahueError
 from imaging.color import U8
 from imaging.overlay import LAYERS, Outlines, find_layers
 from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger.ledger import HOME, Ledger
 
+log = logging.getLogger("mangahue")
 When = Literal["never", "flawed", "always"]  # flawed: only if the gate has something against the page
 
 SAMPLED_CHAPTERS = 100  # chapters, spread over the job, whose first coloured page is shown
@@ -86,7 +89,7 @@ class Previews:
         return cls(ledger, chunk.task.ref.rel, chunk.number, sample=sample, kept=kept)
 
     def __init__(self, ledger: Ledger, rel: str, chunk: int, *, sample: bool, kept: Collection[str] = ()) -> None:
-        self._ledger, self._sample, self._flawed = ledger, sample and not kept, len(kept)
+        self._ledger, self._rel, self._sample, self._flawed = ledger, rel, sample and not kept, len(kept)
         home = f"previews/{rel}/{chunk}"
         self._keys = (key for key in (f"{home}-{number}" for number in itertools.count()) if key not in kept)
 
@@ -97,11 +100,15 @@ class Previews:
         return "flawed" if self._flawed < _MOST_FLAWED else "never"
 
     def put(self, preview: Preview, *, flawed: bool) -> str:
-        """Write a preview. Returns its key below `_mangahue/`, without the suffix."""
+        """Write a preview. Returns its key below `_mangahue/`, without the suffix; "" where storage refuses it."""
         key = next(self._keys)
         files = {".jpg": (preview.picture, "image/jpeg")}
         files |= {f".{name}.svg": (data, "image/svg+xml") for name, data in preview.layers.items()}
-        for suffix, (data, kind) in files.items():
-            self._ledger.storage.put(f"{HOME}/{key}{suffix}", data, content_type=kind)
         self._flawed, self._sample = self._flawed + flawed, False
+        try:
+            for suffix, (data, kind) in files.items():
+                self._ledger.storage.put(f"{HOME}/{key}{suffix}", data, content_type=kind)
+        except MangahueError as error:  # the page is what matters
+            log.warning("%s: a preview for the report could not be stored: %s", self._rel, error)
+            return ""
         return key

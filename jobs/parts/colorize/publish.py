@@ -61,15 +61,13 @@ class ChapterPublisher:
         """Publish a chapter from its `of` chunk files, with one in memory at a time. Then delete the files.
 
         If another run, or an earlier try of this task, has published the chapter already, its manifest is returned.
+        Raises MangahueError; OSError where this node has no room for the archive.
         """
-        try:
-            with telemetry.timed("assemble"):
-                manifest = self._outcomes.done_already() or self._assemble(of)
+        with telemetry.timed("assemble"):
+            manifest = self._outcomes.done_already() or self._assemble(of)
+        if manifest.status != "failed":
             self._files.remove(of)
-            return manifest
-        except (MangahueError, OSError) as error:  # OSError: no room for the archive on this node
-            # Another run may have published the chapter meanwhile, and deleted the chunk files.
-            return self._outcomes.done_already() or self._outcomes.failed(error)
+        return manifest
 
     def _assemble(self, of: int) -> Manifest:
         parts = [self._files.manifest(number) for number in range(of)]

@@ -4,6 +4,9 @@
 
 All work on bytes from outside is done in a sandbox (source.reader, page_steps). So a page that crashes its decoder, or
 keeps it busy, costs that page only.
+
+No stage raises. Each of the four has one place that catches all, and makes what it caught the chapter's outcome
+(ChapterOutcomes.ended_by): an error that left a stage would end the whole job. A stop is no error, and passes.
 """
 
 import time
@@ -11,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from datasets.chapters import Directory
-from datasets.errors import Code, MangahueError, PageUnreadableError
+from datasets.errors import Code, PageUnreadableError
 from datasets.limits import SLOW
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
@@ -46,16 +49,54 @@ class Stages:
         Some archives give their members only one after the other, so a later chunk would cost as much as all before it.
         Their members are read here, a chunk at a time.
         """
+        try:
+            yield from self._open(task)
+        except Exception as error:
+            yield Chunk(task, outcome=ChapterOutcomes(task, self.ledger).ended_by(error))
+
+    def prepare(self, chunk: Chunk) -> Chunk:
+        """Fetch and decode a chunk's members. A page to colour gets its gray squares; others pass unchanged.
+
+        A chunk whose chapter has ended carries no pictures on.
+        """
+        begun = time.monotonic()
+        try:
+            self._prepare(chunk)
+        except Exception as error:
+            chunk.outcome = ChapterOutcomes(chunk.task, self.ledger).ended_by(error)
+        if chunk.outcome is not None:
+            chunk.pages = []
+        chunk.seconds += time.monotonic() - begun
+        return chunk
+
+    def postprocess(self, chunk: Chunk) -> Chunk:
+        """Join, encode, and publish the chapter; or write the chunk file if the chapter has more chunks.
+
+        The chunk that is returned carries no pictures, only the outcome.
+        """
+        if chunk.outcome is None and not chunk.ready:
+            try:
+                self._postprocess(chunk)
+            except Exception as error:
+                chunk.outcome = ChapterOutcomes(chunk.task, self.ledger).ended_by(error)
+        chunk.pages = []
+        return chunk
+
+    def assemble(self, task: ChapterTask, of: int) -> Manifest:
+        """Publish a chapter whose `of` chunk files are all there."""
         outcomes = ChapterOutcomes(task, self.ledger)
-        if (ended := outcomes.done_already()) is not None:
+        try:
+            return ChapterPublisher(task, self.ledger).assemble(of)
+        except Exception as error:
+            # Another run may have published the chapter meanwhile, and deleted the chunk files.
+            return outcomes.done_already() or outcomes.ended_by(error)
+
+    def _open(self, task: ChapterTask) -> Iterator[Chunk]:
+        if (ended := ChapterOutcomes(task, self.ledger).done_already()) is not None:
             yield Chunk(task, outcome=ended)
             return
-        try:
-            directory = sandbox().call(reader.look_inside, task.ref, task.policy, seconds=_slow(task))
-            stay = PublishedPages(task, self.ledger).unchanged(directory.members)
-        except MangahueError as error:
-            yield Chunk(task, outcome=outcomes.ended_by(error))
-            return
+        directory = sandbox().call(reader.look_inside, task.ref, task.policy, seconds=_slow(task))
+        stay = PublishedPages(task, self.ledger).unchanged(directory.members)
         cuts = list(cut(directory.members))
         names = output_names([member.name for member in directory.members], self.settings.image_format)
         aside = ChunkFiles(task, self.ledger).there() if len(cuts) > 1 else set()
@@ -76,51 +117,27 @@ class Stages:
                 self._fetch_all(chunk)
             yield chunk
 
-    def prepare(self, chunk: Chunk) -> Chunk:
-        """Fetch and decode a chunk's members. A page to colour gets its gray squares; others pass unchanged."""
+    def _prepare(self, chunk: Chunk) -> None:
+        if chunk.ready or chunk.outcome is not None:
+            return
+        self._fetch_all(chunk)
+        for page in chunk.pages:
+            if page.member.index is not None and page.action != "flagged" and page.published is None:
+                self._look(page, chunk.task)
+
+    def _postprocess(self, chunk: Chunk) -> None:
         begun = time.monotonic()
-        if not chunk.ready:
-            self._fetch_all(chunk)
-        if not chunk.ready and chunk.outcome is None:
-            for page in chunk.pages:
-                if page.member.index is not None and page.action != "flagged" and page.published is None:
-                    self._look(page, chunk.task)
+        previews = Previews.of(chunk, self.ledger)
+        pictures = [self._encode(page, chunk.task, previews) for page in chunk.pages]
         chunk.seconds += time.monotonic() - begun
-        return chunk
-
-    def postprocess(self, chunk: Chunk) -> Chunk:
-        """Join, encode, and publish the chapter; or write the chunk file if the chapter has more chunks.
-
-        The chunk that is returned carries no pictures, only the outcome.
-        """
-        if chunk.outcome is None and not chunk.ready:
-            begun, task = time.monotonic(), chunk.task
-            outcomes = ChapterOutcomes(task, self.ledger)
-            try:
-                previews = Previews.of(chunk, self.ledger)
-                pictures = [self._encode(page, task, previews) for page in chunk.pages]
-                chunk.seconds += time.monotonic() - begun
-                ChapterPublisher(task, self.ledger).publish(chunk, pictures)
-            except MangahueError as error:
-                chunk.outcome = outcomes.ended_by(error)
-            except OSError as error:  # this node has no room for an archive under way
-                chunk.outcome = outcomes.failed(error)
-        chunk.pages = []
-        return chunk
-
-    def assemble(self, task: ChapterTask, of: int) -> Manifest:
-        """Publish a chapter whose `of` chunk files are all there."""
-        return ChapterPublisher(task, self.ledger).assemble(of)
+        ChapterPublisher(chunk.task, self.ledger).publish(chunk, pictures)
 
     def _fetch_all(self, chunk: Chunk) -> None:
+        """Read the members that are not at hand. Raises as `_fetch`."""
         PublishedPages(chunk.task, self.ledger).take(chunk)
         for page in chunk.pages:
-            if page.data is not None or chunk.outcome is not None:
-                continue
-            try:
+            if page.data is None:
                 _fetch(page, chunk.task)
-            except MangahueError as error:
-                chunk.outcome = ChapterOutcomes(chunk.task, self.ledger).ended_by(error)
 
     def _look(self, page: PageTask, task: ChapterTask) -> None:
         limits = task.policy.limits
