@@ -99,7 +99,7 @@ class Stages:
         stay = PublishedPages(task, self.ledger).unchanged(directory.members)
         cuts = list(cut(directory.members))
         names = output_names([member.name for member in directory.members], self.settings.image_format)
-        aside = ChunkFiles(task, self.ledger).there() if len(cuts) > 1 else set()
+        aside = ChunkFiles(task, self.ledger).whole() if len(cuts) > 1 else set()
         for number, part in enumerate(cuts):
             pages = [
                 PageTask(
