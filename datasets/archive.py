@@ -8,14 +8,14 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from datasets.errors import BadUsageError
+from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError, StorageError
 from datasets.names import is_image
-from datasets.storage import Entry, open_storage, split_uri
+from datasets.storage import Entry, check_key, open_storage, split_uri
 
 OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log; it holds no chapters
 TAR_SUFFIXES = frozenset(
@@ -67,7 +67,7 @@ class ChapterRef:
             return "" if entry is None else entry.version
         folder = storage.child(self.key) if self.key else storage
         prefix = f"{self.key}/" if self.key else ""
-        files = (entry for entry in folder.list() if "/" not in entry.key)
+        files = (entry for entry in folder.list(refused=leave_out) if "/" not in entry.key)
         own = (entry for entry in files if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
         return _folder_version([Entry(prefix + entry.key, entry.size, entry.version) for entry in own])
 
@@ -79,14 +79,25 @@ def suffix_of(name: str) -> str:
     return double if double in TAR_SUFFIXES else path.suffix
 
 
-def find_chapters(uri: str) -> Iterator[ChapterRef]:
+Unusable = Callable[[ChapterRef, MangahueError], None]
+
+
+def leave_out(key: str, error: StorageError) -> None:
+    """Leave out of a listing what can't be listed: `find_chapters` has told of it."""
+
+
+def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[ChapterRef]:
     """Yield all chapters at any depth below `uri`, which may itself be one chapter.
 
     uri: an archive, or a folder of chapters.
+    unusable: called for each entry that is, or may hold, a chapter and can't be used, and told why. BadUsageError: its
+        key is none. StorageError: a folder can't be listed, or an archive or page is no file. None: the error is
+        raised.
 
     An archive is a chapter; so is a folder that holds images itself. One folder's entries are held at a time. Raises
     BadUsageError where nothing is there.
     """
+    tell = unusable or _raise
     parent, last = _split(uri)
     if suffix_of(last) in ARCHIVE_SUFFIXES:
         entry = open_storage(parent).stat(last)
@@ -95,30 +106,57 @@ def find_chapters(uri: str) -> Iterator[ChapterRef]:
         yield _archive_ref(parent, entry)
         return
     storage = open_storage(uri)
-    found = False
+    found = shares_name = False
     folders: dict[str, list[Entry]] = {}
-    for entry in storage.list():
+
+    def refuse(key: str, error: StorageError) -> None:
+        nonlocal found, shares_name
         found = True
+        shares_name = shares_name or key.startswith(f"{last}/")
+        path = PurePosixPath(key)
+        named = suffix_of(path.name) in ARCHIVE_SUFFIXES or is_image(path.name)
+        if OUTPUT_HOME not in path.parts and (named or not isinstance(error, ObjectNotFoundError)):
+            name = key.rstrip("/")
+            tell(ChapterRef(storage.uri, name, name, "folder" if key.endswith("/") else "archive", 0, ""), error)
+
+    for entry in storage.list(refused=refuse):
+        found = True
+        shares_name = shares_name or entry.key.startswith(f"{last}/")
         path = PurePosixPath(entry.key)
         if OUTPUT_HOME in path.parts:
             continue
         if suffix_of(path.name) in ARCHIVE_SUFFIXES:
-            if path.name.startswith("._"):
-                continue
-            yield _archive_ref(storage.uri, entry)
+            if not path.name.startswith("._"):
+                yield from _usable(_archive_ref(storage.uri, entry), tell)
             continue
         folder = entry.key.rpartition("/")[0]
         for finished in [name for name in folders if name and not f"{folder}/".startswith(f"{name}/")]:
-            yield from _folder_ref(storage.uri, last, finished, folders.pop(finished))
+            for ref in _folder_ref(storage.uri, last, finished, folders.pop(finished)):
+                yield from _usable(ref, tell)
         folders.setdefault(folder, []).append(entry)
     own = folders.pop("", [])
     for folder, entries in folders.items():
-        yield from _folder_ref(storage.uri, last, folder, entries)
-    if own and next(storage.list(f"{last}/"), None) is not None:
+        for ref in _folder_ref(storage.uri, last, folder, entries):
+            yield from _usable(ref, tell)
+    if shares_name:
         last = f"{last} (its own pages)"  # a folder in it has that name already
     yield from _folder_ref(storage.uri, last, "", own)
     if not found:
         raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
+
+
+def _raise(ref: ChapterRef, error: MangahueError) -> None:
+    raise error
+
+
+def _usable(ref: ChapterRef, tell: Unusable) -> Iterator[ChapterRef]:
+    """Yield the chapter, unless its key is none."""
+    try:
+        check_key(ref.key)
+    except BadUsageError as error:
+        tell(ref, error)
+    else:
+        yield ref
 
 
 def _split(uri: str) -> tuple[str, str]:

@@ -53,6 +53,7 @@ class Code(StrEnum):
     NO_PAGES = "NO_PAGES"
     CHANGED = "CHANGED"
     COLLISION = "COLLISION"
+    NAME = "NAME"
     # A page is kept as it is, and flagged, with one of these.
     READ = "READ"
     MISSING = "MISSING"

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,10 +20,11 @@ from urllib.parse import unquote
 
 import pyarrow.fs
 
-from datasets.errors import BadUsageError
+from datasets.errors import BadUsageError, StorageError
 
 TEMP_PREFIX = ".mangahue-tmp-"
 COPY_BYTES = 1 << 20
+Refused = Callable[[str, StorageError], None]  # told of a key that a listing has to leave out, and why
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,14 @@ class Storage(ABC):
         return f"{type(self).__name__}({self.uri!r})"
 
     @abstractmethod
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", refused: Refused | None = None) -> Iterator[Entry]:
         """Yield every object below the root whose key starts with `prefix`, as they are found.
 
         prefix: plain text, as on S3: 'a/' is what is in folder a, 'a' is that and 'ab' as well. Where nothing is,
             nothing comes.
+        refused: called for each folder (its key ends with '/') and each file that can't be listed, and for what is no
+            file: a link to nothing, a pipe (ObjectNotFoundError). The listing goes on. None: what is no file is left
+            out, and all else is raised. A bucket is listed whole or not at all, and so is the folder of the prefix.
 
         S3 itself lists in the order of keys. Other servers may have their own order (SeaweedFS: folder by folder, 'a/1'
         before 'a-b'), so sort where you rely on the order.

@@ -18,7 +18,17 @@ import psutil
 import pyarrow.fs
 
 from datasets.errors import AccessDeniedError, BadUsageError, ObjectExistsError, ObjectNotFoundError, StorageError
-from datasets.storage import COPY_BYTES, TEMP_PREFIX, Entry, Storage, check_key, check_prefix, check_range, open_source
+from datasets.storage import (
+    COPY_BYTES,
+    TEMP_PREFIX,
+    Entry,
+    Refused,
+    Storage,
+    check_key,
+    check_prefix,
+    check_range,
+    open_source,
+)
 
 
 class LocalStorage(Storage):
@@ -31,10 +41,10 @@ class LocalStorage(Storage):
         self.root = root
         self.uri = str(root)
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", refused: Refused | None = None) -> Iterator[Entry]:
         check_prefix(prefix)
         folder, slash, _ = prefix.rpartition("/")
-        for key, status in self._walk(self.root / folder, folder + slash, prefix, ()):
+        for key, status in self._walk(self.root / folder, folder + slash, prefix, refused or _only_what_is_no_file):
             if not key.rpartition("/")[2].startswith(TEMP_PREFIX):
                 yield _local_entry(key, status)
 
@@ -112,7 +122,7 @@ class LocalStorage(Storage):
 
     def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:
         limit, removed = time.time() - older_than.total_seconds(), 0
-        for key, status in self._walk(self.root, "", "", ()):
+        for key, status in self._walk(self.root, "", "", _only_what_is_no_file):
             name = key.rpartition("/")[2]
             if name.startswith(TEMP_PREFIX) and (status.st_mtime <= limit or _is_orphan(name)):
                 with _os_errors(self.root / key), suppress(FileNotFoundError):
@@ -130,17 +140,19 @@ class LocalStorage(Storage):
         return self.root / check_key(key)
 
     def _walk(
-        self, folder: Path, base: str, prefix: str, above: tuple[tuple[int, int], ...]
+        self, folder: Path, base: str, prefix: str, refused: Refused, above: tuple[tuple[int, int], ...] = ()
     ) -> Iterator[tuple[str, os.stat_result]]:
         """Yield the files in the order of their keys, links followed.
 
         above: the folders that lead here, so that no link leads in circles.
+
+        Raises what it meets in `folder` itself; what it meets in it is for `refused`.
         """
         with _os_errors(folder):
             try:
                 status = folder.stat()
                 identity = (status.st_dev, status.st_ino)
-                found = [(entry.name + "/" * entry.is_dir(), entry) for entry in os.scandir(folder)]
+                found = [(entry.name + "/" * _is_folder(entry), entry) for entry in os.scandir(folder)]
             except FileNotFoundError:
                 return
             except NotADirectoryError:
@@ -151,14 +163,49 @@ class LocalStorage(Storage):
             return
         for name, entry in sorted(found, key=lambda pair: pair[0]):
             key = base + name
-            if name.endswith("/"):
-                if key.startswith(prefix):
-                    yield from self._walk(folder / entry.name, key, prefix, (*above, identity))
-            elif key.startswith(prefix):
-                with _os_errors(folder / entry.name), suppress(FileNotFoundError):  # gone since, or a link to nothing
-                    status = entry.stat()
-                    if stat.S_ISREG(status.st_mode):
-                        yield key, status
+            try:
+                if name.endswith("/"):
+                    if key.startswith(prefix):
+                        yield from self._walk(folder / entry.name, key, prefix, refused, (*above, identity))
+                elif key.startswith(prefix) and (status_of_file := _status_of_file(entry)) is not None:
+                    yield key, status_of_file
+            except StorageError as error:
+                refused(key, error)
+
+
+def _only_what_is_no_file(key: str, error: StorageError) -> None:
+    """Leave out what is no file, and raise all else."""
+    if not isinstance(error, ObjectNotFoundError):
+        raise error
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that can't be followed: asking for its status will tell
+        return False
+
+
+def _status_of_file(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    """Return the status of a file; None where it is gone since its folder was listed.
+
+    Raises ObjectNotFoundError for what is no file, and what storage raises.
+    """
+    path = Path(entry.path)
+    with _os_errors(path):
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            if not entry.is_symlink():
+                return None
+            raise ObjectNotFoundError(f"{path}: a link to nothing; mend it, or take it away") from None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise ObjectNotFoundError(f"{path}: a link in a circle; mend it, or take it away") from None
+            raise
+    if not stat.S_ISREG(status.st_mode):
+        raise ObjectNotFoundError(f"{path}: no file, but a pipe, a socket or a device; take it away")
+    return status
 
 
 def _local_entry(key: str, status: os.stat_result) -> Entry:

@@ -35,7 +35,7 @@ from datasets.s3_calls import (
     s3_errors,
     shared_client,
 )
-from datasets.storage import TEMP_PREFIX, Entry, Storage, check_key, check_prefix, check_range, open_source
+from datasets.storage import TEMP_PREFIX, Entry, Refused, Storage, check_key, check_prefix, check_range, open_source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -85,7 +85,7 @@ class S3Storage(Storage):
         """The server's address, without a password that it may contain."""
         return clean(self._client.meta.endpoint_url) if self._client else "S3"
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", refused: Refused | None = None) -> Iterator[Entry]:
         check_prefix(prefix)
         more: dict[str, Any] = {}
         while True:

@@ -1,6 +1,6 @@
 """A folder of images as a chapter."""
 
-from datasets.archive import ARCHIVE_SUFFIXES, ChapterRef, suffix_of
+from datasets.archive import ARCHIVE_SUFFIXES, ChapterRef, leave_out, suffix_of
 from datasets.chapters.base import Chapter, Listed, Member, unreadable
 from datasets.errors import ObjectNotFoundError
 from datasets.limits import Limits
@@ -15,7 +15,7 @@ class FolderChapter(Chapter):
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         self._folder = storage.child(ref.key) if ref.key else storage
-        own = (entry for entry in self._folder.list() if "/" not in entry.key)
+        own = (entry for entry in self._folder.list(refused=leave_out) if "/" not in entry.key)
         files = (entry for entry in own if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
         super().__init__((Listed(entry.key, entry.size, entry.key) for entry in files), limits)
 

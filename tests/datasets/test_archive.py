@@ -16,7 +16,8 @@ from datasets.archive import ChapterRef, chapter_and_page, find_chapters, plain,
 from datasets.chapters import Chapter, open_chapter
 from datasets.errors import BadUsageError, ChapterUnreadableError, MangahueError, PageUnreadableError
 from datasets.names import is_image
-from datasets.storage import LocalStorage, open_storage
+from datasets.storage import open_storage
+from datasets.storage_disk import LocalStorage
 from tests.archives import zipped
 
 

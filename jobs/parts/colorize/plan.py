@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from pathlib import PurePosixPath
 
 from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
-from datasets.errors import BadUsageError, Code
+from datasets.errors import BadUsageError, Code, MangahueError
 from datasets.storage import open_storage
 from jobs.parts.colorize.decide import Decision, decide
 from jobs.parts.colorize.hints import ChapterHints
@@ -25,7 +26,7 @@ log = logging.getLogger("mangahue")
 class JobState:
     """The chapters of a job, and what became of each.
 
-    inputs: all chapters of the source.
+    inputs: all chapters of the source, those that can't be used included.
     tasks: the chapters to colour.
     results: the summary of each chapter that has an outcome, by `rel`; those of earlier runs are included.
     computed: chapters that got an outcome during this run, other than a failure.
@@ -56,8 +57,15 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
     holds no chapter.
     """
     _check_apart(source, ledger.storage.uri)
-    inputs = list(find_chapters(source))
-    if not inputs:
+    ended: dict[str, Manifest] = {}
+    refused: list[ChapterRef] = []
+
+    def end(ref: ChapterRef, error: MangahueError) -> None:
+        refused.append(ref)
+        ended[ref.rel] = _unusable(ref, error, ledger)
+
+    inputs = list(find_chapters(source, end))
+    if not inputs and not refused:
         raise BadUsageError(f"--source {source} holds no chapter: no archive, and no folder with images")
     hints = settings.hints.by_chapter(ref.rel for ref in inputs) if settings.hints else {}
     ledger.claim(settings.as_job(), replace=replace)
@@ -68,18 +76,23 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
         known[manifest.rel] = manifest
     policy = settings.policy
     outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}
-    ended = {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
+    ended |= {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
     again: set[str] = set()
     for ref in (ref for ref in inputs if ref.rel not in ended):
+        manifest_there = known.get(ref.rel)
+        if manifest_there is not None and manifest_there.status == "failed":
+            # Storage refuses the manifest: what is published is not known.
+            ended[ref.rel] = changed(manifest_there, source=ref.uri, version=ref.version)
+            continue
         digest = hints.get(ref.rel, ChapterHints()).digest()
-        match decide(ref, known.get(ref.rel), ledger, policy, digest, replace=replace):
+        match decide(ref, manifest_there, ledger, policy, digest, replace=replace):
             case Decision.DONE:
                 ended[ref.rel] = known[ref.rel]
             case Decision.COLLISION:
                 ended[ref.rel] = _of_another_source(ref, known[ref.rel], ledger)
             case Decision.AGAIN:
                 again.add(ref.rel)
-    samples = {ref.rel for ref in inputs[:: -(-len(inputs) // SAMPLED_CHAPTERS)]}
+    samples = {ref.rel for ref in inputs[:: max(1, -(-len(inputs) // SAMPLED_CHAPTERS))]}
     tasks = [
         ChapterTask(
             ref,
@@ -98,10 +111,24 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
     palette = settings.pages.palette
     if palette is not None and read_json(ledger.storage, PALETTE) != palette.to_dict():
         ledger.storage.put(PALETTE, as_json(palette.to_dict()))
-    log.info("%d chapters, %d done already, %d to do", len(inputs), len(ended), len(tasks))
+    log.info("%d chapters, %d done already, %d to do", len(inputs) + len(refused), len(ended), len(tasks))
     if edited:
         log.info("%d chapters use a colour of the palette, or have a hint, that was edited", len(edited))
-    return JobState(inputs, tasks, ended, edited=edited)
+    return JobState([*inputs, *refused], tasks, ended, edited=edited)
+
+
+def _unusable(ref: ChapterRef, error: MangahueError, ledger: Ledger) -> Manifest:
+    """The manifest of an entry that `find_chapters` could not use. A bad key is its own fault, all else may pass."""
+    status, code = ("quarantined", Code.NAME) if isinstance(error, BadUsageError) else ("failed", type(error).__name__)
+    return Manifest(
+        rel=ref.rel,
+        source=ref.uri,
+        version=ref.version,
+        fingerprint=ledger.fingerprint,
+        status=status,
+        code=code,
+        message=str(error),
+    )
 
 
 def _is_edited(manifest: Manifest | None, ref: ChapterRef, ledger: Ledger) -> bool:

@@ -107,7 +107,7 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy) -> Reference
     Raises BadUsageError where there is no coloured page.
     """
     found: list[tuple[str, U8, F32]] = []
-    refs = list(find_chapters(uri))
+    refs = list(find_chapters(uri, lambda ref, error: log.warning("--reference: %s: %s", ref.rel, error)))
     for turn in range(_MOST_PAGES):
         for ref in refs:
             if len(found) < _MOST_PAGES:

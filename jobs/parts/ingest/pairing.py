@@ -4,6 +4,7 @@ Editions are paired by relative path without extensions. Where that fails, they 
 number. Names of the form [chapter]_[page] are understood too.
 """
 
+import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from datasets.archive import ChapterRef, chapter_and_page, find_chapters, plain
 from datasets.chapters import Chapter, Directory, Member, open_chapter
 from datasets.errors import BadUsageError
 
+log = logging.getLogger("mangahue")
 T = TypeVar("T")
 
 
@@ -67,9 +69,12 @@ class ChapterPlan:
 
 
 def find_editions(uri: str) -> list[Edition]:
-    """The chapters below `uri`. A folder of pages named [chapter]_[page] gives each chapter that it names."""
+    """The chapters below `uri`. A folder of pages named [chapter]_[page] gives each chapter that it names.
+
+    What can't be listed or named is left out, with a warning.
+    """
     editions = []
-    for ref in find_chapters(uri):
+    for ref in find_chapters(uri, lambda ref, error: log.warning("%s is left out: %s", ref.uri, error)):
         names = _named_chapters(ref) if ref.kind == "folder" else []
         editions += [Edition(ref, name) for name in names] or [Edition(ref)]
     return editions

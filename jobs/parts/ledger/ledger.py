@@ -33,8 +33,10 @@ from datasets.errors import (
     AccessDeniedError,
     BadUsageError,
     Code,
+    MangahueError,
     ObjectExistsError,
     ObjectNotFoundError,
+    StorageError,
 )
 from datasets.names import short
 from datasets.storage import Storage, open_storage
@@ -51,6 +53,7 @@ JOB = f"{HOME}/job.json"
 REPORT = f"{HOME}/report.json"
 PALETTE = f"{HOME}/palette.json"
 _READERS = 32  # requests at once while planning: they mostly wait
+_MOST_UNREAD = 32  # manifests that storage may refuse; beyond that the folder as a whole can't be used
 _STALE = timedelta(days=1)  # no upload takes this long
 
 
@@ -103,23 +106,34 @@ class Ledger:
         return {"fingerprint": self.fingerprint}
 
     def manifests(self, rels: Iterable[str] = ()) -> dict[str, Manifest]:
-        """The summary of every manifest in the folder, by chapter. One that can't be read comes as a manifest with
-        status damaged.
+        """The summary of every manifest in the folder, by chapter. One that is damaged comes as a manifest with status
+        damaged; one that storage refuses, as one with status failed.
 
-        rels: chapters that may have a manifest; used to name the chapter of a damaged one.
+        rels: chapters that may have a manifest; used to name the chapter of one that can't be read.
+        Raises StorageError where storage refuses so many that it is no matter of single chapters.
         """
         rels_by_key = {manifest_key(rel): rel for rel in rels}
         keys = [entry.key for entry in self.storage.list(f"{HOME}/chapters/")]
         with ThreadPoolExecutor(_READERS) as readers:
-            found = readers.map(lambda key: self._summary_at(key, rels_by_key), keys)
+            refused: list[StorageError] = []
+            found = readers.map(lambda key: self._summary_at(key, rels_by_key, refused), keys)
             return {manifest.rel: manifest for manifest in found}
 
-    def _summary_at(self, key: str, rels_by_key: Mapping[str, str]) -> Manifest:
+    def _summary_at(self, key: str, rels_by_key: Mapping[str, str], refused: list[StorageError]) -> Manifest:
+        """refused: takes the errors of storage; with too many of them, the last is raised."""
+        rel = rels_by_key.get(key) or key.removeprefix(f"{HOME}/chapters/").removesuffix(".json")
+        if len(refused) > _MOST_UNREAD:
+            raise refused[-1]
         try:
             return Manifest.from_json(self.storage.read(key)).summary()
         except DamagedManifestError as error:
-            rel = rels_by_key.get(key) or key.removeprefix(f"{HOME}/chapters/").removesuffix(".json")
             return Manifest(rel, "", "", "", "damaged", code=Code.MANIFEST, message=f"{key}: {error}", counts=Counter())
+        except StorageError as error:
+            refused.append(error)
+            if len(refused) > _MOST_UNREAD:
+                raise
+            message = f"its manifest can't be read, so it was left alone: {error}"
+            return Manifest(rel, "", "", "", "failed", code=type(error).__name__, message=message, counts=Counter())
 
     def manifest(self, rel: str) -> Manifest | None:
         """The manifest of one chapter; None where there is none, or none that can be read."""
@@ -212,10 +226,15 @@ class Ledger:
             rel = entry.key.removeprefix(f"{HOME}/staged/").rpartition("/")[0]
             waiting.setdefault(rel, []).append(entry.key)
         for rel, keys in waiting.items():
-            manifest = self._published(keys)
-            if manifest is not None and not _same(known.get(rel), manifest):
+            try:
+                manifest = self._published(keys)
+                if manifest is None or _same(known.get(rel), manifest):
+                    continue
                 self.commit(manifest)
-                yield manifest.summary()
+            except MangahueError as error:
+                log.warning("%s: what a killed run left of it can't be read: %s", rel, error, extra={"chapter": rel})
+                continue
+            yield manifest.summary()
 
     def sweep(self, finished: Iterable[Manifest]) -> None:
         """Delete what these chapters left in staged/ and pieces/, and uploads that killed writers never ended.
@@ -229,7 +248,10 @@ class Ledger:
             for entry in list(self.storage.list(home)):
                 rel = entry.key.removeprefix(home).rpartition("/")[0]
                 if rel in rels or rel.rpartition("/")[0] in rels:  # chunk files are one folder deeper
-                    self.storage.delete(entry.key)
+                    try:
+                        self.storage.delete(entry.key)
+                    except MangahueError as error:
+                        log.warning("%s is of no use any more, and stays: %s", entry.key, error)
         try:
             self.storage.abort_stale_uploads(_STALE, {manifest.output for manifest in ended if manifest.output})
         except AccessDeniedError as error:

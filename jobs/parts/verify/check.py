@@ -8,7 +8,7 @@ from typing import Any
 
 import ray.data
 
-from datasets.errors import BadUsageError, Code, ObjectNotFoundError
+from datasets.errors import BadUsageError, Code, ObjectNotFoundError, StorageError
 from jobs.parts.ledger.ledger import HOME, JOB, REPORT, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.claims import read_json
@@ -55,7 +55,7 @@ class Published:
 def open_published(out: str) -> Published:
     """Read the log. What a killed run has published but not committed is committed first.
 
-    Raises BadUsageError where no colouring job has written to `out`.
+    Raises BadUsageError where no colouring job has written to `out`, and StorageError where a manifest can't be read.
     """
     ledger = Ledger(out, "")
     if ledger.storage.stat(JOB) is None:
@@ -63,6 +63,9 @@ def open_published(out: str) -> Published:
     report = read_json(ledger.storage, REPORT) or {"lines": []}
     reported = {line["rel"]: line["published"] for line in report["lines"] if line.get("published")}
     manifests = ledger.manifests(reported)
+    for manifest in manifests.values():
+        if manifest.status == "failed":
+            raise StorageError(f"{manifest.rel}: {manifest.message}; nothing was verified: run again")
     for manifest in ledger.recover(manifests):
         manifests[manifest.rel] = manifest
     return Published(ledger, manifests, reported)
