@@ -17,8 +17,8 @@ from tests.ray_cluster import ROOT
 PROGRAM = """
 import json, socket, sys, time, urllib.error, urllib.request
 import ray
-from jobs.parts import telemetry
-from jobs.parts.cluster import connect
+from jobs.parts.runtime import telemetry
+from jobs.parts.runtime.cluster import connect
 
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))

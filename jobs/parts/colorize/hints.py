@@ -75,7 +75,7 @@ class Hints:
         chapters: dict[str, dict[str, tuple[Hint, ...]]] = {}
         known = set(rels)
         for page, hints in self.by_page.items():
-            cuts = (end for end, letter in enumerate(page) if letter == "/")
+            cuts = (end for end in range(len(page) - 1, 0, -1) if page[end] == "/")  # chapters may lie in chapters
             cut = next((end for end in cuts if page[:end] in known), None)
             if cut is None:
                 raise BadUsageError(

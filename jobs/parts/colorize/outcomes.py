@@ -46,7 +46,7 @@ class ChapterOutcomes:
         """
         try:
             known = self.ledger.manifest(self.task.ref.rel)
-            before = known.standing if known is not None else None
+            before = known.left if known is not None else None
             manifest = replace(
                 self._without_pages("quarantined"),
                 code=code,

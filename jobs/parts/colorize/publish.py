@@ -97,7 +97,7 @@ class ChapterPublisher:
 
     def _put(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
         if self._task.ref.kind == "folder":
-            return self._put_folder(manifest, members)
+            return self._ledger.publish_folder(manifest, members, replace=self._task.replace)
         if suffix_of(self._task.output) == PDF_SUFFIX:
             return self._put_pdf(manifest, members)
         archive = write_zip(members)
@@ -105,14 +105,6 @@ class ChapterPublisher:
         _check(io.BytesIO(archive), manifest)
         sealed = replace(manifest, sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))
         return self._ledger.publish(sealed, archive, replace=self._task.replace)
-
-    def _put_folder(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
-        if not self._task.replace:
-            self._ledger.begin_folder(self._task.output)
-        for name, data in members:
-            self._ledger.storage.put(f"{self._task.output}/{name}", data)
-        self._ledger.commit(manifest)
-        return manifest
 
     def _put_pdf(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
         """Publish the source PDF with its coloured pages replaced. All of these pages are in memory at once."""

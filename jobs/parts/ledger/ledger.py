@@ -142,21 +142,6 @@ class Ledger:
         except (ObjectNotFoundError, DamagedManifestError):
             return None
 
-    def begin_folder(self, rel: str) -> None:
-        """Call before the first page of a folder chapter is put: it checks that this job may write there.
-
-        Raises ObjectExistsError where the folder holds files that no run of this job put there.
-        """
-        mark = f"{HOME}/staged/{rel}/begun"
-        there = next(self.storage.list(f"{rel}/"), None)
-        if self.storage.stat(mark) is None:
-            if there is not None:
-                raise ObjectExistsError(
-                    f"{self.storage.uri}/{there.key} is there already, and not by this job; move it away, or give "
-                    "another --out"
-                )
-            self.storage.put(mark, b"")
-
     def covers(self, manifest: Manifest | None, ref: ChapterRef, policy: str, hints: str = "") -> bool:
         """Whether a manifest says that this very source is done with these very weights, settings and hints.
 
@@ -191,6 +176,8 @@ class Ledger:
         with another palette, has taken the folder over meanwhile.
         """
         self._check_owner()
+        earlier = self._earlier(manifest.rel) if replace else None
+        replace = replace and (earlier is None or earlier.output == manifest.output)
         staged = self._staged(manifest)
         self.storage.put(staged, manifest.to_json())
         metadata = {"sha256": manifest.sha256, "fingerprint": self.fingerprint, "source-version": manifest.version}
@@ -212,8 +199,57 @@ class Ledger:
         self.commit(manifest)
         if replace and not self._lies_there(manifest):  # another run has replaced it meanwhile
             return self.publish(manifest, archive, replace=True)
+        if earlier is not None and earlier.output != manifest.output and self._lies_there(earlier):
+            self.storage.delete(earlier.output)  # of another format
         self.storage.delete(staged)
         return manifest
+
+    def publish_folder(self, manifest: Manifest, files: Iterable[tuple[str, bytes]], *, replace: bool) -> Manifest:
+        """Put the files of a folder chapter, then its manifest. Then delete what the chapter has no more.
+
+        files: names below the chapter's key, and contents.
+        replace: whether an earlier version may be overwritten.
+        Raises ObjectExistsError where a file is there that no run of this job put there, and as `publish` does.
+        """
+        self._check_owner()
+        own = self._own_files(manifest, replace=replace)
+        staged = self._staged(manifest)
+        self.storage.put(staged, manifest.to_json())
+        for name, data in files:
+            self._put_file(f"{manifest.output}/{name}", data, own=own is None or name in own)
+        self.commit(manifest)
+        for name in (own or set()) - {page.output for page in manifest.pages}:
+            self.storage.delete(f"{manifest.output}/{name}")
+        self.storage.delete(staged)
+        return manifest
+
+    def _own_files(self, manifest: Manifest, *, replace: bool) -> set[str] | None:
+        """The files of a folder chapter that runs of this job have put there; None for all that are there."""
+        home = f"{HOME}/staged/{manifest.rel}/"
+        staged = [entry.key for entry in self.storage.list(home) if "/" not in entry.key.removeprefix(home)]
+        earlier = self._earlier(manifest.rel) if replace else None
+        if f"{home}begun" in staged or (replace and earlier is None):
+            return None  # a run of an earlier version of the job, which kept no names; or a manifest that is damaged
+        known = [] if earlier is None else [earlier]
+        for key in staged:
+            with suppress(DamagedManifestError, ObjectNotFoundError):
+                known.append(Manifest.from_json(self.storage.read(key)))
+        return {page.output for one in known if one.output == manifest.output for page in one.pages}
+
+    def _put_file(self, key: str, data: bytes, *, own: bool) -> None:
+        try:
+            self.storage.put(key, data, if_absent=not own)
+        except ObjectExistsError:
+            if self.sha256(key) != hashlib.sha256(data).hexdigest():  # else another run of this job was first
+                raise ObjectExistsError(
+                    f"{self.storage.uri}/{key} is there already, and not by this job; move it away, or give another "
+                    "--out"
+                ) from None
+
+    def _earlier(self, rel: str) -> Manifest | None:
+        """The manifest of what was published of a chapter; None where that is not known."""
+        manifest = self.manifest(rel)
+        return None if manifest is None else manifest.left
 
     def recover(self, known: dict[str, Manifest]) -> Iterator[Manifest]:
         """Commit chapters whose run died between publishing and writing the manifest. Nothing is computed again.
@@ -308,7 +344,7 @@ class Ledger:
 
     def _lies_there(self, manifest: Manifest) -> bool:
         """Whether this manifest's archive is what its key holds."""
-        if self.storage.stat(manifest.output) is None:
+        if not manifest.sha256 or self.storage.stat(manifest.output) is None:  # a folder has none
             return False
         there = self.storage.metadata(manifest.output).get("sha256") or self.sha256(manifest.output)
         return there == manifest.sha256
@@ -320,7 +356,9 @@ class Ledger:
 
     @staticmethod
     def _staged(manifest: Manifest) -> str:
-        return f"{HOME}/staged/{manifest.rel}/{manifest.sha256}.json"
+        files = "".join(f"{page.output}\n{page.sha256}\n" for page in manifest.pages)  # of a folder
+        name = manifest.sha256 or hashlib.sha256(files.encode(errors="surrogateescape")).hexdigest()
+        return f"{HOME}/staged/{manifest.rel}/{name}.json"
 
 
 def manifest_key(rel: str) -> str:

@@ -123,6 +123,11 @@ class Manifest:
             return self
         return self.before if self.status == "quarantined" else None
 
+    @property
+    def left(self) -> "Manifest | None":
+        """The manifest of what this job has put into the output, whole or damaged since; None for nothing."""
+        return self if self.status == "damaged" and self.output else self.standing
+
     @classmethod
     def _of_values(cls, values: dict[str, Any]) -> "Manifest":
         before = values.get("before")

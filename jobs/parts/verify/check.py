@@ -174,9 +174,11 @@ def mark(published: Published, findings: Iterable[Finding]) -> None:
         known = published.manifests.get(finding.rel)
         if finding.rel == JOB or (known is not None and known.status == "damaged"):
             continue
-        if known is None:
-            known = Manifest(finding.rel, "", "", "", "damaged", output=published.reported[finding.rel])
-        ledger.commit(replace(known, status="damaged", code=finding.code, message=finding.message))
+        whole = ledger.manifest(finding.rel)  # with all its pages, which a summary leaves out
+        if whole is None:
+            whole = known or Manifest(finding.rel, "", "", "", "damaged", output=published.reported[finding.rel])
+        damaged = whole.standing or whole
+        ledger.commit(replace(damaged, status="damaged", code=finding.code, message=finding.message))
 
 
 def report_findings(published: Published, findings: list[Finding]) -> Exit:

@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 import models
 from datasets.archive import ChapterRef, find_chapters
 from datasets.limits import Limits
-from datasets.storage import open_storage
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.decide import Decision, decide
 from jobs.parts.colorize.plan import plan
@@ -24,7 +22,8 @@ from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.source.policy import Policy
 from jobs.parts.verify.check import open_published
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import gray_page, members_of, saved
+from tests.jobs.colorize.chapters import gray_page, saved
+from tests.jobs.colorize.library import Library, good, published
 
 REF = ChapterRef("/a", "ch01.cbz", "ch01.cbz", "archive", 9, "v2")
 WIDE, TIGHT = Policy(), Policy(Limits(pixels=5))
@@ -79,40 +78,9 @@ def test_pages_flagged_by_an_earlier_version_of_the_job_stay() -> None:
 # -- through planning and the stages
 
 
-class Library:
-    """Sources and an output folder, coloured without Ray as often as asked for."""
-
-    def __init__(self, home: Path, model: Path) -> None:
-        self.home, self.model = home, model
-        self.out = home / "out"
-
-    def put(self, key: str, data: bytes) -> None:
-        open_storage(str(self.home)).put(key, data)
-
-    def run(self, source: str = "in", **options: object) -> dict[str, Manifest]:
-        """What becomes of each chapter."""
-        config = ColorizeConfig(
-            model=str(self.model), source=str(self.home / source), out=str(self.out), **options,  # type: ignore[arg-type]
-        )  # fmt: skip
-        settings = JobSettings.of(config)
-        ledger = Ledger(config.out, settings.fingerprint)
-        state = plan(config.source, ledger, settings, replace=config.replace)
-        torch.manual_seed(0)
-        variant = models.load(*((self.model / name).read_bytes() for name in ("model.json", "model.safetensors")))[0]
-        for task in state.tasks:
-            stages = Stages(ledger, settings.pages, settings.image_size)
-            state.record(color_chapter(task, stages, Predictor(variant, 4)))
-        self.computed = state.computed
-        return state.results
-
-
 @pytest.fixture
 def library(tmp_path: Path, model: Path) -> Library:
     return Library(tmp_path, model)
-
-
-def good(seed: int) -> bytes:
-    return zipped({"1.png": gray_page(seed), "2.png": gray_page(seed + 50)})
 
 
 def test_two_sources_with_equal_names_do_not_overwrite_each_other(library: Library) -> None:
@@ -211,13 +179,6 @@ def test_a_published_chapter_that_is_once_quarantined_is_not_stuck(library: Libr
     assert published(library, name) != before
     assert library.run(**strict)[name].status == "done"
     assert library.computed == set()
-
-
-def published(library: Library, name: str) -> dict[str, bytes]:
-    place = library.out / name
-    if place.is_file():
-        return members_of(place.read_bytes())
-    return {file.name: file.read_bytes() for file in place.iterdir()}
 
 
 def test_a_file_that_somebody_put_beside_a_quarantine_is_not_overwritten(library: Library) -> None:
