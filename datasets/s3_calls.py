@@ -193,6 +193,11 @@ def no_bucket(storage: Bucket, uri: str) -> StorageError:
     )
 
 
+def replaced(uri: str) -> StorageError:
+    """Return the error for an object that changed between two reads of it."""
+    return StorageError(f"{uri}: the object was replaced while it was read; read it again")
+
+
 def _explained(error: aws.ClientError, storage: Bucket, uri: str) -> StorageError:
     code = code_of(error)
     if code == "NoSuchBucket":
@@ -207,7 +212,7 @@ def _explained(error: aws.ClientError, storage: Bucket, uri: str) -> StorageErro
     if code in _REGION_CODES:
         return StorageError(f"{uri}: the bucket is in another region ({code}); set AWS_REGION to that one")
     if code in CONDITION_CODES:
-        return StorageError(f"{uri}: the object was replaced while it was read; read it again")
+        return replaced(uri)
     message = error.response.get("Error", {}).get("Message", "")
     kind = UnreachableError if code in _BUSY_CODES else StorageError
     return kind(f"{uri}: {error.operation_name} failed at {storage.endpoint}: {code} {clean(message)}")

@@ -134,6 +134,10 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def careless(self) -> BadUsageError:
+        """Return the error for a store where a conditional put has overwritten an object."""
+
+    @abstractmethod
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""
 

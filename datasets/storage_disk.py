@@ -114,6 +114,12 @@ class LocalStorage(Storage):
             _sync_folder(path.parent)
         return _local_entry(key, status)
 
+    def careless(self) -> BadUsageError:
+        return BadUsageError(
+            f"{self.root}: on this file system a hard link overwrites a file that is there, so nothing keeps two jobs, "
+            "or two workers of one job, apart; use another folder, or S3"
+        )
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         with _os_errors(path), suppress(FileNotFoundError, NotADirectoryError):

@@ -32,6 +32,7 @@ from datasets.s3_calls import (
     code_of,
     patient,
     read_in_time,
+    replaced,
     s3_errors,
     shared_client,
 )
@@ -172,6 +173,13 @@ class S3Storage(Storage):
                     back_off(attempt)
         raise AssertionError("unreachable")
 
+    def careless(self) -> BadUsageError:
+        return BadUsageError(
+            f"{self.uri}: {self.endpoint} ignores If-None-Match: it overwrote an object that it had to keep. Nothing "
+            "keeps two jobs, or two workers of one job, apart; use another S3 server, or a version of this one that "
+            "honours the header (to run one job at a time is not enough)"
+        )
+
     @patient
     def delete(self, key: str) -> None:
         target = self._key(key)
@@ -254,6 +262,8 @@ class S3Storage(Storage):
                     if code_of(error) in ("InvalidRange", "416"):
                         return b""  # it starts beyond the end
                     raise
+                if "IfMatch" in options and options["IfMatch"] != answer["ETag"].strip('"'):  # the server ignored it
+                    raise replaced(f"{self.uri}/{key}")
                 try:
                     return read_in_time(answer)
                 except BODY_ERRORS:

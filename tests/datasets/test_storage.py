@@ -460,6 +460,20 @@ def test_an_object_replaced_while_it_is_read_is_noticed(bucket: S3Storage) -> No
             stream.read(10)
 
 
+def test_a_server_that_ignores_if_match_mixes_no_versions(bucket: S3Storage) -> None:
+    def drop(params: dict[str, Any], **_: Any) -> None:
+        params["headers"].pop("If-Match")
+
+    bucket.client.meta.events.register("before-call.s3.GetObject", drop)
+    bucket.put("a", bytes(3 << 20))
+    with bucket.open("a") as stream:
+        assert stream.read(10) == bytes(10)
+        bucket.put("a", b"\1" * (3 << 20))
+        stream.seek(2 << 20)
+        with pytest.raises(StorageError, match="was replaced"):
+            stream.read(10)
+
+
 def test_an_answer_that_breaks_off_is_read_again(bucket: S3Storage) -> None:
     bucket.put("a", b"0123456789")
     headers = {"content-length": "10"}
