@@ -127,7 +127,12 @@ def _pipeline(
         .map(prepare_row, fn_kwargs={"stages": stages}, num_cpus=share)
         .map(
             PredictorActor,
-            fn_constructor_kwargs={"settings": settings, "actors": actors, "guard": RemoteCrashGuard()},
+            fn_constructor_kwargs={
+                "settings": settings,
+                "actors": actors,
+                "on_gpu": on_gpu,
+                "guard": RemoteCrashGuard(),
+            },
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=2),
             num_cpus=share * 0.9,
             num_gpus=settings.gpus_per_actor if on_gpu else 0,

@@ -17,7 +17,7 @@ from jobs.parts.colorize.crash_guard import CrashGuard, RemoteCrashGuard, deadli
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import Chunk, PageTask, Row, from_row, to_row
 from jobs.parts.model.folder import load_model
-from jobs.parts.model.inference import predict_chroma, predict_colors, to_device
+from jobs.parts.model.inference import device_of, predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.cluster import threads_each
 
@@ -101,7 +101,7 @@ class Predictor:
             scarce = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
             if not scarce:
                 raise
-        if torch.cuda.is_available():
+        if device_of(self._variant).type == "cuda":
             torch.cuda.empty_cache()
         half = len(squares) // 2
         if not half:
@@ -117,11 +117,12 @@ class PredictorActor:
     """A predictor on Ray. It loads the model once, then works through row after row.
 
     actors: how many such actors share the cluster's CPUs.
+    on_gpu: whether each has a GPU, or a part of one.
     """
 
-    def __init__(self, *, settings: JobSettings, actors: int, guard: RemoteCrashGuard) -> None:
+    def __init__(self, *, settings: JobSettings, actors: int, on_gpu: bool, guard: RemoteCrashGuard) -> None:
         variant = load_model(settings.model, settings.card)
-        to_device(variant, threads_each(actors))
+        to_device(variant, threads_each(actors), on_gpu=on_gpu)
         self._predictor = Predictor(
             variant,
             settings.batch_size,

@@ -17,7 +17,7 @@ class Cost:
     """The cost of a block of code.
 
     seconds: wall time.
-    memory: bytes at the peak, beyond what was held before. GPU memory where there is a GPU, else that of the process.
+    memory: bytes at the peak, beyond what was held before. Of the GPU for what runs there, else of the process.
     """
 
     seconds: float = 0.0
@@ -25,12 +25,14 @@ class Cost:
 
 
 @contextmanager
-def measured_cost() -> Iterator[Cost]:
+def measured_cost(device: torch.device) -> Iterator[Cost]:
     """Measure the block. The result is complete when the block ends. Memory stays 0 where the system does not report it
     (not Linux).
+
+    device: where the block runs its network.
     """
     cost = Cost()
-    on_gpu = torch.cuda.is_available()
+    on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

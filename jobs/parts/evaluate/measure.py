@@ -20,7 +20,7 @@ from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate
 from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.cost import measured_cost
 from jobs.parts.model.folder import load_model
-from jobs.parts.model.inference import predict_chroma, to_device
+from jobs.parts.model.inference import device_of, predict_chroma, to_device
 from jobs.parts.runtime.cluster import Cluster, threads_each
 from jobs.parts.runtime.options import actor_count
 from jobs.parts.runtime.progress import Meter
@@ -42,6 +42,7 @@ def measure_pages(
         fn_constructor_kwargs={
             "models": [(candidate.name, candidate.uri) for candidate in candidates],
             "actors": actors,
+            "on_gpu": on_gpu,
         },
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
         num_cpus=share * 0.9,
@@ -62,13 +63,14 @@ class ModelActor:
 
     models: (name, URI) of each model.
     actors: how many such actors share the cluster's CPUs.
+    on_gpu: whether each has a GPU.
     Rows without colour are dropped.
     """
 
-    def __init__(self, *, models: Sequence[tuple[str, str]], actors: int) -> None:
+    def __init__(self, *, models: Sequence[tuple[str, str]], actors: int, on_gpu: bool) -> None:
         self._variants = {name: load_model(uri) for name, uri in models}
         for variant in self._variants.values():
-            to_device(variant, threads_each(actors))
+            to_device(variant, threads_each(actors), on_gpu=on_gpu)
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         page = Page.from_row(row)
@@ -78,7 +80,7 @@ class ModelActor:
         predicted, costs = {}, {}
         for name, variant in self._variants.items():
             small = network_view(gray, variant.image_size)
-            with measured_cost() as cost:
+            with measured_cost(device_of(variant)) as cost:
                 predicted[name] = predict_chroma(variant, small[None])[0].astype(np.float16)
             weights = sum(tensor.nbytes for tensor in variant.generator().state_dict().values())
             costs[name] = {

@@ -1,5 +1,7 @@
 """Prediction with a variant on pages at model size: gray levels in, chroma out."""
 
+import logging
+
 import numpy as np
 import torch
 
@@ -8,14 +10,29 @@ from datasets.transforms import encode_ink
 from imaging.color import F32, U8
 from imaging.target import AB_RANGE, chroma_of, lab_of
 
+log = logging.getLogger("mangahue")
 
-def to_device(variant: models.Variant, threads: int) -> None:
-    """Move the network to this process's GPU. Without a GPU, let it use `threads` threads of the CPUs."""
-    if torch.cuda.is_available():
+
+def to_device(variant: models.Variant, threads: int, *, on_gpu: bool) -> None:
+    """Move the network to the GPU that Ray assigned to this process, or let it use `threads` threads of the CPUs.
+
+    on_gpu: whether a GPU was assigned. Where none was, one that the node has is not touched.
+    """
+    if on_gpu and torch.cuda.is_available():
         variant.generator().cuda()
         return
+    if on_gpu:
+        log.warning(
+            "Ray assigned a GPU to this worker, and PyTorch finds none: the network runs on the CPU; see that the "
+            "node has a driver, and a PyTorch with CUDA"
+        )
     torch.set_num_threads(threads)
     variant.generator().to(memory_format=torch.channels_last)
+
+
+def device_of(variant: models.Variant) -> torch.device:
+    """Where the network is that colours."""
+    return next(variant.generator().parameters()).device
 
 
 def predict_chroma(variant: models.Variant, grays: U8, hints: F32 | None = None) -> F32:
@@ -45,7 +62,7 @@ def follow(variant: models.Variant, grays: U8, chromas: F32) -> None:
 
 def _predict(variant: models.Variant, grays: U8, hints: F32 | None) -> F32:
     ink = encode_ink(torch.from_numpy(np.ascontiguousarray(grays)))[:, None]
-    if torch.cuda.is_available():
+    if device_of(variant).type == "cuda":
         ink = ink.pin_memory()  # otherwise its copy to the GPU waits for what runs there
     predicted: F32 = variant.predict(ink, None if hints is None else _encoded(hints)).float().cpu().numpy()
     return predicted

@@ -35,8 +35,13 @@ class Cluster:
         return min(1.0, max(0.05, round(self.cpus / tasks, 2)))
 
     def on_gpu(self, device: str) -> bool:
-        """Whether networks run on GPUs. device: "cpu", "cuda" (wait for an autoscaler's), or "auto" (those there)."""
-        return device == "cuda" or (device == "auto" and self.gpus > 0)
+        """Whether networks run on GPUs, which is logged. Workers are told it: none asks what its node has.
+
+        device: "cpu", "cuda" (wait for an autoscaler's), or "auto" (those there).
+        """
+        chosen = device == "cuda" or (device == "auto" and self.gpus > 0)
+        log.info("--device %s: networks run on %s", device, "GPUs" if chosen else "CPUs")
+        return chosen
 
     def actors(self, on_gpu: bool, gpus_each: float = 1.0) -> int:
         """How many workers hold the network where the user does not say: as the GPUs go, or one per 4 CPUs."""

@@ -64,6 +64,7 @@ def fit(config: TrainConfig, shards: ShardSet, cluster: Cluster) -> Checkpoint:
                 failure_config=FailureConfig(max_failures=_WORKER_FAILURES, max_preemption_failures=-1),
                 checkpoint_config=_kept(config),
                 logging_config=LoggingConfig(log_level="WARNING"),
+                worker_runtime_env=worker_environment(on_gpu=on_gpu),
             ),
         )
 
@@ -106,6 +107,13 @@ def worker_resources(share: float, *, on_gpu: bool, offered: Mapping[str, float]
     """
     asked = {"CPU": share, **({"GPU": 1} if on_gpu else {})}
     return {**asked, _ON_DEMAND: 0.001} if offered.get(_ON_DEMAND) else asked
+
+
+def worker_environment(*, on_gpu: bool) -> dict[str, dict[str, str]]:
+    """The runtime environment of a training worker. Without a GPU of its own it sees none of its node's: PyTorch's
+    optimizers look for one even where all tensors are on the CPU, and that takes memory of it.
+    """
+    return {} if on_gpu else {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
 
 
 def _kept(config: TrainConfig) -> CheckpointConfig:
