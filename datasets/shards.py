@@ -7,7 +7,8 @@ folder is not whole. This is the one module of `datasets` that knows Ray.
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from imaging.color import U8
 from imaging.descreen import network_view, squeezed
 from imaging.target import CHANNELS, quantized_target
 
+log = logging.getLogger("mangahue")
 CARD = "shards.json"
 SHARD_BYTES = 128 * 2**20
 _GROUP_BYTES = 8 * 2**20  # bytes of a row group, the least that a reader holds
@@ -101,6 +103,16 @@ class _Packer:
         return Shard(key, self.pages, len(data), digest)
 
 
+def unread(card: Mapping[str, Any]) -> int:
+    """Return how many chapters or pages an ingest left out through no fault of theirs; 0 for a finished one.
+
+    card: the content of its `shards.json`, of this version or an earlier one.
+    """
+    if "unfinished" in card:
+        return sum(group["written"]["unfinished"] for group in card["unfinished"])
+    return sum(failure["code"] == "STORAGE" for failure in card.get("failures", []))
+
+
 @dataclass(frozen=True)
 class ShardSet:
     """A whole shard folder.
@@ -118,7 +130,14 @@ class ShardSet:
         storage = open_storage(uri)
         if storage.stat(CARD) is None:
             raise BadUsageError(f"--data {uri} has no {CARD}: ingest wrote nothing there, or did not finish; run it")
-        return cls(storage.uri, json.loads(storage.read(CARD)))
+        card = json.loads(storage.read(CARD))
+        if missing := unread(card):
+            log.warning(
+                "--data %s is unfinished: storage did not give %d chapters or pages; run its ingest again to have them",
+                storage.uri,
+                missing,
+            )
+        return cls(storage.uri, card)
 
     @property
     def fingerprint(self) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import os
 import platform
 import stat
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import psutil
 import pyarrow.fs
@@ -75,7 +76,7 @@ class LocalStorage(Storage):
     def open(self, key: str) -> BinaryIO:
         path = self._path(key)
         with _os_errors(path):
-            return path.open("rb")
+            return cast(BinaryIO, io.BufferedReader(_LocalFile(path)))
 
     def fetch(self, key: str, folder: Path) -> Path:
         return self._path(key)
@@ -212,6 +213,22 @@ def _status_of_file(entry: "os.DirEntry[str]") -> os.stat_result | None:
     if not stat.S_ISREG(status.st_mode):
         raise ObjectNotFoundError(f"{path}: no file, but a pipe, a socket or a device; take it away")
     return status
+
+
+class _LocalFile(io.FileIO):
+    """A file whose reads raise our own errors: a library that meets an OSError takes it for damage of what it reads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path = path
+
+    def readinto(self, buffer: Any) -> int:
+        with _os_errors(self._path):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _os_errors(self._path):
+            return super().readall()
 
 
 def _local_entry(key: str, status: os.stat_result) -> Entry:

@@ -5,7 +5,7 @@ python jobs/ingest.py --color URI [--gray URI] --out SHARDS
 
 from datasets.storage import open_storage
 from jobs.parts.ingest.config import IngestConfig
-from jobs.parts.ingest.shards import already_done, clear, plan, publish_card, write_all
+from jobs.parts.ingest.shards import already_done, plan, publish_card, take_up, write_all
 from jobs.parts.runtime.cluster import connect
 from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
@@ -16,9 +16,9 @@ def main(config: IngestConfig) -> Exit:
     chapters = plan(config.color, config.gray, config.gray_from, config.holdout, config.seed)
     if (finished := already_done(out, config, chapters)) is not None:
         return finished
-    clear(out)
+    earlier = take_up(out, config)
     connect()
-    return publish_card(out, config, chapters, write_all(chapters, config.out))
+    return publish_card(out, config, chapters, write_all(chapters, config.out, earlier))
 
 
 cli = command(IngestConfig, main)

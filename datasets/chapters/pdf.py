@@ -2,7 +2,8 @@
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +14,7 @@ from PIL import Image
 
 from datasets.archive import ChapterRef
 from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
+from datasets.chapters.streamed import Watched
 from datasets.errors import ChapterUnreadableError, Code
 from datasets.limits import Limits
 from datasets.storage import Storage
@@ -43,12 +45,14 @@ class PdfChapter(Chapter):
     ordered = True
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
-        self._file = storage.open(ref.key)
+        self._file = Watched(storage.open(ref.key))
         self._document = _open(self._file)
         count = len(self._document)
         if count > limits.members:
             raise ChapterUnreadableError(Code.LIMIT, f"{count} pages, over {limits.members}; see --max-members")
-        super().__init__([self._look(number) for number in range(count)], limits)
+        looked = [self._look(number) for number in range(count)]
+        self._file.check()
+        super().__init__(looked, limits)
 
     def _look(self, number: int) -> Listed:
         scale = _DPI / _POINTS
@@ -73,11 +77,15 @@ class PdfChapter(Chapter):
             page = self._document[sheet.number]
             if not sheet.scale:
                 picture = next(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE]))
-                return bytes(picture.get_data(decode_simple=False))
+                data = bytes(picture.get_data(decode_simple=False))
+                self._file.check()
+                return data
             image = page.render(scale=sheet.scale).to_pil()
             page.close()
         except (*_DAMAGED, StopIteration, MemoryError) as error:
+            self._file.check()
             raise unreadable(member, error) from error
+        self._file.check()  # a part that could not be read is left out of the drawing, without an error
         out = io.BytesIO()
         image.save(out, "PNG", compress_level=1)
         return out.getvalue()
@@ -136,50 +144,62 @@ def recolor(source: BinaryIO, pictures: Mapping[int, bytes], out: Path) -> None:
     out: the file to write.
 
     Outline, labels, metadata and all other pages stay. Pages keep their size. Raises ChapterUnreadableError where the
-    source is not a PDF.
+    source is not a PDF, StorageError where it can't be read.
     """
-    document = _open(source)
-    for number, data in pictures.items():
-        page = document[number]
-        width, height = page.get_size()
-        for thing in list(page.get_objects(max_depth=1)):
-            page.remove_obj(thing)
-        page.set_rotation(0)
-        for set_box in (page.set_mediabox, page.set_cropbox):
-            set_box(0, 0, width, height)
-        picture = pypdfium2.PdfImage.new(document)
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "JPEG":
-                picture.load_jpeg(io.BytesIO(data), inline=True)
-            else:
-                picture.set_bitmap(pypdfium2.PdfBitmap.from_pil(image.convert("RGB")))
-        picture.set_matrix(pypdfium2.PdfMatrix().scale(width, height))
-        page.insert_obj(picture)
-        page.gen_content()
-        page.close()
-    with out.open("wb") as file:
-        document.save(file)
-    document.close()
+    with _opened(source) as document:
+        for number, data in pictures.items():
+            page = document[number]
+            width, height = page.get_size()
+            for thing in list(page.get_objects(max_depth=1)):
+                page.remove_obj(thing)
+            page.set_rotation(0)
+            for set_box in (page.set_mediabox, page.set_cropbox):
+                set_box(0, 0, width, height)
+            picture = pypdfium2.PdfImage.new(document)
+            with Image.open(io.BytesIO(data)) as image:
+                if image.format == "JPEG":
+                    picture.load_jpeg(io.BytesIO(data), inline=True)
+                else:
+                    picture.set_bitmap(pypdfium2.PdfBitmap.from_pil(image.convert("RGB")))
+            picture.set_matrix(pypdfium2.PdfMatrix().scale(width, height))
+            page.insert_obj(picture)
+            page.gen_content()
+            page.close()
+        with out.open("wb") as file:
+            document.save(file)
 
 
 def jpegs_of(source: BinaryIO) -> list[bytes]:
     """Return, for each page, the JPEG that it is; b"" for a page that is not just a JPEG.
 
-    Raises ChapterUnreadableError.
+    Raises ChapterUnreadableError, StorageError.
     """
-    document = _open(source)
-    found = []
-    for page in document:
-        found.append(_only_jpeg(page, list(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE])), *page.get_size()))
-        page.close()
-    document.close()
-    return found
+    with _opened(source) as document:
+        found = []
+        for page in document:
+            pictures = list(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE]))
+            found.append(_only_jpeg(page, pictures, *page.get_size()))
+            page.close()
+        return found
 
 
-def _open(file: BinaryIO) -> Any:
+@contextmanager
+def _opened(source: BinaryIO) -> Iterator[Any]:
+    """Yield a PDF. What is made of it while storage fails is lost: StorageError."""
+    watched = Watched(source)
+    try:
+        document = _open(watched)
+        yield document
+        document.close()
+    finally:
+        watched.check()
+
+
+def _open(file: Watched) -> Any:
     try:
         return pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:
+        file.check()
         if error.err_code == pdfium.FPDF_ERR_PASSWORD:
             raise encrypted() from error
         raise ChapterUnreadableError(Code.BROKEN, f"not a whole PDF file: {error}") from error

@@ -58,7 +58,7 @@ class Stream:
         self._pass: Iterator[tuple[Found, Any]] | None = None
         self._member_index = -1
         self._manager: AbstractContextManager[Any] | None = None
-        self._file: _Watched | None = None
+        self._file: Watched | None = None
 
     def entries(self) -> Iterator[Found]:
         """Yield all entries. Raises DamagedError where the archive ends before its end."""
@@ -97,6 +97,7 @@ class Stream:
         try:  # the binding's own loop takes a warning's number for a count of bytes
             while (count := libarchive.ffi.read_data(entry._archive_p, buffer, _BLOCK)) != 0:
                 if count < 0:
+                    self._check_storage()
                     raise DamagedError("the data are damaged", b"".join(parts))
                 parts.append(buffer.raw[:count])
                 size += count
@@ -110,7 +111,7 @@ class Stream:
 
     def _entries(self) -> Iterator[tuple[Found, Any]]:
         libarchive = _libarchive()
-        self._file = _Watched(self._opener())
+        self._file = Watched(self._opener())
         try:
             manager = libarchive.stream_reader(self._file, format_name=self._kind, block_size=_BLOCK)
             reader = manager.__enter__()
@@ -125,19 +126,24 @@ class Stream:
         self._check_storage()
 
     def _check_storage(self) -> None:
-        if self._file is not None and self._file.error is not None:
-            raise self._file.error
+        if self._file is not None:
+            self._file.check()
 
 
-class _Watched(io.RawIOBase):
-    """A file for libarchive's callbacks, out of which no exception comes.
+class Watched(io.RawIOBase):
+    """A file for the callbacks of a C library, out of which no exception comes.
 
-    It keeps the errors of storage, which would be lost otherwise.
+    It keeps the errors of storage, which would be lost otherwise, and pass for damage of what is read.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.error: Exception | None = None
+
+    def check(self) -> None:
+        """Raise the error of storage that was met last, if any."""
+        if self.error is not None:
+            raise self.error
 
     def readinto(self, buffer: Any) -> int:
         try:

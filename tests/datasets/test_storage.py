@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.fs import FileSelector
 
-from datasets import s3_calls, storage_s3
+from datasets import s3_calls, storage_disk, storage_s3
 from datasets.errors import (
     AccessDeniedError,
     BadUsageError,
@@ -719,9 +719,11 @@ def test_an_endpoint_that_is_no_url(s3: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path, mode: str) -> None:
+    def refuse(self: Any, path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)  # a real mode would not stop root, as whom containers run
+    monkeypatch.setattr(
+        storage_disk._LocalFile, "__init__", refuse
+    )  # a real mode would not stop root, as whom containers run
     with pytest.raises(AccessDeniedError, match=f"{tmp_path}/a: Permission denied"):
         LocalStorage(tmp_path).read("a")

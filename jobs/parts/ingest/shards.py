@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,10 +14,10 @@ import numpy as np
 import ray.data
 
 from datasets.chapters import Member
-from datasets.errors import BadUsageError, MangahueError
+from datasets.errors import BadUsageError, Code, MangahueError, StorageError
 from datasets.limits import SLOW
 from datasets.page import Page, decode
-from datasets.shards import CARD, SHARD_BYTES, Shard, write_shards
+from datasets.shards import CARD, SHARD_BYTES, Shard, unread, write_shards
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, to_lab
 from jobs.parts.ingest.config import IngestConfig
@@ -46,6 +46,7 @@ class Written:
     chroma: sums of the mean a and b of `colored` training pages.
     colored: training pages with colour.
     paired: pages that have both editions.
+    unfinished: how many of the failures say nothing of the page or chapter: storage failed, or a tool is missing.
     """
 
     shards: list[Shard] = field(default_factory=list)
@@ -53,10 +54,19 @@ class Written:
     chroma: list[float] = field(default_factory=lambda: [0.0, 0.0])
     colored: int = 0
     paired: int = 0
+    unfinished: int = 0
+
+    @property
+    def pages(self) -> int:
+        """How many pages are in the shards."""
+        return sum(shard.pages for shard in self.shards)
 
     @classmethod
     def from_json(cls, text: str) -> "Written":
-        values = json.loads(text)
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Written":
         return cls(**{**values, "shards": [Shard(**shard) for shard in values["shards"]]})
 
     def add(self, other: "Written") -> None:
@@ -65,6 +75,7 @@ class Written:
         self.chroma = [a + b for a, b in zip(self.chroma, other.chroma, strict=True)]
         self.colored += other.colored
         self.paired += other.paired
+        self.unfinished += other.unfinished
 
 
 def plan(color: str | None, gray: str | None, gray_from: str, holdout: str, seed: int) -> list[ChapterPlan]:
@@ -91,7 +102,8 @@ def plan(color: str | None, gray: str | None, gray_from: str, holdout: str, seed
 
 
 def already_done(out: Storage, config: IngestConfig, chapters: Sequence[ChapterPlan]) -> Exit | None:
-    """The exit code of the finished ingest in `out`, if it is this very one; None if there is none.
+    """The exit code of the finished ingest in `out`, if it is this very one. None if there is none, or one that lacks
+    pages because storage failed.
 
     Raises BadUsageError where other shards are there, unless they may be replaced.
     """
@@ -100,6 +112,9 @@ def already_done(out: Storage, config: IngestConfig, chapters: Sequence[ChapterP
         return None
     if card.get("plan") != _plan_digest(chapters):
         raise BadUsageError(f"--out {out.uri} holds other shards; give another folder, or --replace")
+    if missing := unread(card):
+        log.info("%d chapters or pages could not be read the last time; they are read now", missing)
+        return None
     log.info("the shards in %s are these chapters' already; nothing to do", out.uri)
     return Exit.PARTLY if card["failures"] else Exit.DONE
 
@@ -108,26 +123,52 @@ def _plan_digest(chapters: Sequence[ChapterPlan]) -> str:
     return hashlib.sha256(json.dumps([asdict(chapter) for chapter in chapters]).encode()).hexdigest()
 
 
-def clear(out: Storage) -> None:
-    """Delete the card, then the shards of an earlier or unfinished ingest. Other files stay."""
-    out.delete(CARD)
+def take_up(out: Storage, config: IngestConfig) -> dict[str, Written]:
+    """What the unfinished ingest in `out` has written, by the digest of each group's plan; {} where it does not say.
+
+    Where no card is there, or what is there is to be replaced, the shards are deleted. Other files stay.
+    """
+    card = read_json(out, CARD)
+    if config.replace or card is None:
+        out.delete(CARD)
+        _sweep(out, ())
+        return {}
+    return {group["plan"]: Written.of(group["written"]) for group in card.get("unfinished", [])}
+
+
+def _sweep(out: Storage, kept: Sequence[str]) -> None:
+    """Delete all shards but those `kept`."""
     for split in _SPLITS:
         for entry in list(out.list(f"{split}/pages-")):
-            out.delete(entry.key)
+            if entry.key not in kept:
+                out.delete(entry.key)
 
 
-def write_all(chapters: Sequence[ChapterPlan], out: str) -> Written:
-    """Read all chapters into shards with Ray Data. Each task reads a group of chapters of one split."""
+def write_all(chapters: Sequence[ChapterPlan], out: str, earlier: Mapping[str, Written]) -> dict[str, Written]:
+    """Read chapters into shards, in groups of one split. Returns what each has written, by the digest of its plan.
+
+    earlier: what is written already. A group is read again where its storage failed, and the better result is taken.
+    """
     groups = _groups(chapters)
-    rows = ray.data.from_items([{"group": i} for i in range(len(groups))], override_num_blocks=len(groups))
+    plans = [_plan_digest(group) for group in groups]
+    numbers = [i for i, digest in enumerate(plans) if digest not in earlier or earlier[digest].unfinished]
+    found = dict(earlier)
+    with Meter("ingest", sum(len(groups[i]) for i in numbers)) as meter:
+        for i, written in read_groups(groups, numbers, out):
+            if plans[i] not in earlier or not written.unfinished or written.pages >= earlier[plans[i]].pages:
+                found[plans[i]] = written
+            meter.advance(len(groups[i]), written.pages)
+    return {digest: found[digest] for digest in plans}
+
+
+def read_groups(
+    groups: Sequence[Sequence[ChapterPlan]], numbers: Sequence[int], out: str
+) -> Iterator[tuple[int, Written]]:
+    """Read the groups with these numbers with Ray Data, each in a task. Yields what each has written, in no order."""
+    rows = ray.data.from_items([{"group": i} for i in numbers], override_num_blocks=len(numbers))
     reports = rows.map_batches(_ingest_group, batch_size=1, fn_kwargs={"groups": ray.put(groups), "out": out})
-    total = Written()
-    with Meter("ingest", len(chapters)) as meter:
-        for row in reports.iter_rows():
-            written = Written.from_json(row["written"])
-            total.add(written)
-            meter.advance(len(groups[row["group"]]), sum(shard.pages for shard in written.shards))
-    return total
+    for row in reports.iter_rows():
+        yield row["group"], Written.from_json(row["written"])
 
 
 def _groups(chapters: Sequence[ChapterPlan]) -> list[list[ChapterPlan]]:
@@ -149,11 +190,16 @@ def _groups(chapters: Sequence[ChapterPlan]) -> list[list[ChapterPlan]]:
 
 def _ingest_group(batch: dict[str, np.ndarray], *, groups: Any, out: str) -> dict[str, Any]:
     (number,) = batch["group"]
-    group = ray.get(groups)[number]
+    written = read_group(ray.get(groups)[number], out)
+    return {"group": [number], "written": [json.dumps(asdict(written))]}
+
+
+def read_group(group: Sequence[ChapterPlan], out: str) -> Written:
+    """Read a group of chapters into shards."""
     written = Written()
     pages = (page for chapter in group for page in read_chapter(chapter, written))
     written.shards += write_shards(open_storage(out), pages, group[0].split)
-    return {"group": [number], "written": [json.dumps(asdict(written))]}
+    return written
 
 
 def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
@@ -166,21 +212,26 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
             directory = sandbox().call(reader.look_inside, edition.ref, _POLICY, seconds=_SLOW)
             members[side] = edition.pages(directory)
         except MangahueError as error:
-            _note(written, edition.ref.uri, error)
+            _note(written, edition.ref.uri, error, fetching=True)
     for index, (color, gray) in enumerate(pair_pages(members["color"], members["gray"])):
         picture: dict[str, bytes | None] = {"color": None, "gray": None}
         pixels: dict[str, U8] = {}
         for side, member, edition in (("color", color, chapter.color), ("gray", gray, chapter.gray)):
             if member is None or edition is None:
                 continue
+            source = f"{edition.ref.uri}/{member.name}"
             try:
                 fetched = sandbox().call(reader.fetch, edition.ref, _POLICY, member, seconds=_SLOW)
+            except MangahueError as error:
+                _note(written, source, error, fetching=True)
+                continue
+            try:
                 if fetched.error is not None:
                     raise fetched.error
                 pixels[side] = sandbox().call(decode, fetched.data, seconds=_POLICY.limits.seconds)
                 picture[side] = fetched.data
             except MangahueError as error:
-                _note(written, f"{edition.ref.uri}/{member.name}", error)
+                _note(written, source, error)
         if pixels:
             member, edition = (color, chapter.color) if picture["color"] else (gray, chapter.gray)
             assert member is not None
@@ -202,8 +253,13 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
             )
 
 
-def _note(written: Written, source: str, error: Exception) -> None:
-    code = getattr(error, "code", "STORAGE")
+def _note(written: Written, source: str, error: Exception, *, fetching: bool = False) -> None:
+    """Add a failure. It is final where it is one of the page or chapter itself.
+
+    fetching: whether bytes were read from storage. If that took too long, storage may be at fault.
+    """
+    code = getattr(error, "code", "STORAGE" if isinstance(error, StorageError) else "TOOL")
+    written.unfinished += code in ("STORAGE", "TOOL") or (fetching and code == Code.TIMEOUT)
     written.failures.append({"source": source, "code": code, "message": getattr(error, "message", str(error))})
 
 
@@ -216,11 +272,17 @@ def _count(written: Written, split: str, pixels: dict[str, U8]) -> None:
         written.colored += 1
 
 
-def publish_card(out: Storage, config: IngestConfig, chapters: Sequence[ChapterPlan], written: Written) -> Exit:
+def publish_card(
+    out: Storage, config: IngestConfig, chapters: Sequence[ChapterPlan], groups: Mapping[str, Written]
+) -> Exit:
     """Write shards.json, last of all, and log the result.
 
+    groups: what write_all returned. Where storage failed, the card has it, for the next run to take up.
     Returns FAILED where no page was readable, and then writes nothing. Returns PARTLY where some were not.
     """
+    written = Written()
+    for group in groups.values():
+        written.add(group)
     for failure in written.failures:
         log.warning("not read: %(source)s: %(code)s %(message)s", failure)
     pages = {
@@ -229,6 +291,7 @@ def publish_card(out: Storage, config: IngestConfig, chapters: Sequence[ChapterP
     if not sum(pages.values()):
         log.error("not one page could be read; nothing is published")
         return Exit.FAILED
+    unfinished = [{"plan": digest, "written": asdict(group)} for digest, group in groups.items()]
     shards = sorted((asdict(shard) for shard in written.shards), key=lambda shard: shard["key"])
     card = {
         "settings": as_settings(config),
@@ -241,8 +304,13 @@ def publish_card(out: Storage, config: IngestConfig, chapters: Sequence[ChapterP
         "mean_chroma": [value / max(1, written.colored) for value in written.chroma],
         "shards": shards,
         "failures": written.failures,
+        **({"unfinished": unfinished} if written.unfinished else {}),
     }
     out.put(CARD, as_json(card))
+    _sweep(out, [shard.key for shard in written.shards])
     log.info("%d training and %d held-out pages (%d pairs), %d not read -> %s", pages["train"], pages["holdout"],
              written.paired, len(written.failures), out.uri)  # fmt: skip
+    if written.unfinished:
+        log.error("%d of them because storage did not give them, or a tool is missing: the shards are unfinished; run "
+                  "the same command again, and it reads what is missing", written.unfinished)  # fmt: skip
     return Exit.PARTLY if written.failures else Exit.DONE
