@@ -20,11 +20,11 @@ def main(config: TrainConfig) -> Exit:
     origin = check_initial_weights(config)
     shards = ShardSet.open(config.data)
     run = open_storage(config.run)
-    claim_run(run, config, shards)
+    claim_run(run, config, shards, origin)
     if already_trained(run, config):
         return Exit.DONE
     cluster = connect(state_api=True)
-    result = fit(config, shards, cluster)
+    result = fit(config, shards, origin, cluster)
     publish_model(run, config, shards, origin, result)
     track(run, config)
     return Exit.DONE

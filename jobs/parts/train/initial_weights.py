@@ -52,17 +52,50 @@ def check_initial_weights(config: TrainConfig) -> dict[str, Any]:
     return origin
 
 
-def load_initial_weights(variant: models.Variant, config: TrainConfig) -> None:
-    """Give a fresh variant the weights that the training starts from."""
+def load_initial_weights(
+    variant: models.Variant, config: TrainConfig, origin: dict[str, Any], *, resumed: bool
+) -> None:
+    """Give a fresh variant the weights that the training starts from.
+
+    origin: what check_initial_weights returned.
+    resumed: whether a checkpoint follows. It holds all that was taken from --init, which is not read again.
+    Raises BadUsageError where the weights have changed since.
+    """
+    found: dict[str, Any] = {}
     if weights := config.vgg_weights:
         if weights == RANDOM:
             variant.load_pretrained(None)
         else:
-            _load_pretrained(variant, _read_vgg(weights), weights)
+            data = _read_vgg(weights)
+            found["pretrained"] = {"weights": fingerprint(data)}
+            _load_pretrained(variant, data, weights)
     if config.init:
-        _load_init(variant, config.init)
+        if not resumed:
+            found["init"] = {"weights_sha256": _load_init(variant, config.init)}
     elif variant.bundled:
-        variant.load_pretrained(read_state_dict(_read_bundled(variant.bundled)))
+        data = _read_bundled(variant.bundled)
+        found["pretrained"] = {"weights": fingerprint(data)}
+        variant.load_pretrained(read_state_dict(data))
+    if changed := other_weights(config, origin, found, "when the job began"):
+        raise BadUsageError(f"{'; '.join(changed)}; run again")
+
+
+def other_weights(config: TrainConfig, earlier: dict[str, Any], now: dict[str, Any], when: str = "there") -> list[str]:
+    """What differs between the weights of two origins, as check_initial_weights returns them. What one of them does not
+    say is not compared.
+
+    when: what the message says of the earlier ones.
+    """
+    bundled = f"the installed {models.VARIANTS[config.variant].bundled}"
+    found = []
+    for part, digest, name in (
+        ("pretrained", "weights", f"--vgg-weights {config.vgg_weights}" if config.vgg_weights else bundled),
+        ("init", "weights_sha256", f"--init {config.init}"),
+    ):
+        if part in earlier and part in now and earlier[part][digest] != now[part][digest]:
+            before, after = earlier[part][digest][:12], now[part][digest][:12]
+            found.append(f"{name} holds other weights ({before} {when}, {after} here)")
+    return found
 
 
 def _read_bundled(network: str) -> bytes:

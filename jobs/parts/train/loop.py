@@ -39,10 +39,12 @@ class Plan:
     """What a worker is given.
 
     steps: to train; 0 where the time limit or early stop alone decides.
+    origin: what the training starts from, as check_initial_weights returned it.
     """
 
     config: TrainConfig
     steps: int
+    origin: dict[str, Any]
 
 
 def train_worker(loop_config: dict[str, Plan]) -> None:
@@ -51,7 +53,8 @@ def train_worker(loop_config: dict[str, Plan]) -> None:
     loop_config: a dict, as Ray Train asks for; the plan is under "plan".
     """
     configure_log(force=True)
-    config, steps = loop_config["plan"].config, loop_config["plan"].steps
+    plan = loop_config["plan"]
+    config, steps = plan.config, plan.steps
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
@@ -60,7 +63,7 @@ def train_worker(loop_config: dict[str, Plan]) -> None:
     _choose_algorithms(config.deterministic)
     torch.manual_seed(config.seed)  # the same weights on every worker
     variant = models.build(config.variant, as_settings(config.model))
-    load_initial_weights(variant, config)
+    load_initial_weights(variant, config, plan.origin, resumed=ray.train.get_checkpoint() is not None)
     mechanics = models.Mechanics(
         precision=config.precision,
         accumulate=config.accumulate,

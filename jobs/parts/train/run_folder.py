@@ -14,6 +14,7 @@ from jobs.parts.model.folder import CARD, MODEL, RAW, WEIGHTS, ModelCard, publis
 from jobs.parts.runtime.claims import claim, read_json
 from jobs.parts.runtime.outcome import as_json
 from jobs.parts.train.config import TrainConfig
+from jobs.parts.train.initial_weights import other_weights
 from jobs.parts.train.loop import PROGRESS
 
 log = logging.getLogger("mangahue")
@@ -25,21 +26,23 @@ _FREE = {  # options that may change when a run is taken up again
 }  # fmt: skip
 
 
-def claim_run(run: Storage, config: TrainConfig, shards: ShardSet) -> None:
+def claim_run(run: Storage, config: TrainConfig, shards: ShardSet, origin: dict[str, Any]) -> None:
     """Make the run folder this config's own, or take it up again.
 
-    Raises BadUsageError, naming what differs, where it belongs to a training with other settings or other pages.
+    origin: what the training starts from, as check_initial_weights returns it. Runs of earlier versions have none.
+    Raises BadUsageError, naming what differs, where it belongs to a training with other settings or other pages, or one
+    that started from other weights.
     """
-    mine: dict[str, Any] = {"settings": config.as_settings(), "data": shards.fingerprint}
+    mine: dict[str, Any] = {"settings": config.as_settings(), "data": shards.fingerprint, "origin": origin}
     earlier = claim(run, CONFIG, mine)
     if earlier is None:
         return
-    if differing := _differing(earlier, mine):
+    if differing := _differing(config, earlier, mine):
         raise BadUsageError(f"--run {run.uri} is another training's: {'; '.join(differing)}; give another folder")
     run.put(CONFIG, as_json(mine))
 
 
-def _differing(earlier: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+def _differing(config: TrainConfig, earlier: dict[str, Any], mine: dict[str, Any]) -> list[str]:
     if not earlier:
         return [f"its {CONFIG} can't be read"]
     there, here = _flat(earlier["settings"]), _flat(mine["settings"])
@@ -50,7 +53,7 @@ def _differing(earlier: dict[str, Any], mine: dict[str, Any]) -> list[str]:
     ]
     if earlier["data"] != mine["data"]:
         differing.append(f"--data with other pages ({earlier['data'][:12]} there, {mine['data'][:12]} here)")
-    return differing
+    return differing + other_weights(config, earlier.get("origin", {}), mine["origin"])
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

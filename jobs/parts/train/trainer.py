@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import ray
 import ray.exceptions
@@ -30,8 +31,11 @@ _STORAGE_PAUSE = 10.0  # seconds, longer each time
 _ON_DEMAND = "on_demand"  # the resource that marks nodes which are not taken back
 
 
-def fit(config: TrainConfig, shards: ShardSet, cluster: Cluster) -> Checkpoint:
-    """Train to the end, from the run's last checkpoint if there is one. Returns the checkpoint to publish."""
+def fit(config: TrainConfig, shards: ShardSet, origin: dict[str, Any], cluster: Cluster) -> Checkpoint:
+    """Train to the end, from the run's last checkpoint if there is one. Returns the checkpoint to publish.
+
+    origin: what the training starts from, as check_initial_weights returns it.
+    """
     on_gpu = cluster.on_gpu(config.device)
     least, most = worker_range(config.num_workers)
     if not most:
@@ -48,7 +52,7 @@ def fit(config: TrainConfig, shards: ShardSet, cluster: Cluster) -> Checkpoint:
     def trainer() -> ray.train.torch.TorchTrainer:
         return ray.train.torch.TorchTrainer(
             train_worker,
-            train_loop_config={"plan": Plan(config, steps)},
+            train_loop_config={"plan": Plan(config, steps, origin)},
             datasets=open_streams(config, shards, cluster, paired=paired, steps=steps, workers=most),
             dataset_config=looking_ahead(most, deterministic=config.deterministic),
             scaling_config=ScalingConfig(

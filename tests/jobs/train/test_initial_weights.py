@@ -54,7 +54,7 @@ def test_vgg_weights_from_a_file_are_those_of_the_network(vgg16: Path) -> None:
 
     origin = check_initial_weights(chosen)
     variant = models.build("colornet", dataclasses.asdict(chosen.model))
-    load_initial_weights(variant, chosen)
+    load_initial_weights(variant, chosen, origin, resumed=False)
 
     assert origin["pretrained"]["weights"] == fingerprint(vgg16.read_bytes())
     published = torch.load(vgg16, weights_only=True)
@@ -119,7 +119,7 @@ def test_a_training_starts_from_another_s_last_weights(other: Path) -> None:
 
     origin = check_initial_weights(chosen)
     variant = models.build("pix2pix", dataclasses.asdict(chosen.model))
-    load_initial_weights(variant, chosen)
+    load_initial_weights(variant, chosen, origin, resumed=False)
 
     raw = (other / "model.raw.safetensors").read_bytes()
     assert origin == {"init": {"model": str(other), "weights_sha256": fingerprint(raw)}}
@@ -149,7 +149,7 @@ def test_the_weights_of_an_installed_package_are_taken_up() -> None:
     variant = models.build("exemplar", dataclasses.asdict(chosen.model))
     random = variant.networks["network"].encoder.stem[0].weight.clone()
 
-    load_initial_weights(variant, chosen)
+    load_initial_weights(variant, chosen, origin, resumed=False)
 
     assert origin["pretrained"]["network"] == "efficientnet_lite0"
     learnt = variant.networks["network"].encoder.stem[0].weight
