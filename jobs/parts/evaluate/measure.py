@@ -16,7 +16,7 @@ from imaging.color import U8, join_chroma
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
 from imaging.postprocess import PostprocessSettings, postprocess_page
-from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate
+from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate, in_file_name
 from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.cost import measured_cost
 from jobs.parts.model.folder import load_model
@@ -117,7 +117,7 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
     pictures = {}
     storage = open_storage(out)
     for name, picture in {INK: plain, **coloured, TRUTH: truth}.items():
-        key = f"pages/{page.series}/{page.chapter}/{page.index:04d}-{name.replace('/', '_')}.jpg"
+        key = f"pages/{page.series}/{page.chapter}/{page.index:04d}-{in_file_name(name)}.jpg"
         storage.put(key, encode(picture, "jpeg"), content_type="image/jpeg")
         pictures[name] = key
     described = {
