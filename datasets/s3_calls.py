@@ -54,6 +54,16 @@ _CREDENTIAL_ERRORS = (
 _BUSY_CODES = {
     "InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "500", "502", "503", "504",
 }  # fmt: skip
+_PUTS = {"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
+_READS = {"GetObject", "HeadObject"}
+_UNKNOWN_HEADER_CODES = {  # what servers that know no checksums answer to them (boto3 sends them since 1.36)
+    "NotImplemented", "XAmzContentSHA256Mismatch", "MissingContentLength", "MalformedTrailerError",
+    "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "411", "501",
+}  # fmt: skip
+_NO_CONDITIONS = (
+    "; the server knows no If-None-Match, which keeps two jobs apart: use another S3 server, or a newer version"
+)
+_CHECKSUM_HEADERS = re.compile("x-amz-(sdk-)?checksum|x-amz-content-sha256|x-amz-trailer|aws-chunked", re.IGNORECASE)
 BODY_ERRORS = (aws.ReadTimeoutError, aws.ResponseStreamingError, aws.IncompleteReadError, aws.FlexibleChecksumError)
 
 log = logging.getLogger("mangahue")
@@ -182,7 +192,8 @@ def s3_errors(storage: Bucket, uri: str) -> Iterator[None]:
             "see that it is up, and that AWS_ENDPOINT_URL_S3 is right"
         ) from error
     except aws.BotoCoreError as error:
-        raise StorageError(f"{uri}: {type(error).__name__}: {clean(error)}") from error
+        hint = _without_checksums("RESPONSE_CHECKSUM_VALIDATION") if type(error) is aws.FlexibleChecksumError else ""
+        raise StorageError(f"{uri}: {type(error).__name__}: {clean(error)}{hint}") from error
 
 
 def no_bucket(storage: Bucket, uri: str) -> StorageError:
@@ -208,11 +219,44 @@ def _explained(error: aws.ClientError, storage: Bucket, uri: str) -> StorageErro
         return AccessDeniedError(
             f"{uri}: {storage.endpoint} refused the credentials ({code}); check AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY and what they may do (without s3:ListBucket a missing object is refused too)"
+            + _old_server_hint(error)
         )
     if code in _REGION_CODES:
-        return StorageError(f"{uri}: the bucket is in another region ({code}); set AWS_REGION to that one")
+        return StorageError(
+            f"{uri}: for {storage.endpoint} the bucket is in another region ({code}); set AWS_REGION to that one"
+            + _old_server_hint(error)
+        )
     if code in CONDITION_CODES:
         return replaced(uri)
     message = error.response.get("Error", {}).get("Message", "")
     kind = UnreachableError if code in _BUSY_CODES else StorageError
-    return kind(f"{uri}: {error.operation_name} failed at {storage.endpoint}: {code} {clean(message)}")
+    hint = _old_server_hint(error)
+    return kind(f"{uri}: {error.operation_name} failed at {storage.endpoint}: {code} {clean(message)}{hint}")
+
+
+def _old_server_hint(error: aws.ClientError) -> str:
+    """Return what helps where the server knows a header of the request not; "" where that is not the fault."""
+    answer: dict[str, Any] = dict(error.response.get("Error", {}))
+    said = f"{answer.get('Message', '')} {answer.get('Header', '')}"
+    unknown = code_of(error) in ("NotImplemented", "501")
+    if unknown and "if-none-match" in said.lower():
+        return _NO_CONDITIONS
+    suspected = code_of(error) in _UNKNOWN_HEADER_CODES and "Region" not in answer
+    if not suspected and not _CHECKSUM_HEADERS.search(said):
+        return ""
+    if error.operation_name in _PUTS:
+        return _without_checksums("REQUEST_CHECKSUM_CALCULATION") or (_NO_CONDITIONS if unknown else "")
+    if error.operation_name in _READS and (unknown or _CHECKSUM_HEADERS.search(said)):
+        return _without_checksums("RESPONSE_CHECKSUM_VALIDATION")
+    return ""
+
+
+def _without_checksums(choice: str) -> str:
+    """Return the advice to send, or to ask for, no checksums; "" where that is chosen already."""
+    variable = f"AWS_{choice}"
+    if os.environ.get(variable, "").lower() == "when_required":
+        return ""
+    return (
+        f"; if this server is older than S3's checksums, set {variable}=when_required where `ray start` runs "
+        "(docs/operations.md)"
+    )
