@@ -62,6 +62,7 @@ class Code(StrEnum):
     PIXELS = "PIXELS"
     FORMAT = "FORMAT"
     MEMORY = "MEMORY"
+    NOT_FINITE = "NOT_FINITE"
     # The gate has one of these against a coloured page.
     INK = "INK"
     TINT = "TINT"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from models.checkpoint import CheckpointError, fingerprint, from_bytes, parse_card, restore_module
+from models.checkpoint import CheckpointError, fingerprint, from_bytes, parse_card, require_finite, restore_module
 from models.colornet import Colornet
 from models.cyclegan import CycleGAN
 from models.exemplar import Exemplar
@@ -36,7 +36,8 @@ def build(name: str, options: Mapping[str, Any]) -> Variant:
 def load(card: bytes, weights: bytes) -> tuple[Variant, dict[str, Any]]:
     """Rebuild a published variant from model.json and model.safetensors. Returns it with its card.
 
-    Raises CheckpointError where the two do not belong together or the file is damaged. Nothing is unpickled.
+    Raises CheckpointError where the two do not belong together, where the file is damaged, or where weights are not
+    finite. Nothing is unpickled.
     """
     parsed = parse_card(card)
     if fingerprint(weights) != parsed["weights_sha256"]:
@@ -46,6 +47,7 @@ def load(card: bytes, weights: bytes) -> tuple[Variant, dict[str, Any]]:
         restore_module(variant.generator(), from_bytes(weights))
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the model does not rebuild: {error}") from error
+    require_finite(variant.generator().state_dict())
     return variant, parsed
 
 

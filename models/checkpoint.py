@@ -87,6 +87,18 @@ def from_bytes(data: bytes) -> dict[str, Tensor]:
         raise CheckpointError(f"not a safetensors file ({error}); give the model.safetensors of a training") from error
 
 
+def require_finite(state: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError, naming the tensors, where some hold NaN or infinity."""
+    # A sum is finite only if all of its terms are, and costs a tenth of asking each; a large one may overflow.
+    doubted = [name for name, value in state.items() if value.is_floating_point() and not _sums_up(value)]
+    if bad := [name for name in doubted if not torch.isfinite(state[name]).all()]:
+        raise CheckpointError(f"{len(bad)} tensors are not finite (NaN or infinity): {', '.join(bad[:4])}")
+
+
+def _sums_up(value: Tensor) -> bool:
+    return bool(torch.isfinite(value.detach().sum()))
+
+
 def fingerprint(data: bytes) -> str:
     """sha256 of the weights file, in hex."""
     return hashlib.sha256(data).hexdigest()

@@ -48,6 +48,40 @@ def test_bad_input_is_told_and_loses_nothing(cluster: RayCluster, series: Path, 
     assert "4 chapters: 2 done, 1 partial, 1 quarantined, 0 failed; 1 computed now" in mended.stdout
 
 
+def test_one_bad_object_ends_no_job(cluster: RayCluster, series: Path, model: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    good = [f"good {number}.cbz" for number in range(4)]
+    for name in good:
+        shutil.copyfile(series / "ink/ch01.cbz", source / name)
+    (source / "bad.cbz").write_bytes(b"no archive")
+    (out / "_mangahue/chapters/bad.cbz.json").mkdir(parents=True)  # so its quarantine can't be stored
+    (source / "link.cbz").symlink_to("nowhere")
+    (source / "loop.cbz").symlink_to("loop.cbz")
+    os.mkfifo(source / "pipe.cbz")
+    (source / "folder.cbz").mkdir()
+    (source / "folder.cbz/notes.txt").write_text("no page")
+
+    command = ("--model", str(model), "--source", str(source), "--out", str(out))
+    made = cluster.job("colorize", *command)
+    assert made.returncode == 3, made.stdout
+    report = json.loads((out / "_mangahue/report.json").read_text())
+    assert report["chapters"] == {"done": 4, "partial": 0, "quarantined": 0, "failed": 4}
+    lines = {Path(line["source"]).name: line for line in report["lines"]}
+    assert {name for name, line in lines.items() if line["status"] == "done"} == set(good)
+    assert lines["bad.cbz"]["code"] == "BROKEN"
+    assert "its manifest could not be stored" in lines["bad.cbz"]["message"]
+    for name in ("link.cbz", "loop.cbz", "pipe.cbz"):
+        assert (lines[name]["status"], lines[name]["code"]) == ("failed", "ObjectNotFoundError")
+        assert name in lines[name]["message"]
+    assert "bad.cbz: BROKEN" in made.stdout
+
+    (out / "_mangahue/chapters/bad.cbz.json").rmdir()
+    again = cluster.job("colorize", *command)
+    assert again.returncode == 3, again.stdout
+    assert "8 chapters: 4 done, 0 partial, 1 quarantined, 3 failed; 1 computed now" in again.stdout
+
+
 def test_an_output_belongs_to_one_model(cluster: RayCluster, series: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ("--model", str(model), "--source", str(series / "ink"), "--out", str(out))
@@ -119,3 +153,21 @@ def test_what_can_not_be_done_is_bad_usage(tmp_path: Path) -> None:
         assert made.returncode == 2, made.stdout
         assert told in made.stdout
         assert "Traceback" not in made.stdout
+
+
+def test_a_training_that_leaves_the_numbers_stops(cluster: RayCluster, series: Path, tmp_path: Path) -> None:
+    shards, run_folder = tmp_path / "shards", tmp_path / "run"
+    made = cluster.job("ingest", "--color", str(series / "color"), "--out", str(shards), "--holdout", "ch03")
+    assert made.returncode == 0, made.stdout
+    trained = cluster.job(
+        "train", "--variant", "pix2pix", "--base-channels", "4", "--image-size", "64", "--batch-size", "2",
+        "--num-workers", "2", "--data", str(shards), "--run", str(run_folder), "--max-steps", "40",
+        "--eval-every", "20", "--learning-rate", "1e30",
+    )  # fmt: skip
+    assert trained.returncode == 1, trained.stdout
+    assert "is not finite (NaN or infinity) at step" in trained.stdout
+    assert "the loss '" in trained.stdout
+    assert "--learning-rate" in trained.stdout
+    assert "Traceback" not in trained.stdout
+    assert not (run_folder / "model").exists()
+    assert not list(run_folder.rglob("state.safetensors"))  # nor is there a checkpoint to go on from

@@ -15,13 +15,15 @@ from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts.colorize.crash_guard import CrashGuard, RemoteCrashGuard, deadline
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.tasks import Chunk, PageTask, Row, from_row, to_row
+from jobs.parts.colorize.tasks import NOT_FINITE, Chunk, PageTask, Row, from_row, to_row
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import device_of, predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.cluster import threads_each
 
 _MOST_CRASHES = 2  # crashes at a page that was alone in its batch
+_WHY = {Code.MEMORY: "the network has not enough memory for it, alone in its batch", Code.NOT_FINITE: NOT_FINITE}
+Answer = F32 | Code  # to a square: its prediction, or why there is none
 
 
 class Predictor:
@@ -76,27 +78,29 @@ class Predictor:
         """seconds: the longest that a batch may take."""
         squares = [square for page in pages if page.grays is not None for square in page.grays]
         hints = _draw_all_hints(pages, self._variant.image_size)
-        predicted: list[F32 | None] = []
+        predicted: list[Answer] = []
         for start in range(0, len(squares), batch_size):
             batch = slice(start, start + batch_size)
             with deadline(seconds):
                 predicted += self._predict_batch(squares[batch], hints and hints[batch])
         if hints is not None:
             pairs = zip(predicted, hints, strict=True)
-            predicted = [None if chroma is None else keep_hints(chroma, drawn) for chroma, drawn in pairs]
+            predicted = [chroma if isinstance(chroma, Code) else keep_hints(chroma, drawn) for chroma, drawn in pairs]
         if self._reference is not None:
             seen = zip(squares, predicted, strict=True)
             predicted = [
-                None if chroma is None else _follow(self._reference, square, chroma) for square, chroma in seen
+                chroma if isinstance(chroma, Code) else _follow(self._reference, square, chroma)
+                for square, chroma in seen
             ]
         for page in pages:
             own, predicted = predicted[: len(page.crops)], predicted[len(page.crops) :]
             _put_together(page, own)
 
-    def _predict_batch(self, squares: Sequence[U8], hints: Sequence[F32] | None) -> list[F32 | None]:
-        """The prediction of each square; None for one that is too large for memory even alone."""
+    def _predict_batch(self, squares: Sequence[U8], hints: Sequence[F32] | None) -> list[Answer]:
+        """The answer to each square: MEMORY for one that is too large for memory even alone."""
         try:
-            return list(self._predict(self._variant, np.stack(squares), None if hints is None else np.stack(hints)))
+            predicted = self._predict(self._variant, np.stack(squares), None if hints is None else np.stack(hints))
+            return [chroma if np.isfinite(chroma).all() else Code.NOT_FINITE for chroma in predicted]
         except (MemoryError, RuntimeError) as error:
             scarce = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
             if not scarce:
@@ -105,7 +109,7 @@ class Predictor:
             torch.cuda.empty_cache()
         half = len(squares) // 2
         if not half:
-            return [None]
+            return [Code.MEMORY]
         return [
             chroma
             for part in (slice(0, half), slice(half, None))
@@ -136,16 +140,22 @@ class PredictorActor:
             return to_row(self._predictor(from_row(row)))
 
 
-def _put_together(page: PageTask, predicted: Sequence[F32 | None]) -> None:
+def _put_together(page: PageTask, predicted: Sequence[Answer]) -> None:
     """Assemble a page's chroma map from the predictions of its squares."""
-    whole = [chroma for chroma in predicted if chroma is not None]
-    if len(whole) < len(predicted):
-        page.flag(Code.MEMORY, "the network has not enough memory for it, alone in its batch")
-        return
-    chroma = assemble(page.crops, np.stack(whole), page.shape)
-    page.chroma, page.grays = chroma.astype(np.float16), None  # exact to 1/16 unit at the most vivid colours
+    whole = [chroma for chroma in predicted if not isinstance(chroma, Code)]
+    for answer in predicted:
+        if isinstance(answer, Code):
+            page.flag(answer, _WHY[answer])
+            return
+    page.chroma, page.grays = _as_map(assemble(page.crops, np.stack(whole), page.shape)), None
     if len(whole) > 1 and (at := whole_page(page.crops, page.shape)) is not None:
-        page.whole_page_chroma = whole[at].astype(np.float16)
+        page.whole_page_chroma = _as_map(whole[at])
+
+
+def _as_map(chroma: F32) -> np.ndarray:
+    """As float16, which is exact to 1/16 unit at the most vivid colours; beyond 65504 it is infinite."""
+    with np.errstate(over="ignore"):
+        return chroma.astype(np.float16)
 
 
 def _draw_all_hints(pages: Sequence[PageTask], size: int) -> list[F32] | None:

@@ -11,7 +11,7 @@ from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.hints import Hints, read_hints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
-from jobs.parts.model.folder import read_card
+from jobs.parts.model.folder import read_card, refuse_not_finite
 from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.source.policy import Policy
 
@@ -53,8 +53,9 @@ class JobSettings:
     def of(cls, config: ColorizeConfig) -> "JobSettings":
         """Read what the options name: card, reference pages, palette, hints.
 
-        Raises BadUsageError where the model folder holds no model, where --luminance needs a model that predicts
-        luminance, where the reference has no page in colour, or where palette or hints are wrong.
+        Raises BadUsageError where the model folder holds no model, or one whose weights are not finite, where
+        --luminance needs a model that predicts luminance, where the reference has no page in colour, or where palette
+        or hints are wrong.
         """
         card, policy = read_card(config.model), config.policy
         size = int(card["config"]["image_size"])
@@ -63,6 +64,7 @@ class JobSettings:
                 f"--luminance {config.luminance}: --model {config.model} predicts none, its target is "
                 f"{card['config']['target']}; give a model that was trained with --target rgb, or --luminance keep"
             )
+        refuse_not_finite(config.model)
         reference_pages = read_reference_pages(config.reference, size, policy) if config.reference else None
         return cls(
             model=config.model,

@@ -24,7 +24,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.previews import Previews
 from jobs.parts.colorize.publish import ChapterPublisher
 from jobs.parts.colorize.reuse import PublishedPages
-from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask, cut
+from jobs.parts.colorize.tasks import NOT_FINITE, ChapterTask, Chunk, PageTask, cut
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -155,6 +155,9 @@ class Stages:
         """The bytes that go into the output."""
         assert page.data is not None
         if page.action != "coloured":
+            return page.data
+        if not page.finite:
+            page.flag(Code.NOT_FINITE, NOT_FINITE)
             return page.data
         limits = task.policy.limits
         with_page = (page.data, page.chroma, page.whole_page_chroma, page.hints)

@@ -22,6 +22,7 @@ from jobs.parts.source.policy import Policy
 
 CHUNK_MEMBERS = 32
 CHUNK_BYTES = 32 * 2**20
+NOT_FINITE = "the network predicted NaN or infinity for it; use another model, and train this one again"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,12 @@ class PageTask:
     colors: dict[str, list[float]] = field(default_factory=dict)
     published: PageRecord | None = None
     preview: str = ""
+
+    @property
+    def finite(self) -> bool:
+        """Whether what was predicted for it has neither NaN nor infinity."""
+        maps = (self.chroma, self.whole_page_chroma)
+        return all(bool(np.isfinite(values).all()) for values in maps if values is not None)
 
     def flag(self, code: str, message: str) -> None:
         """Leave the page as it is, and record why."""

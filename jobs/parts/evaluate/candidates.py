@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets.errors import BadUsageError
 from datasets.shards import ShardSet
-from jobs.parts.model.folder import read_card
+from jobs.parts.model.folder import read_card, refuse_not_finite
 
 INK, OURS, GRAY, MEAN, TRUTH = "ink", "ours", "gray page", "mean chroma", "truth"
 
@@ -33,11 +33,14 @@ class Candidate:
 
 
 def find_candidates(uris: Sequence[str]) -> list[Candidate]:
-    """The models at `uris`, each named after the folder of its run. Raises BadUsageError where one is missing or named
-    twice.
+    """The models at `uris`, each named after the folder of its run. Raises BadUsageError where one is missing, is named
+    twice, or has weights that are not finite.
     """
     names = [OURS] if len(uris) == 1 else _short_names(uris)
-    return [Candidate(name, uri, read_card(uri)) for name, uri in zip(names, uris, strict=True)]
+    candidates = [Candidate(name, uri, read_card(uri)) for name, uri in zip(names, uris, strict=True)]
+    for uri in uris:
+        refuse_not_finite(uri)
+    return candidates
 
 
 def in_file_name(name: str) -> str:

@@ -14,7 +14,7 @@ from jobs.parts.import_weights.config import ImportConfig
 from jobs.parts.model.folder import CARD, ModelCard, publish
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import as_settings, read_given
-from models.checkpoint import CheckpointError, fingerprint, to_bytes
+from models.checkpoint import CheckpointError, fingerprint, require_finite, to_bytes
 from models.importing import Imported, import_network, read_state_dict
 
 log = logging.getLogger("mangahue")
@@ -39,9 +39,12 @@ def read_images(uri: str) -> F32:
 
 
 def import_weights(config: ImportConfig, data: bytes) -> Imported:
-    """The network of --from with the weights in `data`. Raises BadUsageError where they do not fit it."""
+    """The network of --from with the weights in `data`. Raises BadUsageError where they do not fit it, or are not
+    finite.
+    """
     try:
         network = import_network(config.source, read_state_dict(data))
+        require_finite(network.variant.generator().state_dict())
     except CheckpointError as error:
         raise BadUsageError(f"--weights {config.weights}: {error}") from error
     if network.dropped:

@@ -8,7 +8,7 @@ import models
 from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.storage import Storage, open_storage
 from jobs.parts.runtime.outcome import as_json
-from models.checkpoint import CheckpointError, fingerprint, parse_card
+from models.checkpoint import CheckpointError, fingerprint, from_bytes, parse_card, require_finite
 
 # Files of a model folder: the card, the weights that colour, and the weights of the training's last step.
 CARD, WEIGHTS, RAW = "model.json", "model.safetensors", "model.raw.safetensors"
@@ -47,11 +47,12 @@ def publish(folder: Storage, card: ModelCard, weights: bytes, raw: bytes | None 
 
     weights: those that colour.
     raw: those of the training's last step; None where there are none.
-    Raises CheckpointError where the model can't be rebuilt from what would be written.
+    Raises CheckpointError where the model can't be rebuilt from what would be written, or where it is not finite.
     """
     text = as_json({**asdict(card), "weights_sha256": fingerprint(weights)})
     models.load(text, weights)
     if raw is not None:
+        require_finite(from_bytes(raw))
         folder.put(RAW, raw)
     folder.put(WEIGHTS, weights)
     folder.put(CARD, text)
@@ -66,6 +67,21 @@ def read_card(uri: str, option: str = "--model") -> dict[str, Any]:
         return parse_card(open_storage(uri).read(CARD))
     except (ObjectNotFoundError, CheckpointError) as error:
         raise _no_model(uri, error, option) from error
+
+
+def refuse_not_finite(uri: str) -> None:
+    """Raises BadUsageError where the model published at `uri` has weights that are not finite: before a job begins.
+
+    Of weights that are missing or damaged nothing is said here. That is for who loads the model.
+    """
+    try:
+        state = from_bytes(open_storage(uri).read(WEIGHTS))
+    except (ObjectNotFoundError, CheckpointError):
+        return
+    try:
+        require_finite(state)
+    except CheckpointError as error:
+        raise BadUsageError(f"--model {uri}: {error}; it would colour pages black: train it again") from error
 
 
 def load_model(uri: str, card: dict[str, Any] | None = None) -> models.Variant:

@@ -1,6 +1,7 @@
 """Prediction with a variant on pages at model size: gray levels in, chroma out."""
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -40,14 +41,14 @@ def predict_chroma(variant: models.Variant, grays: U8, hints: F32 | None = None)
 
     grays: (B, S, S) gray levels.
     hints: (B, S, S, 3), 1 and the ab where there is a hint, for a variant that follows hints; None for no hints.
-    Returns (B, S, S, 2) float32 ab.
+    Returns (B, S, S, 2) float32 ab. A page whose prediction is not finite is NaN all over.
     """
-    return np.stack([chroma_of(page, variant.target) for page in _predict(variant, grays, hints)])
+    return _converted(_predict(variant, grays, hints), lambda page: chroma_of(page, variant.target))
 
 
 def predict_colors(variant: models.Variant, grays: U8, hints: F32 | None = None) -> F32:
     """As `predict_chroma`, for a variant with target `rgb`. Returns (B, S, S, 3) float32: a, b, L."""
-    return np.stack([np.roll(lab_of(page), -1, axis=-1) for page in _predict(variant, grays, hints)])
+    return _converted(_predict(variant, grays, hints), lambda page: np.roll(lab_of(page), -1, axis=-1))
 
 
 def follow(variant: models.Variant, grays: U8, chromas: F32) -> None:
@@ -66,6 +67,13 @@ def _predict(variant: models.Variant, grays: U8, hints: F32 | None) -> F32:
         ink = ink.pin_memory()  # otherwise its copy to the GPU waits for what runs there
     predicted: F32 = variant.predict(ink, None if hints is None else _encoded(hints)).float().cpu().numpy()
     return predicted
+
+
+def _converted(predicted: F32, convert: Callable[[F32], F32]) -> F32:
+    """Each page converted. One that is not finite becomes NaN: as levels of rgb it would be black, and finite."""
+    finite = [bool(np.isfinite(page).all()) for page in predicted]
+    pages = [convert(page if good else np.zeros_like(page)) for page, good in zip(predicted, finite, strict=True)]
+    return np.stack([page if good else np.full_like(page, np.nan) for page, good in zip(pages, finite, strict=True)])
 
 
 def _encoded(hints: F32) -> torch.Tensor:

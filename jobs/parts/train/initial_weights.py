@@ -10,7 +10,7 @@ from datasets.storage import open_storage
 from jobs.parts.model.folder import RAW, WEIGHTS, read_card
 from jobs.parts.runtime.options import read_given
 from jobs.parts.train.config import TrainConfig
-from models.checkpoint import CheckpointError, fingerprint, from_bytes, restore_module
+from models.checkpoint import CheckpointError, fingerprint, from_bytes, require_finite, restore_module
 from models.importing import read_state_dict
 from models.vgg import PUBLISHED
 
@@ -118,7 +118,9 @@ def _read_vgg(uri: str) -> bytes:
 
 def _load_pretrained(variant: models.Variant, data: bytes, uri: str) -> None:
     try:
-        variant.load_pretrained(read_state_dict(data))
+        state = read_state_dict(data)
+        require_finite(state)
+        variant.load_pretrained(state)
     except CheckpointError as error:
         url, sha256 = PUBLISHED[variant.pretrained]
         raise BadUsageError(f"--vgg-weights {uri}: {error}; the right file is {url} (sha256 {sha256})") from error
@@ -131,7 +133,9 @@ def _load_init(variant: models.Variant, uri: str) -> str:
     storage = open_storage(uri)
     data = storage.read(RAW if storage.stat(RAW) else WEIGHTS)
     try:
-        restore_module(variant.trained_generator(), from_bytes(data))
+        state = from_bytes(data)
+        restore_module(variant.trained_generator(), state)
+        require_finite(state)
     except CheckpointError as error:
         raise BadUsageError(
             f"--init {uri} does not fit: {error}; its config is {card['config']}: give the same"

@@ -9,6 +9,7 @@ import math
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from jobs.parts.runtime.outcome import configure_log
 from jobs.parts.train.batches import batches
 from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import load_initial_weights
+from jobs.parts.train.loss_watch import LossWatch
 from jobs.parts.train.monitor import Monitor
-from models.checkpoint import from_bytes, to_bytes
+from models.checkpoint import CheckpointError, from_bytes, require_finite, to_bytes
 
 STATE = "state.safetensors"  # all that a resumed training needs
 PROGRESS = "progress.json"
@@ -47,10 +49,11 @@ class Plan:
     origin: dict[str, Any]
 
 
-def train_worker(loop_config: dict[str, Plan]) -> None:
+def train_worker(loop_config: dict[str, Plan]) -> str:
     """Runs in each DDP worker.
 
     loop_config: a dict, as Ray Train asks for; the plan is under "plan".
+    Returns why the training had to stop before its end; "" where it did not. An error would be tried again.
     """
     configure_log(force=True)
     plan = loop_config["plan"]
@@ -79,7 +82,7 @@ def train_worker(loop_config: dict[str, Plan]) -> None:
     training = models.Training(variant, lambda network: ray.train.torch.prepare_model(network, **options), mechanics)
     loop = _Loop(training, config, steps, device, rank, world)
     loop.resume()
-    loop.run()
+    return loop.run()
 
 
 def _choose_algorithms(deterministic: bool) -> None:
@@ -102,6 +105,9 @@ class _Loop:
         self.seconds = 0.0  # trained so far, earlier runs included
         self.checkpointed = -1
         self.out_of_patience = False  # early stop is due; only the first worker knows
+        self.watch = LossWatch(config.precision, device)
+        self.fault = ""  # what is not finite, and at which step
+        self.spoiled = False  # the weights are not finite; only the first worker knows
         self.monitor = Monitor(config) if rank == 0 else None
 
     def resume(self) -> None:
@@ -117,11 +123,12 @@ class _Loop:
             self._ask_patience(self.monitor)
         torch.manual_seed(hash((self.config.seed, self.rank, self.step)) % 2**63)
 
-    def run(self) -> None:
+    def run(self) -> str:
+        """Train to the end. Returns why it stopped before; "" where it did not."""
         begun = time.monotonic() - self.seconds
         stream = batches(self.config, paired=self.variant.paired, device=self.device)
         accumulate = self.config.accumulate
-        while (progress := self._progress()) < 1:
+        while (progress := self._progress()) < 1 and not self.fault:
             self.training.set_progress(progress)
             waited = 0.0
             for number in range(accumulate):
@@ -129,18 +136,27 @@ class _Loop:
                 ink, target, chapters = next(stream)
                 waited += time.monotonic() - asked
                 losses = self.training.step(ink, target, chapters=chapters, update=number == accumulate - 1)
+                self.watch.note(losses)
             self.step += 1
             self.seconds = time.monotonic() - begun
             if self.monitor:
                 self.monitor.note_step(self.step, self.seconds, progress, waited, losses)
             if self.step % self.config.eval_every == 0:
-                self._report()
+                self._progress()  # no checkpoint of weights that such losses have changed
+                if not self.fault:
+                    self._report()
                 begun = time.monotonic() - self.seconds  # evaluating and saving are not training time
-        if self.checkpointed != self.step:
+        if self.checkpointed != self.step and not self.fault:
             self._report()
+            self._progress()
+        return self.fault
 
     def _progress(self) -> float:
-        """The share of the training that is done. All workers use the first one's value, so that they stop together."""
+        """The share of the training that is done. It notes a fault too, if there is one.
+
+        All workers use the same values, so that they stop together: the progress of the first one, and the faults of
+        all.
+        """
         parts = [0.0]
         if self.steps:
             parts.append(self.step / self.steps)
@@ -148,10 +164,17 @@ class _Loop:
             parts.append(self.seconds / 60 / self.config.max_minutes)
         if self.out_of_patience:
             parts.append(1.0)
-        shared = torch.tensor(max(parts), dtype=torch.float64, device=self.device)
+        mine = max(parts) if self.rank == 0 else 0.0
+        told = torch.tensor([mine, float(self.spoiled)], dtype=torch.float64, device=self.device)
+        shared = torch.cat([told, self.watch.found().to(torch.float64)[None]])
         if self.world > 1:
-            torch.distributed.broadcast(shared, 0)
-        return float(shared)
+            torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+        progress, spoiled, found = shared.tolist()
+        if name := self.watch.judge(int(found)):
+            self.fault = f"the loss {name!r} is not finite (NaN or infinity) at step {self.step}"
+        elif spoiled:
+            self.fault = f"the weights are not finite (NaN or infinity) after step {self.step}"
+        return float(progress)
 
     def _ask_patience(self, monitor: Monitor) -> None:
         self.out_of_patience = monitor.evaluations_since_best() >= (self.config.early_stop or math.inf)
@@ -159,15 +182,25 @@ class _Loop:
     def _report(self) -> None:
         """Held-out metrics, samples and a checkpoint. Every worker takes part; the first one does the work."""
         self.checkpointed = self.step
-        if self.monitor is None:
+        state = {} if self.monitor is None else self.training.state()
+        self.spoiled = not _is_finite(state)
+        if self.monitor is None or self.spoiled:
             ray.train.report({"step": self.step})
             return
         metrics = self.monitor.evaluate_heldout(self.variant, self.step, self.seconds)
         self._ask_patience(self.monitor)
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / STATE).write_bytes(to_bytes(self.training.state()))
+            (Path(folder) / STATE).write_bytes(to_bytes(state))
             (Path(folder) / WEIGHTS).write_bytes(to_bytes(self.variant.generator().state_dict()))
             (Path(folder) / RAW).write_bytes(to_bytes(self.variant.trained_generator().state_dict()))
             progress = {"step": self.step, "seconds": self.seconds, "metrics": metrics}
             (Path(folder) / PROGRESS).write_text(json.dumps(progress))
             ray.train.report({"step": self.step, **metrics}, checkpoint=Checkpoint.from_directory(folder))
+
+
+def _is_finite(state: Mapping[str, torch.Tensor]) -> bool:
+    try:
+        require_finite(state)
+    except CheckpointError:
+        return False
+    return True

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.train import Checkpoint
 
-from datasets.errors import BadUsageError
+from datasets.errors import BadUsageError, TrainingFailedError
 from datasets.shards import ShardSet
 from datasets.storage import Storage, open_storage
 from jobs.parts.model.folder import CARD, MODEL, RAW, WEIGHTS, ModelCard, publish
@@ -16,6 +16,7 @@ from jobs.parts.runtime.outcome import as_json
 from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import other_weights
 from jobs.parts.train.loop import PROGRESS
+from models.checkpoint import CheckpointError
 
 log = logging.getLogger("mangahue")
 CONFIG = "config.json"
@@ -76,6 +77,7 @@ def publish_model(
 
     origin: what the training started from, as check_initial_weights returns it.
     checkpoint: the one to publish.
+    Raises TrainingFailedError where it has weights that are not finite.
     """
     settings = config.as_settings()
     with checkpoint.as_directory() as folder:
@@ -93,5 +95,11 @@ def publish_model(
         origin=origin,
         training=settings,
     )
-    publish(open_storage(f"{config.run.rstrip('/')}/{MODEL}"), card, weights, raw)
+    try:
+        publish(open_storage(f"{config.run.rstrip('/')}/{MODEL}"), card, weights, raw)
+    except CheckpointError as error:
+        raise TrainingFailedError(
+            f"{run.uri}: the model can't be published: {error}; train again in another --run, with a lower "
+            "--learning-rate or with --clip-norm 1"
+        ) from error
     log.info("%d steps, %.1f min; the model is in %s/model", progress["step"], progress["seconds"] / 60, run.uri)

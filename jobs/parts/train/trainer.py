@@ -35,6 +35,7 @@ def fit(config: TrainConfig, shards: ShardSet, origin: dict[str, Any], cluster: 
     """Train to the end, from the run's last checkpoint if there is one. Returns the checkpoint to publish.
 
     origin: what the training starts from, as check_initial_weights returns it.
+    Raises TrainingFailedError where losses or weights do not stay finite, or where Ray can't go on.
     """
     on_gpu = cluster.on_gpu(config.device)
     least, most = worker_range(config.num_workers)
@@ -75,6 +76,12 @@ def fit(config: TrainConfig, shards: ShardSet, origin: dict[str, Any], cluster: 
     count, kind = config.num_workers if most > least else most, "GPU" if on_gpu else "CPU"
     log.info("training on %s %s worker(s)%s", count, kind, ", on demand" if _ON_DEMAND in resources else "")
     result = _fit_patiently(trainer)
+    if result.return_value:
+        raise TrainingFailedError(
+            f"training stopped: {result.return_value}; nothing was published. Train in another --run with a lower "
+            f"--learning-rate or with --clip-norm 1; or go on in this one with another --precision than "
+            f"{config.precision}, such as fp32"
+        )
     checkpoint = result.get_best_checkpoint(HELDOUT, "min") if config.early_stop else result.checkpoint
     assert checkpoint is not None  # the loop ends with one
     return checkpoint

@@ -340,3 +340,17 @@ def test_help_names_the_codes() -> None:
 
     assert "--from [pix2pix|cyclegan|pix2pixhd|zhang|berserk]" in told
     assert "[required]" in told
+
+
+@each_case
+def test_weights_that_are_not_finite_are_refused(case: Case, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = random_state(case.shapes)
+    spoiled = sorted(key for key in state if key.endswith("weight"))[0]
+    state[spoiled].view(-1)[0] = float("nan")
+
+    told = refused(run(case, tmp_path, state), caplog)
+
+    assert "--weights" in told
+    assert "net.pth" in told
+    assert "not finite" in told
+    assert not (tmp_path / "model").exists()
