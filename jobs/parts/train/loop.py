@@ -165,15 +165,17 @@ class _Loop:
         if self.out_of_patience:
             parts.append(1.0)
         mine = max(parts) if self.rank == 0 else 0.0
-        told = torch.tensor([mine, float(self.spoiled)], dtype=torch.float64, device=self.device)
-        shared = torch.cat([told, self.watch.found().to(torch.float64)[None]])
+        own = torch.tensor([mine, float(self.spoiled)], dtype=torch.float64, device=self.device)
+        shared = torch.cat([own, self.watch.found().to(torch.float64)[None]])
         if self.world > 1:
             torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
         progress, spoiled, found = shared.tolist()
         if name := self.watch.judge(int(found)):
             self.fault = f"the loss {name!r} is not finite (NaN or infinity) at step {self.step}"
         elif spoiled:
-            self.fault = f"the weights are not finite (NaN or infinity) after step {self.step}"
+            self.fault = (
+                f"the weights, or what their optimizers keep, are not finite (NaN or infinity) after step {self.step}"
+            )
         return float(progress)
 
     def _ask_patience(self, monitor: Monitor) -> None:
