@@ -4,12 +4,19 @@ Decoders and archive readers are large C programs: a page may crash one, or keep
 does such work, one call at a time. When it dies or is late, the call fails, a new child replaces it, and the worker
 lives on. What a child runs must not need Ray or torch, because they are slow to load. Every such
 call goes through a child, not only those that failed before: that would need a record that outlives the worker.
+
+A call has a number, and its answer repeats it. A child is asked again only after it has answered the call before: after
+anything else it is ended. So no call gets another's answer.
 """
 
 import faulthandler
+import itertools
+import os
+import pickle
 import resource
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,8 +31,10 @@ from jobs.parts.runtime import ROOT, telemetry
 
 T = TypeVar("T")
 _MEMORY = 8 * 2**30  # a child's address space: its libraries take half a gigabyte, a page of 179 million pixels 3
-_START = 60.0  # seconds a child may need to load its libraries
+_START = 180.0  # seconds a child may need to load its libraries: they may come from afar, to a node that is busy
 _GRACE = 5.0  # seconds that a late child waits for its parent to end it; then it ends itself
+_READY = 0  # number of the answer that a child gives unasked, when it has loaded its libraries
+_MESSAGE = 500  # letters kept of what a parser says: it may repeat what it read
 
 
 class SandboxError(CodedError):
@@ -33,67 +42,151 @@ class SandboxError(CodedError):
 
 
 class Sandbox:
-    """One child process, started at the first call and again after each death. Not for several threads at once."""
+    """One child process, started at the first call and again after each death.
+
+    Threads wait for each other. A process that is forked from this one starts a child of its own.
+    """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection | None = None
+        self._numbers = itertools.count(_READY + 1)
+        self._child: _Child | None = None
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
 
     def call(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
         """Run `function(*arguments)` in the child and return its result.
 
         function: of a module. It, the arguments and the result are pickled.
-        seconds: the longest that the call may take.
-        Raises what the function raises if that is a MangahueError.
+        seconds: the longest that the call may take, once the child is ready.
+        Raises what the function raises if that is a MangahueError, and what pickle raises where the arguments can't be
+        sent.
         Raises SandboxError with code TIMEOUT where the call is late, and CRASHED for any other error or where the child
-        dies. A call that ends with CRASHED is tried once more: its child may have been killed for another's sake.
+        dies or can't be started. A call that ends with CRASHED is tried once more: its child may have been killed for
+        another's sake.
         """
-        try:
-            return self._call(function, arguments, seconds)
-        except SandboxError as error:
-            if error.code == Code.TIMEOUT:
-                raise
-            telemetry.count_retry("sandbox")
-            return self._call(function, arguments, seconds)
+        call = pickle.dumps((function, arguments), pickle.HIGHEST_PROTOCOL)  # before anything is sent
+        self._leave_to_owner()
+        with self._lock:
+            try:
+                return self._call(call, seconds)
+            except SandboxError as error:
+                if error.code == Code.TIMEOUT:
+                    raise
+                telemetry.count_retry("sandbox")
+                return self._call(call, seconds)
 
     def close(self) -> None:
         """End the child."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        if self._pipe is not None:
-            self._pipe.close()
-        self._process = self._pipe = None
+        self._leave_to_owner()
+        with self._lock:
+            self._end_child()
 
-    def _call(self, function: Callable[..., T], arguments: tuple[Any, ...], seconds: float) -> T:
-        if self._pipe is None:
-            self._pipe = self._start()
+    def _call(self, call: bytes, seconds: float) -> Any:
+        number = next(self._numbers)
         try:
-            self._pipe.send((function, arguments, seconds))
-            if not self._pipe.poll(seconds):
-                self.close()
-                raise SandboxError(Code.TIMEOUT, f"not done in {seconds:g} s; see --page-seconds")
-            done, value = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            status = self._process.wait() if self._process is not None else 0
-            self.close()
-            how = f"signal {-status}" if status < 0 else f"exit {status}"
-            raise SandboxError(Code.CRASHED, f"the decoder's process ended ({how})") from error
+            if self._child is None:
+                self._child = _started()
+            done, value = self._child.answer(number, seconds, call)
+        except BaseException:  # Stopped too: the answer would come when the next call waits for its own
+            self._end_child()
+            raise
         if not done:
             raise value
         return value
 
-    def _start(self) -> Connection:
-        ours, theirs = Pipe()
+    def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+    def _leave_to_owner(self) -> None:
+        """Forget a child of the process that this one was forked from."""
+        if self._owner != os.getpid():
+            if self._child is not None:
+                self._child.pipe.close()
+            self._child, self._lock, self._owner = None, threading.Lock(), os.getpid()
+
+
+class _Child:
+    """A child process, and our end of the pipe to it."""
+
+    def __init__(self) -> None:
+        self.pipe, theirs = Pipe()
         command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        theirs.close()
-        with suppress(EOFError, OSError):
-            if ours.poll(_START):
-                ours.recv()  # it is ready
-        return ours
+        with theirs:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            )
+
+    def answer(self, number: int, seconds: float, call: bytes | None = None) -> tuple[bool, Any]:
+        """Send a call and wait for its answer: whether it was done, and the result or the error.
+
+        number: of the call.
+        call: function and arguments, pickled; None to wait for the answer alone.
+        Raises SandboxError for anything else that happens. The child must be ended then.
+        """
+        late = threading.Event()
+
+        def end() -> None:  # also ends a write that the child does not take, and a read of half an answer
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            if call is not None:
+                self.pipe.send((number, seconds))
+                self.pipe.send_bytes(call)
+            answer = self.pipe.recv_bytes()
+        except (EOFError, OSError) as error:
+            status = self._ended()
+            if late.is_set():
+                raise SandboxError(Code.TIMEOUT, f"not done in {seconds:g} s; see --page-seconds") from error
+            how = f"signal {-status}" if status < 0 else f"exit {status}"
+            raise SandboxError(Code.CRASHED, f"the decoder's process ended ({how})") from error
+        finally:
+            timer.cancel()
+            timer.join()
+        if late.is_set():
+            raise SandboxError(Code.TIMEOUT, f"not done in {seconds:g} s; see --page-seconds")
+        try:
+            answered, done, value = pickle.loads(answer)
+        except Exception as error:
+            raise SandboxError(Code.CRASHED, f"the answer of the decoder's process: {_described(error)}") from error
+        if answered != number:
+            raise SandboxError(Code.CRASHED, f"the decoder's process answered another call ({answered}, not {number})")
+        return done, value
+
+    def _ended(self) -> int:
+        """The exit status of a process that has closed its end of the pipe."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_GRACE)
+        self._process.kill()
+        return self._process.wait()
+
+    def end(self) -> None:
+        """Kill the process, and close the pipe."""
+        self._process.kill()
+        self._process.wait()
+        self.pipe.close()
+
+
+def _started() -> _Child:
+    """A child that is ready for calls."""
+    try:
+        child = _Child()
+    except OSError as error:
+        raise SandboxError(Code.CRASHED, f"the decoder's process can't be started: {error}") from error
+    try:
+        child.answer(_READY, _START)
+    except BaseException as error:
+        child.end()
+        if isinstance(error, SandboxError) and error.code == Code.TIMEOUT:
+            message = f"the decoder's process was not ready after {_START:g} s; is its node too busy?"
+            raise SandboxError(Code.CRASHED, message) from error
+        raise
+    return child
 
 
 @cache
@@ -107,24 +200,45 @@ def _serve(descriptor: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.set_inheritable(descriptor, False)
     cv2.setNumThreads(1)  # several workers run at once: more threads would wait for one another
     pipe = Connection(descriptor)
-    pipe.send("ready")
-    while True:
-        try:
-            function, arguments, seconds = pipe.recv()
-        except EOFError:
-            return
-        faulthandler.dump_traceback_later(seconds + _GRACE, exit=True)
-        try:
-            answer = (True, function(*arguments))
-        except MangahueError as error:
-            answer = (False, error)
-        except Exception as error:  # on hostile bytes a parser may raise anything
-            traceback.print_exc()
-            answer = (False, SandboxError(Code.CRASHED, f"{type(error).__name__}: {error}"))
-        faulthandler.cancel_dump_traceback_later()
-        pipe.send(answer)
+    pipe.send((_READY, True, None))
+    with suppress(EOFError):
+        while True:
+            number, seconds = pipe.recv()
+            _serve_one(pipe, number, seconds)
+
+
+def _serve_one(pipe: Connection, number: int, seconds: float) -> None:
+    """Answer one call. On return nothing of it is in memory any more: the next page may need it all."""
+    faulthandler.dump_traceback_later(seconds + _GRACE, exit=True)
+    call = pipe.recv_bytes()  # an error here ends the child: the next call would be read from the middle of this one
+    try:
+        function, arguments = pickle.loads(call)
+        del call
+        answer = pickle.dumps((number, True, function(*arguments)), pickle.HIGHEST_PROTOCOL)
+    except MangahueError as error:
+        answer = _refusal(number, error)
+    except Exception as error:  # on hostile bytes a parser may raise anything
+        traceback.print_exc()
+        answer = _refusal(number, SandboxError(Code.CRASHED, _described(error)))
+    pipe.send_bytes(answer)
+    faulthandler.cancel_dump_traceback_later()
+
+
+def _refusal(number: int, error: MangahueError) -> bytes:
+    """An answer that raises the error; CRASHED where the error does not survive pickling."""
+    try:
+        answer = pickle.dumps((number, False, error))
+        pickle.loads(answer)
+    except Exception:
+        return pickle.dumps((number, False, SandboxError(Code.CRASHED, _described(error))))
+    return answer
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:_MESSAGE]
 
 
 if __name__ == "__main__":
