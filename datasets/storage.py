@@ -139,7 +139,7 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove the object; no error if there is none."""
+        """Remove the object; no error if there is none. On disk the folders that are empty then are removed too."""
 
     @abstractmethod
     def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:

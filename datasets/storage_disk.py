@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import itertools
 import os
 import platform
 import stat
@@ -30,6 +31,13 @@ from datasets.storage import (
     check_range,
     open_source,
 )
+
+_TRIES = 100  # to put a file into a folder that others remove whenever it is empty
+_GONE = (
+    errno.ENOENT,
+    errno.ESTALE,
+    errno.EEXIST,
+)  # errors of a folder just removed; pathlib met it, and met it no more
 
 
 class LocalStorage(Storage):
@@ -94,8 +102,7 @@ class LocalStorage(Storage):
         temp = path.with_name(f"{_temp_home()}{os.getpid()}-{uuid.uuid4().hex}")
         with _os_errors(path), open_source(data) as (source, _):
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with temp.open("xb") as stream:
+                with _new_file(temp) as stream:
                     while chunk := source.read(COPY_BYTES):
                         stream.write(chunk)
                     stream.flush()
@@ -112,6 +119,7 @@ class LocalStorage(Storage):
             finally:
                 with suppress(FileNotFoundError, NotADirectoryError):
                     temp.unlink()
+                self._remove_empty_folders(path)  # where it failed: elsewhere the object is in it
             _sync_folder(path.parent)
         return _local_entry(key, status)
 
@@ -126,6 +134,7 @@ class LocalStorage(Storage):
         with _os_errors(path), suppress(FileNotFoundError, NotADirectoryError):
             if not path.is_dir():
                 path.unlink()
+                self._remove_empty_folders(path)
 
     def abort_stale_uploads(self, older_than: timedelta, finished: Collection[str] = ()) -> int:
         limit, removed = time.time() - older_than.total_seconds(), 0
@@ -135,6 +144,7 @@ class LocalStorage(Storage):
                 with _os_errors(self.root / key), suppress(FileNotFoundError):
                     (self.root / key).unlink()
                     removed += 1
+                    self._remove_empty_folders(self.root / key)
         return removed
 
     def child(self, prefix: str) -> "LocalStorage":
@@ -145,6 +155,12 @@ class LocalStorage(Storage):
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
+
+    def _remove_empty_folders(self, path: Path) -> None:
+        """Remove the folders above `path`, up to the root, that hold nothing any more: on S3 there are none either."""
+        with suppress(OSError):  # it holds something, or is a link, or another process was first
+            for folder in itertools.takewhile(lambda above: above != self.root, path.parents):
+                folder.rmdir()
 
     def _walk(
         self, folder: Path, base: str, prefix: str, refused: Refused, above: tuple[tuple[int, int], ...] = ()
@@ -242,6 +258,22 @@ def _temp_home() -> str:
     Folders may be shared with other machines.
     """
     return f"{TEMP_PREFIX}{hashlib.sha256(platform.node().encode()).hexdigest()[:12]}-"
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """Open a file that is not there yet, and make its folder.
+
+    Another process may remove the folder before the file is in it, because it is empty. Then it is made again.
+    """
+    tries = 0
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("xb")
+        except OSError as error:
+            tries += 1
+            if error.errno not in _GONE or tries == _TRIES:
+                raise
 
 
 def _is_orphan(temp: str) -> bool:

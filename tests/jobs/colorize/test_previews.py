@@ -76,6 +76,16 @@ def test_of_a_chapter_that_passes_the_first_coloured_page_is_a_sample(
     assert shown(manifest.summary()) == shown(manifest)  # the driver knows
 
 
+def test_a_long_chapter_without_previews_leaves_its_manifest_and_no_folder(
+    tmp_path: Path, variant: models.Variant
+) -> None:
+    pages = {f"{i:03}.png": saved(gray_levels(i, 24, 20)) for i in range(CHUNK_MEMBERS + 3)}
+    out = tmp_path / "out"
+    assert chapter(task_of(str(tmp_path), {"v/ep.cbz": zipped(pages)}), Ledger(str(out), FINGERPRINT), variant, PASSES)
+    left = {str(path.relative_to(out)) for path in out.rglob("*")}
+    assert left == {"v", "v/ep.cbz", HOME, f"{HOME}/chapters", f"{HOME}/chapters/v", f"{HOME}/chapters/v/ep.cbz.json"}
+
+
 def test_of_pages_that_the_gate_refuses_a_few_of_each_chunk_are_shown(tmp_path: Path, variant: models.Variant) -> None:
     pages = {f"{i:03}.png": saved(gray_levels(i, 24, 20)) for i in range(CHUNK_MEMBERS + 3)}
     out = str(tmp_path / "out")
