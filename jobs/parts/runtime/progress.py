@@ -12,20 +12,22 @@ _LOG_EVERY = 10.0  # seconds
 
 
 class Meter:
-    """Counts chapters against a known total, and pages as they come.
+    """Counts chapters against a known total, and pages as they come. Or pages alone, against theirs.
 
     Use as a context; `advance` after each step.
+    unit: what is counted against the total, "chapters" or "pages".
     """
 
     def __init__(self, verb: str, total: int, unit: str = "chapters") -> None:
         self._verb, self._total, self._unit = verb, total, unit
+        pages = "" if unit == "pages" else " · {task.fields[pages]} pages"
         self._done = self._pages = 0
         self._start = self._logged_at = time.monotonic()
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} " + unit + " · {task.fields[pages]} pages · {task.fields[rate]}"),
+            TextColumn("{task.completed}/{task.total} " + unit + pages + " · {task.fields[rate]}"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -42,7 +44,11 @@ class Meter:
             self._log()
 
     def advance(self, done: int, pages: int) -> None:
-        """`done` more chapters, `pages` more pages."""
+        """Count what was done since the last call.
+
+        done: in the meter's unit.
+        pages: the pages of that.
+        """
         self._done += done
         self._pages += pages
         self._bar.update(self._task, completed=self._done, pages=self._pages, rate=self._rate())
@@ -56,5 +62,5 @@ class Meter:
         self._logged_at = now = time.monotonic()
         left = (self._total - self._done) * (now - self._start) / self._done if self._done else float("nan")
         eta = "" if left != left else f", {left / 60:.1f} min left"
-        log.info("%s: %d/%d %s, %d pages, %s%s", self._verb, self._done, self._total, self._unit, self._pages,
-                 self._rate(), eta)  # fmt: skip
+        pages = "" if self._unit == "pages" else f"{self._pages} pages, "
+        log.info("%s: %d/%d %s, %s%s%s", self._verb, self._done, self._total, self._unit, pages, self._rate(), eta)

@@ -77,7 +77,7 @@ def check_all(published: Published, cluster: Cluster) -> list[Finding]:
     digests = {manifest.sha256: manifest.rel for manifest in published.standing if manifest.sha256}
     with Meter("verify", len(published.standing)) as meter:
         for row in _read_again(published, cluster):
-            meter.advance(1, row["files"])
+            meter.advance(1, row["pages"])
             if row["code"] and (other := digests.get(row["sha256"])):
                 row |= {"code": Code.SWAPPED, "message": f"{row['message']}; it is that of {other}"}
             if row["code"]:
@@ -111,8 +111,8 @@ def _read_again(published: Published, cluster: Cluster) -> Iterator[dict[str, An
 def check_row(row: dict[str, Any], *, ledger: Ledger) -> dict[str, Any]:
     """Read a chapter again.
 
-    Adds to the row: code and message ("" where the chapter is whole), its archive's sha256, and the number of files
-    read.
+    Adds to the row: code and message ("" where the chapter is whole), its archive's sha256, and the number of
+    pages that it has.
     """
     manifest = ledger.manifest(row["rel"])
     if manifest is None:
@@ -121,7 +121,7 @@ def check_row(row: dict[str, Any], *, ledger: Ledger) -> dict[str, Any]:
             "code": Code.MANIFEST,
             "message": "its manifest went while it was verified",
             "sha256": "",
-            "files": 0,
+            "pages": 0,
         }
     manifest = manifest.standing or manifest
     if manifest.sha256:
@@ -133,7 +133,8 @@ def check_row(row: dict[str, Any], *, ledger: Ledger) -> dict[str, Any]:
         code, message, digest = _compare(ledger, key, size, sha256)
         if code:
             break
-    return {**row, "code": code, "message": message, "sha256": digest, "files": len(wanted)}
+    pages = sum(page.index is not None for page in manifest.pages)
+    return {**row, "code": code, "message": message, "sha256": digest, "pages": pages}
 
 
 def _compare(ledger: Ledger, key: str, size: int, sha256: str) -> tuple[str, str, str]:
