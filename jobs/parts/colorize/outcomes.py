@@ -87,14 +87,15 @@ class ChapterOutcomes:
     def ended_by(self, error: Exception) -> Manifest:
         """The outcome after an error: quarantined where the chapter is at fault, failed for any other reason.
 
-        It raises nothing. An error that is neither ours nor the system's is logged with its traceback.
+        If another run has published the chapter meanwhile, and deleted its chunk files, that is the outcome. It raises
+        nothing. An error that is neither ours nor the system's is logged with its traceback.
         """
         if not isinstance(error, MangahueError | OSError):
             log.error("%s: %r", self.task.ref.rel, error, exc_info=error, extra={"chapter": self.task.ref.rel})
         try:
             if isinstance(error, ChapterUnreadableError | SandboxError):
                 return self.quarantined(error.code, error.message)
-            return self.changed() or self.failed(error)
+            return self.done_already() or self.changed() or self.failed(error)
         except Exception as another:  # most often the same: storage that does not answer this question either
             log.warning("%s: %r, after %r", self.task.ref.rel, another, error, extra={"chapter": self.task.ref.rel})
             return self.failed(error)

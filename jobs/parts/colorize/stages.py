@@ -84,12 +84,10 @@ class Stages:
 
     def assemble(self, task: ChapterTask, of: int) -> Manifest:
         """Publish a chapter whose `of` chunk files are all there."""
-        outcomes = ChapterOutcomes(task, self.ledger)
         try:
             return ChapterPublisher(task, self.ledger).assemble(of)
         except Exception as error:
-            # Another run may have published the chapter meanwhile, and deleted the chunk files.
-            return outcomes.done_already() or outcomes.ended_by(error)
+            return ChapterOutcomes(task, self.ledger).ended_by(error)
 
     def _open(self, task: ChapterTask) -> Iterator[Chunk]:
         if (ended := ChapterOutcomes(task, self.ledger).done_already()) is not None:

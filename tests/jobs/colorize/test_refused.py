@@ -187,6 +187,16 @@ def test_an_error_while_a_chapter_is_judged_leaves_the_first(
     assert (outcome.status, outcome.message) == ("failed", str(DENIED))
 
 
+def test_a_bug_that_comes_up_again_while_a_chapter_is_judged(
+    tmp_path: Path, variant: models.Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, stages = task_of(str(tmp_path), {"ep.cbz": zipped(LONG)}), stages_of(tmp_path)
+    run(task, stages, variant)
+    monkeypatch.setattr(stages_module.ChapterOutcomes, "done_already", broken)
+    outcome = stages.assemble(task, 3)
+    assert (outcome.status, outcome.code) == ("failed", "KeyError")
+
+
 @pytest.mark.parametrize("stop", [Stopped, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("place", ["open", "prepare", "postprocess", "assemble"])
 def test_a_stop_is_no_fault_of_a_chapter(
