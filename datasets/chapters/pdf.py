@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -188,9 +188,8 @@ def _opened(source: BinaryIO) -> Iterator[Any]:
     """Yield a PDF. What is made of it while storage fails is lost: StorageError."""
     watched = Watched(source)
     try:
-        document = _open(watched)
-        yield document
-        document.close()
+        with closing(_open(watched)) as document:
+            yield document
     finally:
         watched.check()
 

@@ -81,7 +81,8 @@ class Ledger:
 
         job: what job.json says beside the fingerprint (JobSettings.as_job).
         replace: take the folder over from other weights or settings.
-        Raises BadUsageError where other weights or settings made the folder, and `replace` is false.
+        Raises BadUsageError where other weights or settings made the folder, and `replace` is false; or where the store
+        keeps no two jobs apart (jobs.parts.runtime.claims).
         """
         mine = {"fingerprint": self.fingerprint, **job}
         there = claim(self.storage, JOB, mine)

@@ -22,6 +22,7 @@ CARD = {"variant": "pix2pix", "config": {"target": "ab"}, "weights_sha256": "a1"
 
 def names(monkeypatch: pytest.MonkeyPatch, *uris: str) -> list[str]:
     monkeypatch.setattr(candidates, "read_card", lambda uri: CARD)
+    monkeypatch.setattr(candidates, "refuse_not_finite", lambda uri: None)
     return [candidate.name for candidate in find_candidates(uris)]
 
 
@@ -30,7 +31,7 @@ def names(monkeypatch: pytest.MonkeyPatch, *uris: str) -> list[str]:
     [
         (["runs/ink/model"], [OURS]),
         (["runs/a/model", "runs/b/model"], ["a", "b"]),
-        (["s3://x/one/a/model", "s3://x/two/a/model", "s3://x/b/model"], ["one/a", "two/a", "b"]),
+        (["s3://bucket/one/a/model", "s3://bucket/two/a/model", "s3://bucket/b/model"], ["one/a", "two/a", "b"]),
         (["runs/a_b/model", "runs/a-b/model"], ["a_b", "a-b"]),
         (["model", "runs/a/model"], ["model", "a"]),
     ],

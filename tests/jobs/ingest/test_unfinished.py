@@ -10,7 +10,15 @@ import pytest
 
 from datasets.archive import ChapterRef
 from datasets.chapters import Member
-from datasets.errors import AccessDeniedError, Code, MangahueError, MissingToolError, StorageError, UnreachableError
+from datasets.errors import (
+    AccessDeniedError,
+    ChapterUnreadableError,
+    Code,
+    MangahueError,
+    MissingToolError,
+    StorageError,
+    UnreachableError,
+)
 from datasets.shards import CARD, ShardSet
 from jobs import ingest
 from jobs.parts.ingest import shards
@@ -21,8 +29,6 @@ from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import SandboxError
 from jobs.parts.source import reader
 from tests.jobs.ingest.test_shards import archive, picture
-
-Fails = Callable[[str], MangahueError | None]
 
 
 class Here:
@@ -143,11 +149,11 @@ def test_an_ingest_that_was_finished_later_is_the_same_as_one_that_never_failed(
 
 
 @pytest.mark.parametrize(
-    "error", [SandboxError(Code.CRASHED, "the decoder's process ended")], ids=lambda error: type(error).__name__
+    "error",
+    [SandboxError(Code.CRASHED, "the decoder's process ended"), ChapterUnreadableError(Code.BROKEN, "no archive")],
+    ids=lambda error: error.code,
 )
-def test_what_a_page_is_stays_as_it_was_found(
-    library: Library, run: Callable[..., Exit], tmp_path: Path, error: MangahueError
-) -> None:
+def test_what_a_page_is_stays_as_it_was_found(library: Library, run: Callable[..., Exit], error: MangahueError) -> None:
     library.fails["ch1.cbz/1.png"] = error
     assert run() == Exit.PARTLY
     library.read.clear()
