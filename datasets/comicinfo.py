@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 from xml.etree import ElementTree
 
 from defusedxml.common import DefusedXmlException
@@ -9,6 +10,11 @@ from defusedxml.ElementTree import DefusedXMLParser, parse
 
 COMIC_INFO = "ComicInfo.xml"
 _NOTE = "Coloured by mangahue."
+# Real files have a few kB, or a few hundred where they describe each page: 20,000 pages take 3 MB.
+_MOST_BYTES = 8 * 2**20
+_MOST_ELEMENTS = 100_000
+_DEEPEST = 100  # elements in each other, the root included; the schema has 3
+_LONGEST = 300  # letters of a warning, which may repeat what the file says
 
 
 def mark_colored(data: bytes, pages: Sequence[tuple[int, int, int]] = ()) -> tuple[bytes, str]:
@@ -18,17 +24,18 @@ def mark_colored(data: bytes, pages: Sequence[tuple[int, int, int]] = ()) -> tup
     pages: (bytes, width, height) of each page in reading order; zeros where not known.
 
     BlackAndWhite becomes No, Notes gets a line, and pages get their new sizes where the file has sizes. All other
-    elements are kept. What is not well-formed XML, or tries to expand entities, comes back as it is, with a warning;
-    else the warning is "".
+    elements are kept. What is not well-formed XML, tries to expand entities, or is larger than any such file needs to
+    be, comes back as it is, with a warning; else the warning is "".
     """
+    if len(data) > _MOST_BYTES:
+        return data, kept_because(f"it has {len(data)} bytes, and may have {_MOST_BYTES}")
     try:
-        keeper = DefusedXMLParser(target=ElementTree.TreeBuilder(insert_comments=True), forbid_dtd=True)
-        tree = parse(io.BytesIO(data), parser=keeper)
+        tree = parse(io.BytesIO(data), parser=DefusedXMLParser(target=_Builder(), forbid_dtd=True))
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        return data, f"{COMIC_INFO} is kept as it is: {type(error).__name__}: {error}"
+        return data, kept_because(f"{type(error).__name__}: {error}")
     root = tree.getroot()
     if root is None or root.tag.rpartition("}")[2] != "ComicInfo":
-        return data, f"{COMIC_INFO} is kept as it is: its root is no ComicInfo"
+        return data, kept_because("its root is no ComicInfo")
     namespace = root.tag.removesuffix("ComicInfo")
     _child(root, f"{namespace}BlackAndWhite").text = "No"
     notes = _child(root, f"{namespace}Notes")
@@ -37,11 +44,34 @@ def mark_colored(data: bytes, pages: Sequence[tuple[int, int, int]] = ()) -> tup
     for element in root.iterfind(f"{namespace}Pages/{namespace}Page"):
         _refresh(element, pages)
     out = io.BytesIO()
-    try:
-        tree.write(out, encoding="utf-8", xml_declaration=True)
-    except RecursionError:
-        return data, f"{COMIC_INFO} is kept as it is: nested without end"
+    tree.write(out, encoding="utf-8", xml_declaration=True)
     return out.getvalue(), ""
+
+
+def kept_because(reason: str) -> str:
+    """The warning that the file is kept as it is."""
+    return f"{COMIC_INFO} is kept as it is: {reason}"[:_LONGEST]
+
+
+class _Builder(ElementTree.TreeBuilder):
+    """Builds a tree with its comments. Raises ValueError for too many elements, or too many in each other."""
+
+    def __init__(self) -> None:
+        super().__init__(insert_comments=True)
+        self._count = self._depth = 0
+
+    def start(self, tag: Any, attrs: Any, /) -> ElementTree.Element:
+        self._count += 1
+        self._depth += 1
+        if self._count > _MOST_ELEMENTS:
+            raise ValueError(f"more than {_MOST_ELEMENTS} elements")
+        if self._depth > _DEEPEST:
+            raise ValueError(f"elements in each other, deeper than {_DEEPEST}")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ElementTree.Element:
+        self._depth -= 1
+        return super().end(tag)
 
 
 def _refresh(element: ElementTree.Element, pages: Sequence[tuple[int, int, int]]) -> None:

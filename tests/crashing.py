@@ -1,7 +1,9 @@
-"""A decoder that crashes on a certain page, for the sandbox's child. It must load without torch."""
+"""Readers that crash on certain bytes, for the sandbox's child. It must load without torch."""
 
 import os
+from collections.abc import Sequence
 
+from datasets.comicinfo import mark_colored
 from imaging.views import Strategy
 from jobs.parts.colorize.page_steps import Seen, see
 
@@ -13,3 +15,10 @@ def see_or_crash(data: bytes, image_size: int, strategy: Strategy, pixels: int) 
     if data.startswith(POISON):
         os.abort()
     return see(data, image_size, strategy, pixels)
+
+
+def mark_or_crash(data: bytes, pages: Sequence[tuple[int, int, int]]) -> tuple[bytes, str]:
+    """As `mark_colored`, but a file with "poison" in it ends the process."""
+    if b"poison" in data:
+        os.abort()
+    return mark_colored(data, pages)

@@ -28,6 +28,7 @@ _SUFFIXES = {
 }  # fmt: skip
 _PICTURE = re.compile(r"""<(?:img|image)\b[^>]*?\b(?:src|(?:xlink:)?href)\s*=\s*["']([^"']+)""", re.IGNORECASE)
 _TEXT_BYTES = 4 * 2**20  # bytes that are read of a document; some books have one long one
+_XML_BYTES = 32 * 2**20  # bytes of XML that is parsed; the package document of 20,000 pages takes 8 MB
 
 
 class EpubChapter(Chapter):
@@ -113,7 +114,7 @@ class EpubChapter(Chapter):
         if document not in self._infos:
             return []
         try:
-            text = self._opened.read(self._infos[document])[:_TEXT_BYTES].decode("utf-8", "replace")
+            text = self._opened.read(self._infos[document], _TEXT_BYTES).decode("utf-8", "replace")
         except DamagedError:
             return []
         found = [_resolve(document, match) for match in _PICTURE.findall(text) if not urlsplit(match).scheme]
@@ -122,6 +123,8 @@ class EpubChapter(Chapter):
     def _parse(self, path: str) -> Element:
         if path not in self._infos:
             raise ChapterUnreadableError(Code.BROKEN, f"not a whole EPUB: {path or 'its package document'} is missing")
+        if (size := self._infos[path].file_size) > _XML_BYTES:
+            raise ChapterUnreadableError(Code.LIMIT, f"{path} unpacks to {size} bytes, over {_XML_BYTES}; repack it")
         try:
             return fromstring(self._opened.read(self._infos[path]))
         except (ParseError, DefusedXmlException, DamagedError, ValueError, LookupError) as error:

@@ -3,6 +3,7 @@
 import itertools
 import lzma
 import stat
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -63,16 +64,21 @@ class OpenedZip:
         """Yield the files; a file's token is its ZipInfo."""
         return (Listed(_name(info), info.file_size, info) for info in self.infos)
 
-    def read(self, info: zipfile.ZipInfo) -> bytes:
-        """Return a member's bytes. Raises DamagedError."""
+    def read(self, info: zipfile.ZipInfo, most: int | None = None) -> bytes:
+        """Return a member's bytes. Raises DamagedError.
+
+        most: bytes that are wanted, from the beginning; None for all.
+        """
         parts: list[bytes] = []
+        left = sys.maxsize if most is None else most
         try:
             with self._zip.open(info) as file:
-                while part := file.read(1 << 20):
+                while part := file.read(min(left, 1 << 20)):
                     parts.append(part)
+                    left -= len(part)
             return b"".join(parts)
         except NotImplementedError as error:  # a method that zipfile does not have
-            return self._by_others(info, error)
+            return self._by_others(info, error)[:most]
         except _DAMAGED as error:
             raise DamagedError(str(error), b"".join(parts)) from error
 

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from PIL import Image
 from datasets.archive import find_chapters
 from datasets.chapters import Chapter, open_chapter
 from datasets.chapters import unar as unar_module
+from datasets.chapters.zipped import OpenedZip
 from datasets.errors import ChapterUnreadableError, Code, MangahueError, MissingToolError, PageUnreadableError
 from datasets.limits import Limits
 from datasets.names import safe_name
@@ -290,6 +292,36 @@ def test_an_epub_gives_its_pictures_in_the_order_of_the_spine(tmp_path: Path) ->
     pages = {"z.png": b"first", "a.png": b"second", "m.png": b"third"}
     chapter = opened(tmp_path, "ep.epub", epub(pages))
     assert content(chapter) == {"0001 z.png": b"first", "0002 a.png": b"second", "0003 m.png": b"third"}
+
+
+def test_an_epub_whose_xml_is_without_measure_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.chapters.epub.fromstring", lambda data: pytest.fail("it was parsed"))
+    with zipfile.ZipFile(tmp_path / "made", "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("mimetype", b"application/epub+zip", zipfile.ZIP_STORED)
+        book.writestr("META-INF/container.xml", b"<container>" + b"<a/>" * 2**23 + b"</container>")
+    error = refusal(tmp_path, "ep.epub", (tmp_path / "made").read_bytes())
+    assert error.code == Code.LIMIT
+    assert "META-INF/container.xml" in error.message
+
+
+def test_of_a_long_document_of_an_epub_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    kept = OpenedZip.read
+
+    def counted(self: OpenedZip, *arguments: Any) -> bytes:
+        data = kept(self, *arguments)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(OpenedZip, "read", counted)
+    book = zipfile.ZipFile(io.BytesIO(epub({"1.png": b"page"})))
+    members = {name: book.read(name) for name in book.namelist()}
+    members["OPS/p0.xhtml"] += bytes(12 * 2**20)
+    chapter = opened(tmp_path, "ep.epub", zipped(members, zipfile.ZIP_STORED))
+    assert list(content(chapter).values()) == [b"page"]
+    assert max(read) == 4 * 2**20
 
 
 def test_a_picture_that_an_epub_lacks_keeps_its_place(tmp_path: Path) -> None:

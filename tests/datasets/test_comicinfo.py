@@ -138,3 +138,30 @@ def test_text_is_kept(title: str, notes: list[str]) -> None:
     assert (found.text or "", found.attrib) == (title, {"Lang": title})
     for note in filter(None, notes):
         assert note in (marked.findtext("Notes") or "")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"<ComicInfo><Title>" + b"x" * 2**23 + b"</Title></ComicInfo>", "8388646 bytes"),
+        (b"<ComicInfo><Pages>" + b"<Page/>" * 100_000 + b"</Pages></ComicInfo>", "more than 100000 elements"),
+        (b"<ComicInfo>" + b"<a>" * 100 + b"</a>" * 100 + b"</ComicInfo>", "deeper than 100"),
+        (b'<!DOCTYPE x SYSTEM "' + b"x" * 10**6 + b'"><ComicInfo/>', "DTDForbidden"),
+    ],
+)
+def test_what_is_beyond_all_measure_is_kept(data: bytes, why: str) -> None:
+    marked, warning = comicinfo.mark_colored(data)
+    assert marked == data
+    assert why in warning
+    assert len(warning) < 500
+
+
+def test_as_much_as_is_allowed_is_marked() -> None:
+    for data in (
+        b"<ComicInfo>" + b"<a>" * 99 + b"</a>" * 99 + b"</ComicInfo>",
+        b"<ComicInfo>" + b"<Page/>" * 99_999 + b"</ComicInfo>",
+        b"<ComicInfo><Title>" + b"x" * (2**23 - 38) + b"</Title></ComicInfo>",
+    ):
+        marked, warning = comicinfo.mark_colored(data)
+        assert NOTE.encode() in marked
+        assert not warning

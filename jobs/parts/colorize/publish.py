@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
-from datasets.comicinfo import COMIC_INFO, mark_colored
+from datasets.comicinfo import COMIC_INFO
 from datasets.errors import MangahueError
 from datasets.limits import SLOW
-from jobs.parts.colorize import page_steps
+from jobs.parts.colorize import comic_info, page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
 from jobs.parts.colorize.hints import digest_of
 from jobs.parts.colorize.outcomes import ChapterOutcomes
@@ -158,7 +158,7 @@ def _comic_info(manifest: Manifest) -> PageRecord | None:
 def _with_marked_info(manifest: Manifest, data: bytes) -> tuple[bytes, Manifest]:
     """ComicInfo.xml of the coloured book, which lists the sizes of all pages, and the manifest with its new digest."""
     pages = sorted((page for page in manifest.pages if page.index is not None), key=lambda page: page.index or 0)
-    marked, warning = mark_colored(data, [(page.size, page.width, page.height) for page in pages])
+    marked, warning = comic_info.marked(data, [(page.size, page.width, page.height) for page in pages])
     info = _comic_info(manifest)
     assert info is not None
     changed = replace(info, sha256=hashlib.sha256(marked).hexdigest(), size=len(marked))

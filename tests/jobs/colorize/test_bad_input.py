@@ -17,7 +17,7 @@ from datasets.archive import ChapterRef, Kind, find_chapters
 from datasets.limits import Limits
 from datasets.page import ImageFormat, decode
 from imaging.color import to_lab
-from jobs.parts.colorize import page_steps
+from jobs.parts.colorize import comic_info, page_steps
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import output_of
 from jobs.parts.colorize.stages import color_chapter
@@ -29,6 +29,7 @@ from jobs.parts.source.policy import Policy
 from tests import crashing
 from tests.archives import epub, packed, rar5, tarred, zipped
 from tests.jobs.colorize.chapters import (
+    COMIC_INFO,
     FINGERPRINT,
     LONG,
     LONG_OUT,
@@ -217,6 +218,28 @@ def test_a_hostile_comic_info_is_kept_with_a_warning(tmp_path: Path, variant: mo
     manifest = result(tmp_path, variant, "ep.cbz", zipped({"1.png": gray_page(), "ComicInfo.xml": bomb}))
     assert published(tmp_path)["ComicInfo.xml"] == bomb
     assert any("ComicInfo.xml" in warning for warning in manifest.warnings)
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_comic_info_that_crashes_its_reader_is_kept(
+    tmp_path: Path, variant: models.Variant, monkeypatch: pytest.MonkeyPatch, long: bool
+) -> None:
+    monkeypatch.setattr(comic_info, "mark_colored", crashing.mark_or_crash)
+    poison = COMIC_INFO.replace(b"top", b"poison")
+    files = LONG if long else {"1.png": gray_page()}
+    manifest = result(tmp_path, variant, "ep.cbz", zipped({**files, "ComicInfo.xml": poison}))
+    assert manifest.status == "done"
+    assert published(tmp_path)["ComicInfo.xml"] == poison
+    (warning,) = manifest.warnings
+    assert "ComicInfo.xml is kept as it is: CRASHED" in warning
+
+
+def test_a_comic_info_of_many_elements_is_kept(tmp_path: Path, variant: models.Variant) -> None:
+    info = b"<ComicInfo><Pages>" + b"<Page/>" * 200_000 + b"</Pages></ComicInfo>"
+    manifest = result(tmp_path, variant, "ep.cbz", zipped({"1.png": gray_page(), "ComicInfo.xml": info}))
+    assert published(tmp_path)["ComicInfo.xml"] == info
+    (warning,) = manifest.warnings
+    assert "more than 100000 elements" in warning
 
 
 def test_sizes_in_comic_info_are_those_of_the_output(tmp_path: Path, variant: models.Variant) -> None:
