@@ -96,7 +96,7 @@ def read_palette(config: ColorizeConfig, reference_pages: ReferencePages | None)
 def _parsed(uri: str, data: bytes) -> Palette:
     try:
         return Palette.from_dict(json.loads(data))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadUsageError(f"--palette {uri}: {error}; correct the file, or take another") from error
 
 

@@ -105,7 +105,7 @@ class Manifest:
             values = json.loads(data)
             digest = values.pop("digest")
             manifest = cls._of_values(values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedManifestError(f"no manifest: {type(error).__name__}: {error}") from error
         if digest != _digest(values):
             raise DamagedManifestError("the manifest is not what its digest says: it was altered")

@@ -159,11 +159,15 @@ def test_other_centres_make_another_job_and_other_names_do_not(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    ("palette", "told"), [("auto", "give that too"), ("{}", "correct the file"), ("none.json", "palette.json")]
+    ("palette", "told"),
+    [("auto", "give that too"), ("{}", "correct the file"), ("[", "correct the file"), ("none.json", "palette.json")],
 )
 def test_a_palette_that_is_none_is_told(tmp_path: Path, model: Path, palette: str, told: str) -> None:
     if palette == "{}":
         (tmp_path / "bad.json").write_text('{"colors": [{"ab": [1]}]}')
+        palette = str(tmp_path / "bad.json")
+    elif palette == "[":
+        (tmp_path / "bad.json").write_text("[" * 10**5)
         palette = str(tmp_path / "bad.json")
     elif palette != "auto":
         palette = str(tmp_path / palette)

@@ -346,7 +346,7 @@ def test_whose_a_folder_is_can_be_told_without_its_job_file(out: str) -> None:
     assert json.loads(ledger.storage.read(f"{HOME}/job.json"))["fingerprint"] == FINGERPRINT
 
 
-@pytest.mark.parametrize("harm", ["bit", "cut", "other", "no digest"])
+@pytest.mark.parametrize("harm", ["bit", "cut", "other", "no digest", "nested"])
 def test_a_manifest_that_was_altered_is_told(out: str, harm: str) -> None:
     ledger = Ledger(out, FINGERPRINT)
     data = archive("one")
@@ -356,6 +356,7 @@ def test_a_manifest_that_was_altered_is_told(out: str, harm: str) -> None:
         "bit": text.replace(b'"done"', b'"dome"'),
         "cut": text[:-30],
         "other": b"[]",
+        "nested": b"[" * 10**5,
         "no digest": json.dumps({k: v for k, v in json.loads(text).items() if k != "digest"}).encode(),
     }[harm]
     ledger.storage.put(f"{CHAPTERS}{REL}.json", harmed)
