@@ -76,13 +76,17 @@ class ChapterOutcomes:
         return replace(self._without_pages("failed"), code=code, message=message)
 
     def changed(self) -> Manifest | None:
-        """The outcome if the source has changed meanwhile, else None. What was read may mix both versions."""
+        """The outcome if the source has changed meanwhile, else None. What was read may mix both versions.
+
+        It is not committed: a manifest of the version that was listed would hide the chapter from the next run, or
+        overwrite that of a faster run.
+        """
         ref = self.task.ref
         now = ref.version_now()
         if now in ("", ref.version):  # what is gone may come back: the chapter fails, and is tried again
             return None
         message = f"the source changed while it was read (version {ref.version} to {now}); run again"
-        return self.quarantined(Code.CHANGED, message)
+        return self.failed(CodedError(Code.CHANGED, message))
 
     def ended_by(self, error: Exception) -> Manifest:
         """The outcome after an error: quarantined where the chapter is at fault, failed for any other reason.

@@ -58,6 +58,6 @@ def read_json(storage: Storage, key: str) -> dict[str, Any] | None:
 def _parsed(data: bytes) -> dict[str, Any]:
     try:
         values = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

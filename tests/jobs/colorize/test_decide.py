@@ -148,6 +148,23 @@ def test_a_run_planned_with_a_newer_source_does_not_take_an_older_chapter_for_it
     assert published(library, "ch01.cbz") != first
 
 
+def test_a_slower_run_whose_source_changed_does_not_undo_a_faster_one(library: Library, model: Path) -> None:
+    """The slower one has read the older source; the faster one has published the newer."""
+    library.put("in/ch01.cbz", good(1))
+    (older,) = find_chapters(str(library.home / "in"))
+    library.put("in/ch01.cbz", good(2))
+    assert library.run()["ch01.cbz"].status == "done"
+    done = published(library, "ch01.cbz")
+    settings = JobSettings.of(ColorizeConfig(model=str(model), source=str(library.home / "in"), out=str(library.out)))
+    stages = Stages(Ledger(str(library.out), settings.fingerprint), settings.pages, settings.image_size)
+    variant = models.load(*((model / name).read_bytes() for name in ("model.json", "model.safetensors")))[0]
+    late = color_chapter(ChapterTask(older, "ch01.cbz", replace=False), stages, Predictor(variant, 4))
+    assert (late.status, late.code) == ("failed", "CHANGED")
+    assert library.run()["ch01.cbz"].status == "done"
+    assert library.computed == set()
+    assert published(library, "ch01.cbz") == done
+
+
 @pytest.mark.parametrize("kind", ["archive", "folder"])
 def test_a_published_chapter_that_is_once_quarantined_is_not_stuck(library: Library, kind: str) -> None:
     def put(seed: int, *, whole: bool = True) -> None:

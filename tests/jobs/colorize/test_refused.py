@@ -85,19 +85,6 @@ def test_a_quarantine_that_can_not_be_stored_is_a_failure(
     assert str(FULL) in outcome.message
 
 
-def test_a_changed_source_whose_quarantine_can_not_be_stored(
-    refusals: Refusals, tmp_path: Path, variant: models.Variant
-) -> None:
-    task, stages = short_chapter(tmp_path), stages_of(tmp_path)
-    (chunk,) = stages.open(task)
-    (tmp_path / "in/ep.cbz").write_bytes(zipped({"1.png": gray_page(9)}))
-    refusals.refuse("/chapters/", FULL, "put")
-    chunk = stages.postprocess(Predictor(variant, 4)(stages.prepare(chunk)))
-    assert chunk.outcome is not None
-    assert (chunk.outcome.status, chunk.outcome.code) == ("failed", "CHANGED")
-    assert str(FULL) in chunk.outcome.message
-
-
 def test_chunk_files_that_can_not_be_listed_fail_the_chapter(
     refusals: Refusals, tmp_path: Path, variant: models.Variant
 ) -> None:
