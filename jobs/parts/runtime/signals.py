@@ -12,18 +12,28 @@ class Stopped(BaseException):  # like KeyboardInterrupt: code that catches error
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """While the block runs, the first SIGTERM or SIGINT raises Stopped in the main thread. Later ones are ignored."""
+    """While the block runs, the first SIGTERM or SIGINT raises Stopped in the main thread. Later ones are ignored.
+
+    A signal can break into code that then raises an error of its own: a lock that was just taken again is "released
+    unlocked". That error is Stopped too.
+    """
+    told: list[Stopped] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         for again in before:
             signal.signal(again, signal.SIG_IGN)
-        raise Stopped(signal.Signals(number).name)
+        told.append(Stopped(signal.Signals(number).name))
+        raise told[0]
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, stop)
     try:
         yield
+    except Exception as error:
+        if told:
+            raise told[0] from error
+        raise
     finally:
         for number, handler in before.items():
             if signal.getsignal(number) is stop:
