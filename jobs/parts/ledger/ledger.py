@@ -21,7 +21,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -214,38 +214,58 @@ class Ledger:
         """
         self._check_owner()
         own = self._own_files(manifest, replace=replace)
+        begun = self._begun_files(manifest)
         staged = self._staged(manifest)
         self.storage.put(staged, manifest.to_json())
         for name, data in files:
-            self._put_file(f"{manifest.output}/{name}", data, own=own is None or name in own)
+            self._put_file(f"{manifest.output}/{name}", data, own=own is None or name in own, begun=begun.get(name, ()))
         self.commit(manifest)
-        for name in (own or set()) - {page.output for page in manifest.pages}:
+        names = {page.output for page in manifest.pages}
+        for name in (own or set()) - names:
             self.storage.delete(f"{manifest.output}/{name}")
+        for name in begun.keys() - names - (own or set()):
+            key = f"{manifest.output}/{name}"
+            if self.storage.stat(key) is not None and self.sha256(key) in begun[name]:
+                self.storage.delete(key)
         self.storage.delete(staged)
         return manifest
 
     def _own_files(self, manifest: Manifest, *, replace: bool) -> set[str] | None:
-        """The files of a folder chapter that runs of this job have put there; None for all that are there."""
-        home = f"{HOME}/staged/{manifest.rel}/"
-        staged = [entry.key for entry in self.storage.list(home) if "/" not in entry.key.removeprefix(home)]
+        """The files of a folder chapter that a run of this job has published; None for all that are there."""
         earlier = self._earlier(manifest.rel) if replace else None
-        if f"{home}begun" in staged or (replace and earlier is None):
+        if self.storage.stat(f"{self._staged_home(manifest)}begun") is not None or (replace and earlier is None):
             return None  # a run of an earlier version of the job, which kept no names; or a manifest that is damaged
         known = [] if earlier is None else [earlier]
-        for key in staged:
-            with suppress(DamagedManifestError, ObjectNotFoundError):
-                known.append(Manifest.from_json(self.storage.read(key)))
         return {page.output for one in known if one.output == manifest.output for page in one.pages}
 
-    def _put_file(self, key: str, data: bytes, *, own: bool) -> None:
+    def _begun_files(self, manifest: Manifest) -> dict[str, set[str]]:
+        """The files that runs of this job have begun to put for a folder chapter, with the digests of their contents.
+
+        A run may have died before it put them. What is there is its own only if it has the digest.
+        """
+        begun: dict[str, set[str]] = {}
+        for entry in self.storage.list(self._staged_home(manifest)):
+            if "/" in entry.key.removeprefix(self._staged_home(manifest)) or not entry.key.endswith(".json"):
+                continue
+            with suppress(DamagedManifestError, ObjectNotFoundError):
+                staged = Manifest.from_json(self.storage.read(entry.key))
+                for page in staged.pages if staged.output == manifest.output else ():
+                    begun.setdefault(page.output, set()).add(page.sha256)
+        return begun
+
+    def _put_file(self, key: str, data: bytes, *, own: bool, begun: Collection[str]) -> None:
         try:
             self.storage.put(key, data, if_absent=not own)
         except ObjectExistsError:
-            if self.sha256(key) != hashlib.sha256(data).hexdigest():  # else another run of this job was first
+            there = self.sha256(key)
+            if there == hashlib.sha256(data).hexdigest():  # another run of this job was first
+                return
+            if there not in begun:
                 raise ObjectExistsError(
                     f"{self.storage.uri}/{key} is there already, and not by this job; move it away, or give another "
                     "--out"
                 ) from None
+            self.storage.put(key, data)
 
     def _earlier(self, rel: str) -> Manifest | None:
         """The manifest of what was published of a chapter; None where that is not known."""
@@ -359,7 +379,11 @@ class Ledger:
     def _staged(manifest: Manifest) -> str:
         files = "".join(f"{page.output}\n{page.sha256}\n" for page in manifest.pages)  # of a folder
         name = manifest.sha256 or hashlib.sha256(files.encode(errors="surrogateescape")).hexdigest()
-        return f"{HOME}/staged/{manifest.rel}/{name}.json"
+        return f"{Ledger._staged_home(manifest)}{name}.json"
+
+    @staticmethod
+    def _staged_home(manifest: Manifest) -> str:
+        return f"{HOME}/staged/{manifest.rel}/"
 
 
 def manifest_key(rel: str) -> str:

@@ -75,6 +75,18 @@ def test_in_a_folder_a_file_of_somebody_else_stays(library: Library) -> None:
     assert published(library, "ch")["2.jpg"] == b"mine"
 
 
+def test_a_file_of_somebody_else_stays_however_often_the_chapter_is_tried(library: Library) -> None:
+    """A run says what it will put before it puts it, and fails at what lies there. That does not make it its own."""
+    library.put("in/ch/1.png", gray_page(1))
+    library.put("out/ch/1.jpg", b"mine")
+    for _ in range(3):
+        assert library.run()["ch"].status == "failed"
+        assert published(library, "ch") == {"1.jpg": b"mine"}
+    assert library.run(replace=True, format="png")["ch"].status == "done"
+    assert sorted(published(library, "ch")) == ["1.jpg", "1.png"]
+    assert published(library, "ch")["1.jpg"] == b"mine"
+
+
 def test_a_folder_that_a_killed_run_began_is_finished(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     from jobs.parts.ledger.ledger import Ledger
 
