@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class Stopped(BaseException):  # like KeyboardInterrupt: code that catches errors must not catch it
-    """The job was told to stop. The message is the signal's name."""
+    """The job was stopped to stop. The message is the signal's name."""
 
 
 @contextmanager
@@ -17,13 +17,13 @@ def stoppable() -> Iterator[None]:
     A signal can break into code that then raises an error of its own: a lock that was just taken again is "released
     unlocked". That error is Stopped too.
     """
-    told: list[Stopped] = []
+    stopped: list[Stopped] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         for again in before:
             signal.signal(again, signal.SIG_IGN)
-        told.append(Stopped(signal.Signals(number).name))
-        raise told[0]
+        stopped.append(Stopped(signal.Signals(number).name))
+        raise stopped[0]
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
@@ -31,8 +31,8 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if told:
-            raise told[0] from error
+        if stopped:
+            raise stopped[0] from error
         raise
     finally:
         for number, handler in before.items():
