@@ -10,7 +10,7 @@ from imaging.luminance import Luminance
 from imaging.postprocess import Lines, PostprocessSettings, TextColor
 from imaging.views import Strategy
 from jobs.parts.colorize.page_settings import GATE_OPTIONS, PageSettings
-from jobs.parts.runtime.options import actor_count, option, require
+from jobs.parts.runtime.options import DEVICE_HELP, actor_count, option, require
 from jobs.parts.source.policy import Policy
 
 
@@ -76,9 +76,7 @@ class ColorizeConfig:
                              "per 4 CPUs.", group="Cluster", default="auto", metavar="N|auto")  # fmt: skip
     gpus_per_actor: float = option("GPUs for each worker; below 1 several workers share one.", group="Cluster",
                                    default=1.0)  # fmt: skip
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too.", group="Cluster",
-        default="auto")  # fmt: skip
+    device: Literal["auto", "cpu", "cuda"] = option(DEVICE_HELP, group="Cluster", default="auto")
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")
