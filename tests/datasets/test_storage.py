@@ -450,7 +450,7 @@ def test_zipfile_reads_members_in_few_requests(storage: Storage) -> None:
     assert len(seen) <= 13
 
 
-def test_an_object_replaced_while_it_is_read_is_noticed(bucket: S3Storage) -> None:
+def check_that_replacing_is_noticed(bucket: S3Storage) -> None:
     bucket.put("a", bytes(3 << 20))
     with bucket.open("a") as stream:
         assert stream.read(10) == bytes(10)
@@ -458,6 +458,10 @@ def test_an_object_replaced_while_it_is_read_is_noticed(bucket: S3Storage) -> No
         stream.seek(2 << 20)
         with pytest.raises(StorageError, match="was replaced"):
             stream.read(10)
+
+
+def test_an_object_replaced_while_it_is_read_is_noticed(bucket: S3Storage) -> None:
+    check_that_replacing_is_noticed(bucket)
 
 
 def test_a_server_that_ignores_if_match_mixes_no_versions(bucket: S3Storage) -> None:
@@ -465,13 +469,7 @@ def test_a_server_that_ignores_if_match_mixes_no_versions(bucket: S3Storage) -> 
         params["headers"].pop("If-Match")
 
     bucket.client.meta.events.register("before-call.s3.GetObject", drop)
-    bucket.put("a", bytes(3 << 20))
-    with bucket.open("a") as stream:
-        assert stream.read(10) == bytes(10)
-        bucket.put("a", b"\1" * (3 << 20))
-        stream.seek(2 << 20)
-        with pytest.raises(StorageError, match="was replaced"):
-            stream.read(10)
+    check_that_replacing_is_noticed(bucket)
 
 
 def test_an_answer_that_breaks_off_is_read_again(bucket: S3Storage) -> None:

@@ -291,7 +291,6 @@ def publish_card(
     if not sum(pages.values()):
         log.error("not one page could be read; nothing is published")
         return Exit.FAILED
-    unfinished = [{"plan": digest, "written": asdict(group)} for digest, group in groups.items()]
     shards = sorted((asdict(shard) for shard in written.shards), key=lambda shard: shard["key"])
     card = {
         "settings": as_settings(config),
@@ -304,8 +303,9 @@ def publish_card(
         "mean_chroma": [value / max(1, written.colored) for value in written.chroma],
         "shards": shards,
         "failures": written.failures,
-        **({"unfinished": unfinished} if written.unfinished else {}),
     }
+    if written.unfinished:
+        card["unfinished"] = [{"plan": digest, "written": asdict(group)} for digest, group in groups.items()]
     out.put(CARD, as_json(card))
     _sweep(out, [shard.key for shard in written.shards])
     log.info("%d training and %d held-out pages (%d pairs), %d not read -> %s", pages["train"], pages["holdout"],

@@ -1,7 +1,6 @@
 """Whose folder it is, and whether the store keeps two jobs apart at all."""
 
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,7 @@ class Careless(LocalStorage):
         super().__init__(root)
         self.puts = 0
 
-    def put(
-        self,
-        key: str,
-        data: bytes | Path,
-        *,
-        if_absent: bool = False,
-        metadata: Mapping[str, str] | None = None,
-        content_type: str | None = None,
-    ) -> Entry:
+    def put(self, key: str, data: bytes | Path, **condition: Any) -> Entry:
         self.puts += 1
         return super().put(key, data)
 
