@@ -147,11 +147,10 @@ def _previews(results: Iterable[Manifest]) -> list[PagePreview]:
 
 
 def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
-    published = manifest.status in ("done", "partial")
     coloured, kept, flagged = (manifest.count(action) for action in ("coloured", "kept", "flagged"))
     return ChapterLine(
         source=manifest.source,
-        output=f"{ledger.storage.uri}/{manifest.output}" if published else "",
+        output=f"{ledger.storage.uri}/{manifest.output}" if manifest.is_published else "",
         status=manifest.status,
         pages=coloured + kept + flagged,  # a summary counts no other actions
         coloured=coloured,

@@ -25,7 +25,7 @@ class ChapterOutcomes:
         """The manifest of a chapter, or of one chunk, that is to be published with these pages. It is not committed."""
         flagged = any(record.action == "flagged" for record in records)
         return replace(
-            self._without_pages("partial" if flagged or chunk.damage else "done"),
+            self._unpublished("partial" if flagged or chunk.damage else "done"),
             output=self.task.output,
             pages=records,
             warnings=chunk.warnings,
@@ -48,20 +48,15 @@ class ChapterOutcomes:
             known = self.ledger.manifest(self.task.ref.rel)
             before = known.left if known is not None else None
             manifest = replace(
-                self._without_pages("quarantined"),
-                code=code,
-                message=message,
+                self._unpublished("quarantined", code, message),
                 policy=self.task.policy.digest(),
                 before=before,
                 warnings=[] if before is None else [f"{before.output} is still there, of the source's version before"],
             )
             self.ledger.commit(manifest)
         except MangahueError as error:
-            return replace(
-                self._without_pages("failed"),
-                code=code,
-                message=f"{message}; to be quarantined, but its manifest could not be stored ({error}): run again",
-            )
+            stays = f"{message}; to be quarantined, but its manifest could not be stored ({error}): run again"
+            return self._unpublished("failed", code, stays)
         return manifest
 
     def failed(self, error: Exception) -> Manifest:
@@ -73,7 +68,7 @@ class ChapterOutcomes:
             message = f"{error}, on {platform.node()}; see that this node has room and memory, and run again"
         elif not isinstance(error, MangahueError):
             message = f"{error}; this is not expected: run again, and if it stays, report it with the log's traceback"
-        return replace(self._without_pages("failed"), code=code, message=message)
+        return self._unpublished("failed", code, message)
 
     def changed(self) -> Manifest | None:
         """The outcome if the source has changed meanwhile, else None. What was read may mix both versions.
@@ -124,13 +119,6 @@ class ChapterOutcomes:
         decision = decide(task.ref, published, self.ledger, task.policy, task.hints.digest())
         return published if decision is Decision.DONE else None
 
-    def _without_pages(self, status: str) -> Manifest:
+    def _unpublished(self, status: str, code: str = "", message: str = "") -> Manifest:
         task = self.task
-        return Manifest(
-            rel=task.ref.rel,
-            source=task.ref.uri,
-            version=task.ref.version,
-            fingerprint=self.ledger.fingerprint,
-            status=status,
-            hints=task.hints.digest(),
-        )
+        return self.ledger.unpublished(task.ref, status, code=code, message=message, hints=task.hints.digest())

@@ -120,19 +120,11 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
 def _unusable(ref: ChapterRef, error: MangahueError, ledger: Ledger) -> Manifest:
     """The manifest of an entry that `find_chapters` could not use. A bad key is its own fault, all else may pass."""
     status, code = ("quarantined", Code.NAME) if isinstance(error, BadUsageError) else ("failed", type(error).__name__)
-    return Manifest(
-        rel=ref.rel,
-        source=ref.uri,
-        version=ref.version,
-        fingerprint=ledger.fingerprint,
-        status=status,
-        code=code,
-        message=str(error),
-    )
+    return ledger.unpublished(ref, status, code=code, message=str(error))
 
 
 def _is_edited(manifest: Manifest | None, ref: ChapterRef, ledger: Ledger) -> bool:
-    return manifest is not None and manifest.status in ("done", "partial") and ledger.made(manifest, ref)
+    return manifest is not None and manifest.is_published and ledger.made(manifest, ref)
 
 
 def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
@@ -173,15 +165,7 @@ def _of_another_source(ref: ChapterRef, manifest: Manifest, ledger: Ledger) -> M
 
 
 def _collision(ref: ChapterRef, ledger: Ledger, message: str) -> Manifest:
-    return Manifest(
-        rel=ref.rel,
-        source=ref.uri,
-        version=ref.version,
-        fingerprint=ledger.fingerprint,
-        status="quarantined",
-        code=Code.COLLISION,
-        message=message,
-    )
+    return ledger.unpublished(ref, "quarantined", code=Code.COLLISION, message=message)
 
 
 def _check_apart(source: str, out: str) -> None:

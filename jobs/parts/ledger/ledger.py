@@ -43,6 +43,7 @@ from datasets.storage import Storage, open_storage
 from imaging.palette import Palette
 from jobs.parts.ledger.manifest import DamagedManifestError, Manifest
 from jobs.parts.ledger.palette_usage import is_current
+from jobs.parts.ledger.staged import begun_files, home_of, read_staged, staged_by_chapter, staged_key, staged_keys
 from jobs.parts.runtime.claims import claim, read_json
 from jobs.parts.runtime.outcome import as_json
 
@@ -163,6 +164,24 @@ class Ledger:
         same = (manifest.fingerprint, manifest.version) == (self.fingerprint, ref.version)
         return same and manifest.status != "damaged"
 
+    def unpublished(
+        self, ref: ChapterRef, status: str, *, code: str = "", message: str = "", hints: str = ""
+    ) -> Manifest:
+        """The manifest of a chapter of which nothing is published yet. It is not committed.
+
+        hints: digest of the chapter's hints.
+        """
+        return Manifest(
+            rel=ref.rel,
+            source=ref.uri,
+            version=ref.version,
+            fingerprint=self.fingerprint,
+            status=status,
+            code=code,
+            message=message,
+            hints=hints,
+        )
+
     def commit(self, manifest: Manifest) -> None:
         """Write a manifest. From here on the chapter is done."""
         self.storage.put(manifest_key(manifest.rel), manifest.to_json())
@@ -179,7 +198,7 @@ class Ledger:
         self._check_owner()
         earlier = self._earlier(manifest.rel) if replace else None
         replace = replace and (earlier is None or earlier.output == manifest.output)
-        staged = self._staged(manifest)
+        staged = staged_key(manifest)
         self.storage.put(staged, manifest.to_json())
         metadata = {"sha256": manifest.sha256, "fingerprint": self.fingerprint, "source-version": manifest.version}
         content = "application/vnd.comicbook+zip"
@@ -213,45 +232,32 @@ class Ledger:
         Raises ObjectExistsError where a file is there that no run of this job put there, and as `publish` does.
         """
         self._check_owner()
-        own = self._own_files(manifest, replace=replace)
-        begun = self._begun_files(manifest)
-        staged = self._staged(manifest)
+        staged_before = staged_keys(self.storage, manifest.rel)
+        own = self._own_files(manifest, staged_before, replace=replace)
+        begun = begun_files(self.storage, manifest.output, staged_before)
+        staged = staged_key(manifest)
         self.storage.put(staged, manifest.to_json())
         for name, data in files:
             self._put_file(f"{manifest.output}/{name}", data, own=own is None or name in own, begun=begun.get(name, ()))
         self.commit(manifest)
-        names = {page.output for page in manifest.pages}
-        for name in (own or set()) - names:
-            self.storage.delete(f"{manifest.output}/{name}")
-        for name in begun.keys() - names - (own or set()):
+        for name in {*(own or ()), *begun} - {page.output for page in manifest.pages}:
             key = f"{manifest.output}/{name}"
-            if self.storage.stat(key) is not None and self.sha256(key) in begun[name]:
+            if name in (own or ()) or self._holds(key, begun[name]):
                 self.storage.delete(key)
         self.storage.delete(staged)
         return manifest
 
-    def _own_files(self, manifest: Manifest, *, replace: bool) -> set[str] | None:
-        """The files of a folder chapter that a run of this job has published; None for all that are there."""
-        earlier = self._earlier(manifest.rel) if replace else None
-        if self.storage.stat(f"{self._staged_home(manifest)}begun") is not None or (replace and earlier is None):
-            return None  # a run of an earlier version of the job, which kept no names; or a manifest that is damaged
-        known = [] if earlier is None else [earlier]
-        return {page.output for one in known if one.output == manifest.output for page in one.pages}
+    def _own_files(self, manifest: Manifest, staged: Collection[str], *, replace: bool) -> set[str] | None:
+        """The files of a folder chapter that a run of this job has published; None for all that are there.
 
-    def _begun_files(self, manifest: Manifest) -> dict[str, set[str]]:
-        """The files that runs of this job have begun to put for a folder chapter, with the digests of their contents.
-
-        A run may have died before it put them. What is there is its own only if it has the digest.
+        staged: keys of what runs have staged of the chapter.
         """
-        begun: dict[str, set[str]] = {}
-        for entry in self.storage.list(self._staged_home(manifest)):
-            if "/" in entry.key.removeprefix(self._staged_home(manifest)) or not entry.key.endswith(".json"):
-                continue
-            with suppress(DamagedManifestError, ObjectNotFoundError):
-                staged = Manifest.from_json(self.storage.read(entry.key))
-                for page in staged.pages if staged.output == manifest.output else ():
-                    begun.setdefault(page.output, set()).add(page.sha256)
-        return begun
+        earlier = self._earlier(manifest.rel) if replace else None
+        if f"{home_of(manifest.rel)}begun" in staged or (replace and earlier is None):
+            return None  # a run of an earlier version of the job, which kept no names; or a manifest that is damaged
+        if earlier is None or earlier.output != manifest.output:
+            return set()
+        return {page.output for page in earlier.pages}
 
     def _put_file(self, key: str, data: bytes, *, own: bool, begun: Collection[str]) -> None:
         try:
@@ -261,11 +267,16 @@ class Ledger:
             if there == hashlib.sha256(data).hexdigest():  # another run of this job was first
                 return
             if there not in begun:
-                raise ObjectExistsError(
-                    f"{self.storage.uri}/{key} is there already, and not by this job; move it away, or give another "
-                    "--out"
-                ) from None
+                raise self._not_ours(key) from None
             self.storage.put(key, data)
+
+    def _holds(self, key: str, digests: Collection[str]) -> bool:
+        return self.storage.stat(key) is not None and self.sha256(key) in digests
+
+    def _not_ours(self, key: str) -> ObjectExistsError:
+        return ObjectExistsError(
+            f"{self.storage.uri}/{key} is there already, and not by this job; move it away, or give another --out"
+        )
 
     def _earlier(self, rel: str) -> Manifest | None:
         """The manifest of what was published of a chapter; None where that is not known."""
@@ -278,11 +289,7 @@ class Ledger:
         known: the manifests in the folder, by chapter.
         Yields the summary of each manifest that it commits.
         """
-        waiting: dict[str, list[str]] = {}
-        for entry in self.storage.list(f"{HOME}/staged/"):
-            rel = entry.key.removeprefix(f"{HOME}/staged/").rpartition("/")[0]
-            waiting.setdefault(rel, []).append(entry.key)
-        for rel, keys in waiting.items():
+        for rel, keys in staged_by_chapter(self.storage).items():
             try:
                 manifest = self._published(keys)
                 if manifest is None or _same(known.get(rel), manifest):
@@ -330,38 +337,24 @@ class Ledger:
         """The manifest of what is at the key of `mine`: committed already, or staged by the run that put it."""
         if (committed := self._committed(mine.rel)) is not None:
             return committed
-        home = f"{HOME}/staged/{mine.rel}/"  # chapters below this one have theirs deeper in it
-        staged = [entry.key for entry in self.storage.list(home) if "/" not in entry.key.removeprefix(home)]
-        published = self._published(staged)
+        published = self._published(staged_keys(self.storage, mine.rel))
         if published is not None:
             self.commit(published)
             return published
         if (committed := self._committed(mine.rel)) is not None:  # its writer has committed it meanwhile
             return committed
-        raise ObjectExistsError(
-            f"{self.storage.uri}/{mine.output} is there already, and not by this job; move it away, or give another "
-            "--out"
-        )
+        raise self._not_ours(mine.output)
 
     def _committed(self, rel: str) -> Manifest | None:
         """The manifest of what this job has published of a chapter; None where it has published nothing."""
         manifest = self.manifest(rel)
-        if manifest is None or manifest.status not in ("done", "partial"):
+        if manifest is None or not manifest.is_published:
             return None
         return manifest if manifest.fingerprint == self.fingerprint else None
 
-    def _published(self, staged: list[str]) -> Manifest | None:
+    def _published(self, staged: Iterable[str]) -> Manifest | None:
         """Among a chapter's staged manifests, the one whose archive is in the output."""
-        for key in staged:
-            if not key.endswith(".json"):
-                continue
-            try:
-                manifest = Manifest.from_json(self.storage.read(key))
-            except (DamagedManifestError, ObjectNotFoundError):  # not found: its writer has just committed it
-                continue
-            if self._lies_there(manifest):
-                return manifest
-        return None
+        return next((manifest for manifest in read_staged(self.storage, staged) if self._lies_there(manifest)), None)
 
     def _lies_there(self, manifest: Manifest) -> bool:
         """Whether this manifest's archive is what its key holds."""
@@ -374,16 +367,6 @@ class Ledger:
         """The digest of an object's content, which is read again. Hex."""
         with self.storage.open(key) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-
-    @staticmethod
-    def _staged(manifest: Manifest) -> str:
-        files = "".join(f"{page.output}\n{page.sha256}\n" for page in manifest.pages)  # of a folder
-        name = manifest.sha256 or hashlib.sha256(files.encode(errors="surrogateescape")).hexdigest()
-        return f"{Ledger._staged_home(manifest)}{name}.json"
-
-    @staticmethod
-    def _staged_home(manifest: Manifest) -> str:
-        return f"{HOME}/staged/{manifest.rel}/"
 
 
 def manifest_key(rel: str) -> str:

@@ -117,9 +117,14 @@ class Manifest:
         return as_json({**values, "digest": _digest(values)})
 
     @property
+    def is_published(self) -> bool:
+        """Whether this very manifest's chapter was published, with or without flagged pages."""
+        return self.status in ("done", "partial")
+
+    @property
     def standing(self) -> "Manifest | None":
         """The manifest of what is in the output: this one, or that of an earlier version; None where nothing is."""
-        if self.status in ("done", "partial") and self.output:
+        if self.is_published and self.output:
             return self
         return self.before if self.status == "quarantined" else None
 

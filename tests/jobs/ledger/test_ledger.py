@@ -66,6 +66,14 @@ def kill_at(ledger: Ledger, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, step, die)
 
 
+def publish_and_die(out: str, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that puts an archive, and dies before it commits the manifest."""
+    dead = Ledger(out, FINGERPRINT)
+    kill_at(dead, "commit", monkeypatch)
+    with pytest.raises(Killed):
+        dead.publish(manifest_of(data), data, replace=False)
+
+
 def test_claim_is_for_one_fingerprint(out: str) -> None:
     Ledger(out, FINGERPRINT).claim(JOB, replace=False)
     Ledger(out, FINGERPRINT).claim(JOB, replace=False)
@@ -156,10 +164,7 @@ def test_loser_gets_the_winners_manifest(out: str) -> None:
 
 def test_loser_commits_for_a_winner_that_died(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = archive("first"), archive("second")
-    dead = Ledger(out, FINGERPRINT)
-    kill_at(dead, "commit", monkeypatch)
-    with pytest.raises(Killed):
-        dead.publish(manifest_of(first), first, replace=False)
+    publish_and_die(out, first, monkeypatch)
     got = Ledger(out, FINGERPRINT).publish(manifest_of(second), second, replace=False)
     assert got == manifest_of(first)
     assert Ledger(out, FINGERPRINT).manifests() == {REL: manifest_of(first).summary()}
@@ -168,10 +173,7 @@ def test_loser_commits_for_a_winner_that_died(out: str, monkeypatch: pytest.Monk
 
 def test_retry_after_a_kill_with_the_very_same_bytes(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = archive("same")
-    dead = Ledger(out, FINGERPRINT)
-    kill_at(dead, "commit", monkeypatch)
-    with pytest.raises(Killed):
-        dead.publish(manifest_of(data), data, replace=False)
+    publish_and_die(out, data, monkeypatch)
     got = Ledger(out, FINGERPRINT).publish(manifest_of(data, seconds=2.0), data, replace=False)
     assert got.sha256 == manifest_of(data).sha256
     assert Ledger(out, FINGERPRINT).manifests()[REL] == got.summary()
@@ -245,11 +247,8 @@ def test_two_runs_that_replace_at_once_leave_a_manifest_that_holds(out: str, mon
 
 def test_recover_after_a_kill_between_archive_and_manifest(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = archive("one")
-    dead = Ledger(out, FINGERPRINT)
-    kill_at(dead, "commit", monkeypatch)
-    with pytest.raises(Killed):
-        dead.publish(manifest_of(data), data, replace=False)
-    assert dead.manifests() == {}
+    publish_and_die(out, data, monkeypatch)
+    assert Ledger(out, FINGERPRINT).manifests() == {}
 
     ledger = Ledger(out, FINGERPRINT)
     assert list(ledger.recover(ledger.manifests())) == [manifest_of(data).summary()]
