@@ -5,12 +5,13 @@ from typing import Literal
 
 from datasets.errors import BadUsageError
 from datasets.limits import Limits
+from datasets.page import ImageFormat
 from imaging.gate import Thresholds
 from imaging.luminance import Luminance
 from imaging.postprocess import Lines, PostprocessSettings, TextColor
 from imaging.views import Strategy
 from jobs.parts.colorize.page_settings import GATE_OPTIONS, PageSettings
-from jobs.parts.runtime.options import DEVICE_HELP, actor_count, option, require
+from jobs.parts.runtime.options import DEVICE_HELP, Device, actor_count, option, require
 from jobs.parts.source.policy import Policy
 
 
@@ -27,7 +28,7 @@ class ColorizeConfig:
                       metavar="URI")  # fmt: skip
     replace: bool = option("Take over an --out that other weights or settings made, chapter by chapter.",
                            group="Output", default=False)  # fmt: skip
-    format: Literal["jpeg", "png", "webp"] = option(
+    format: Literal[ImageFormat] = option(
         "Format of coloured pages: JPEG quality 92 4:4:4, PNG, or WebP quality 92.", group="Output", default="jpeg"
     )
     reference: str = option("Coloured pages of the series, a chapter or a folder of chapters: their colours are "
@@ -76,7 +77,7 @@ class ColorizeConfig:
                              "per 4 CPUs.", group="Cluster", default="auto", metavar="N|auto")  # fmt: skip
     gpus_per_actor: float = option("GPUs for each worker; below 1 several workers share one.", group="Cluster",
                                    default=1.0)  # fmt: skip
-    device: Literal["auto", "cpu", "cuda"] = option(DEVICE_HELP, group="Cluster", default="auto")
+    device: Literal[Device] = option(DEVICE_HELP, group="Cluster", default="auto")
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")

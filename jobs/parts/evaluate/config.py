@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.parts.runtime.options import DEVICE_HELP, actor_count, option
+from jobs.parts.runtime.options import DEVICE_HELP, Device, actor_count, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class EvaluateConfig:
         default="auto",
         metavar="N|auto",
     )
-    device: Literal["auto", "cpu", "cuda"] = option(DEVICE_HELP, group="Cluster", default="auto")
+    device: Literal[Device] = option(DEVICE_HELP, group="Cluster", default="auto")
 
     def __post_init__(self) -> None:
         actor_count(self.num_actors)

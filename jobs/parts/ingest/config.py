@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from datasets.page import GrayFrom
 from jobs.parts.runtime.options import option, require
 
 
@@ -21,7 +22,7 @@ class IngestConfig:
     )
     out: str = option("Folder of the shards.", group="Output", metavar="URI")
     replace: bool = option("Replace the shards that lie in --out.", group="Output", default=False)
-    gray_from: Literal["lightness", "luma", "screentone", "mix"] = option(
+    gray_from: Literal[GrayFrom] = option(
         "How the gray page is made where there is only a colour page. lightness: equal CIELAB L*; luma: the BT.601 "
         "weights of the usual converters; screentone: drawn as manga is, lines, blacks and screens; mix: half of the "
         "pages screentone, half lightness.",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config")
+Device = Literal["auto", "cpu", "cuda"]
 DEVICE_HELP = "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too."
 
 

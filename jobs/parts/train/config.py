@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from datasets.transforms import AUGMENTS
-from jobs.parts.runtime.options import DEVICE_HELP, as_settings, option, require, worker_range
+from jobs.parts.runtime.options import DEVICE_HELP, Device, as_settings, option, require, worker_range
 from jobs.parts.train.variant_options import default_of, settings_of_all, variant_config
 from models import VARIANTS, Precision, VariantConfig
 
@@ -107,7 +107,7 @@ class TrainConfig:
         default="",
         metavar="URI",
     )
-    device: Literal["auto", "cpu", "cuda"] = option(DEVICE_HELP, group="Cluster", default="auto")
+    device: Literal[Device] = option(DEVICE_HELP, group="Cluster", default="auto")
     num_workers: str = option(
         "DDP workers: a count, or LEAST:MOST to use what the cluster has at the time; 0: one per GPU, or one on CPUs.",
         group="Cluster",

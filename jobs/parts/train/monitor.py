@@ -41,14 +41,12 @@ class Monitor:
         self._logged_at = time.monotonic()
         self._recent: list[tuple[float, float, dict[str, torch.Tensor]]] = []
         self._last_seconds = 0.0
-        self._logged_step = 0
 
     def open(self, step: int) -> None:
         """Take up the run's metrics up to `step`, and choose the pages to look at."""
         if step and self._storage.stat(METRICS):
             lines = (json.loads(line) for line in self._storage.read(METRICS).splitlines())
             self._lines = [line for line in lines if line["step"] <= step]
-        self._logged_step = step
         self._board = SummaryWriter(str(self._folder), purge_step=step or None)
         shards = ShardSet.open(self._config.data)
         self._split = "holdout" if shards.pages("holdout") else "train"
