@@ -10,7 +10,7 @@ No stage raises. Each of the four has one place that catches all, and makes what
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from datasets.chapters import Directory
@@ -171,6 +171,20 @@ class Stages:
         if colored.preview is not None:
             page.preview = previews.put(colored.preview, flawed=bool(faults))
         return colored.data
+
+
+def color_chapter(task: ChapterTask, stages: Stages, predict: Callable[[Chunk], Chunk]) -> Manifest:
+    """Take a chapter through all stages in this process, without Ray. Returns its outcome.
+
+    predict: adds the chroma of each page to be coloured, as predictor.Predictor does.
+    """
+    of = 0
+    for chunk in stages.open(task):
+        chunk = stages.postprocess(predict(stages.prepare(chunk)))
+        if chunk.outcome is not None:
+            return chunk.outcome
+        of = chunk.of
+    return stages.assemble(task, of)
 
 
 def _fetch(page: PageTask, task: ChapterTask) -> None:
