@@ -38,6 +38,11 @@ RED, BLUE, GREEN = (220, 20, 20), (20, 20, 220), (20, 160, 20)  # before, after,
 NAMES = ["plain.png", "a b #1 100%.png", "頁 “é”'\"&?.png"]
 PREVIEW = "previews/a #1 100%/頁 “é”'&?.cbz/0-0"  # of a job's page; each layer covers a third of it
 LAYERS = {"words": (0, "red"), "panels": (20, "lime"), "areas": (40, "black")}
+# Settles once every picture that can be seen in an element, or that is the element, is decoded.
+DECODED = """element => Promise.all(
+    [element, ...element.querySelectorAll("img")]
+        .filter(seen => seen.tagName === "IMG" && seen.checkVisibility())
+        .map(picture => picture.decode()))"""
 HOSTILE = "\"'><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>&amp;"
 
 FIGURES = [
@@ -62,7 +67,11 @@ class Watched:
         self.page.goto(url)
 
     def pixels(self, selector: str) -> Image.Image:
-        return Image.open(io.BytesIO(self.page.locator(selector).screenshot())).convert("RGB")
+        """What is seen at `selector`, once its pictures are: they are fetched when they come into view."""
+        shown = self.page.locator(selector)
+        shown.scroll_into_view_if_needed()
+        shown.evaluate(DECODED)
+        return Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
 
     def split(self, selector: str = "#p1 .stack", right: tuple[int, int, int] = BLUE) -> float:
         """Where `right` begins in the picture as seen: 0 left edge, 1 right edge. Left of it must be RED."""
