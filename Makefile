@@ -51,8 +51,12 @@ fuzz: setup ## Mutated archives through the readers, then mutated libraries thro
 	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/datasets/test_chapters.py -k mutated -o timeout=0
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-faults: setup ## The long form of the faults: processes killed at random moments, 20 times of each kind, and what it cost; ARGS="--only driver"
+faults: setup ## The long form of the faults: the commit log in any order of events; processes killed at random moments, 20 times of each kind; ARGS="--only driver"
 	$(BIN)/python -m pytest tests/faults -m long
+	$(BIN)/python -m tests.log_machine --store disk
+	$(BIN)/python -m tests.log_machine --store memory
+	$(BIN)/python -m tests.log_machine --store bucket --steps 2000
+	$(BIN)/python -m tests.log_machine --mutant each
 	$(BIN)/python -m tests.faults.kills $(ARGS)
 
 bench: setup ## Run the benchmarks, into build/bench

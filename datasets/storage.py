@@ -12,7 +12,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -34,11 +34,13 @@ class Entry:
     key: relative to its storage's root.
     size: in bytes.
     version: changes when the content does.
+    modified: when it was written, seconds since 1970; 0 in what `put` returns.
     """
 
     key: str
     size: int
     version: str
+    modified: float = field(default=0.0, compare=False)
 
 
 class Storage(ABC):

@@ -248,7 +248,7 @@ class _LocalFile(io.FileIO):
 
 
 def _local_entry(key: str, status: os.stat_result) -> Entry:
-    return Entry(key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+    return Entry(key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}", status.st_mtime)
 
 
 @cache

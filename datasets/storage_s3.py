@@ -95,7 +95,7 @@ class S3Storage(Storage):
                 key = item["Key"][len(self._root) :]
                 name = key.rpartition("/")[2]  # '' for the empty objects that consoles leave as folders
                 if name and not name.startswith(TEMP_PREFIX):
-                    yield Entry(key, item["Size"], item["ETag"].strip('"'))
+                    yield Entry(key, item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -111,7 +111,7 @@ class S3Storage(Storage):
         except ObjectNotFoundError:
             self._require_bucket()  # a HEAD does not say which of the two is missing
             return None
-        return Entry(key, head["ContentLength"], head["ETag"].strip('"'))
+        return Entry(key, head["ContentLength"], head["ETag"].strip('"'), head["LastModified"].timestamp())
 
     def metadata(self, key: str) -> dict[str, str]:
         return {name: value for name, value in self._head(key)["Metadata"].items() if name != TOKEN_KEY}

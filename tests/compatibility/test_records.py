@@ -24,8 +24,9 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.publish import ChapterPublisher
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
-from jobs.parts.ledger.ledger import Ledger, manifest_key
+from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.ledger.revisions import key_of
 from jobs.parts.source.policy import Policy
 from tests.compatibility.make_fixtures import COLORINGS, DATA, lay_out
 
@@ -108,17 +109,19 @@ def test_a_job_s_fingerprint(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("stored", MANIFESTS, ids=lambda path: "/".join(path.parts[-4::3]))
-def test_a_manifest_is_written_again_as_it_is(tmp_path: Path, stored: Path) -> None:
+def test_a_manifest_of_format_1_is_read(tmp_path: Path, stored: Path) -> None:
+    """And written again with the same values, now in the present format."""
     manifest = Manifest.from_json(stored.read_bytes())
-    ledger = Ledger(str(tmp_path), manifest.fingerprint)
-    ledger.commit(manifest)
-    assert (tmp_path / manifest_key(manifest.rel)).read_bytes() == stored.read_bytes()
+    Ledger(str(tmp_path), manifest.fingerprint).commit(manifest, 0)
+    before, now = (json.loads(path.read_bytes()) for path in (stored, tmp_path / key_of(manifest.rel, 1)))
+    assert {**now, "format": None, "digest": None} == {**before, "format": None, "digest": None}
+    assert (now["format"], "format" in before) == (2, False)
 
 
 def chunk_of(number: int, of: int) -> Chunk:
     """A coloured page and a file beside it."""
     ref = ChapterRef("/library", "one/ch01.cbz", "one/ch01.cbz", "archive", 1234, "1234-5678")
-    task = ChapterTask(ref, ref.rel, replace=False, hints=ChapterHints({"1.png": (RED,)}))
+    task = ChapterTask(ref, ref.rel, over=0, hints=ChapterHints({"1.png": (RED,)}))
     page, note = (
         PageTask(Member("1.png", 10, 0, 0, "1.png"), "1.png", "1.jpg", action="coloured", hints=(RED,), width=8,
                  height=9, code="DULL", message="hardly any colour", colors={"0": [0.5, 1.0, 2.0, 3.0, 4.0]}),
@@ -155,6 +158,6 @@ def test_a_chapter_that_is_published(tmp_path: Path) -> None:
     chunk = chunk_of(0, 1)
     ChapterPublisher(chunk.task, Ledger(str(tmp_path), "f" * 64, PALETTE)).publish(chunk, [b"a page", b"a note"])
     assert files_of(tmp_path) == {
-        "_mangahue/chapters/one/ch01.cbz.json": "749a7bb50839987a",
+        "_mangahue/chapters/one/ch01.cbz.json": "1fc8e1ff697d9c63",
         "one/ch01.cbz": "1787a266cebcedd1",
     }

@@ -131,7 +131,7 @@ def _write(state: JobState, ledger: Ledger, settings: JobSettings, counts: dict[
     )
     ledger.storage.put(f"{HOME}/report.html", page.encode(), content_type="text/html; charset=utf-8")
     if not counts["failed"]:
-        ledger.sweep(m for m in state.results.values() if m.code != Code.COLLISION)  # what lies there is another's
+        ledger.sweep([m for m in state.results.values() if m.code != Code.COLLISION])  # what lies there is another's
         ledger.storage.put(SUCCESS, b"")
 
 

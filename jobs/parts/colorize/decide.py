@@ -18,14 +18,12 @@ class Decision(Enum):
     """What is done with a chapter.
 
     DONE: nothing, its manifest holds.
-    COLOUR: it is coloured; nothing of it is in the output.
-    AGAIN: it is coloured again, over what is in the output.
+    COLOUR: it is coloured, over what the manifest says is in the output.
     COLLISION: nothing, its output is that of another source.
     """
 
     DONE = "done"
     COLOUR = "colour"
-    AGAIN = "again"
     COLLISION = "collision"
 
 
@@ -49,21 +47,23 @@ def decide(
     """
     if manifest is None:
         return Decision.COLOUR
-    published = manifest.standing is not None or manifest.status == "damaged"
-    if published and is_of_another(manifest, ref.uri, ref.version) and not replace:
+    if is_of_another(manifest, ref) and not replace:
         return Decision.COLLISION
     again = any(is_of_another_policy(page, manifest, policy) for page in manifest.pages)
-    if ledger.covers(manifest, ref, policy.digest(), hints) and not again:
-        return Decision.DONE
-    return Decision.AGAIN if published else Decision.COLOUR
+    done = ledger.covers(manifest, ref, policy.digest(), hints) and not again
+    return Decision.DONE if done else Decision.COLOUR
 
 
-def is_of_another(manifest: Manifest, source: str, version: str) -> bool:
-    """Whether a manifest is of another source than `source`. A library that has moved keeps its versions.
+def is_of_another(manifest: Manifest, ref: ChapterRef) -> bool:
+    """Whether what a manifest says is in the output was made of a chapter of another source.
 
-    A manifest that was damaged names no source, and is taken for this one's.
+    A library that has moved keeps its versions. A manifest that was damaged names no source, and is taken for this
+    one's.
     """
-    return bool(manifest.source) and manifest.source != source and manifest.version != version
+    left = manifest.left
+    if left is None or left.source in ("", ref.uri):
+        return False
+    return ref.version not in (manifest.version, left.version)
 
 
 def hangs_on_policy(page: PageRecord) -> bool:

@@ -9,6 +9,8 @@ from jobs.parts.colorize.decide import Decision, decide, hangs_on_policy
 from jobs.parts.colorize.tasks import ChapterTask, Chunk
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
+from jobs.parts.ledger.publication import number_of
+from jobs.parts.ledger.revisions import OvertakenError, overtaken
 from jobs.parts.runtime.sandbox import SandboxError
 
 log = logging.getLogger("mangahue")
@@ -41,11 +43,13 @@ class ChapterOutcomes:
         """The manifest of a chapter that can't be published as it is. It is committed.
 
         The chapter is tried again when its source or the policy changes. What was published of it before stays in the
-        output, and the manifest says so. Where the log can't be read or written, the chapter has failed instead, and
-        the next run tries it again.
+        output, and the manifest says so. Where another run has ended the chapter since it was planned, its outcome
+        stays. Where the log can't be read or written, the chapter has failed instead, and the next run tries it again.
         """
         try:
             known = self.ledger.manifest(self.task.ref.rel)
+            if number_of(known) != self.task.over:
+                raise overtaken(self.task.ref.rel)
             before = known.left if known is not None else None
             manifest = replace(
                 self._unpublished("quarantined", code, message),
@@ -53,11 +57,12 @@ class ChapterOutcomes:
                 before=before,
                 warnings=[] if before is None else [f"{before.output} is still there, of the source's version before"],
             )
-            self.ledger.commit(manifest)
+            return self.ledger.commit(manifest, self.task.over)
+        except OvertakenError as error:
+            return self.done_already() or self.failed(error)
         except MangahueError as error:
             stays = f"{message}; to be quarantined, but its manifest could not be stored ({error}): run again"
             return self._unpublished("failed", code, stays)
-        return manifest
 
     def failed(self, error: Exception) -> Manifest:
         """The manifest of a chapter that was not finished. It is not committed: the next run tries it again."""

@@ -25,8 +25,9 @@ from jobs.parts.colorize.predictor import PredictorActor
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, Row, from_row, to_row
-from jobs.parts.ledger.ledger import HOME, Ledger, manifest_key
+from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.ledger.revisions import key_of
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.cluster import Cluster
 from jobs.parts.runtime.progress import Meter
@@ -59,13 +60,13 @@ def color(state: JobState, settings: JobSettings, cluster: Cluster) -> None:
 
 
 def _take_up_what_is_done(state: JobState, ledger: Ledger) -> None:
-    list(ledger.recover(state.results))  # commits what was published without a manifest
-    committed = {entry.key for entry in ledger.storage.list(f"{HOME}/chapters/")}
+    ledger.recover()  # commits what was published without a manifest
+    numbers = ledger.numbers()
     for task in state.tasks:
         if task.ref.rel in state.results:
             continue
         outcomes = ChapterOutcomes(task, ledger)
-        done = outcomes.done_already() if manifest_key(task.ref.rel) in committed else None
+        done = outcomes.done_already() if numbers.get(key_of(task.ref.rel, 1), 0) > task.over else None
         state.record(done or outcomes.failed(CodedError(Code.STOPPED, state.stopped)))
 
 

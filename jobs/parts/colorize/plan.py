@@ -16,6 +16,7 @@ from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import HOME, PALETTE, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.ledger.publication import number_of
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.outcome import as_json
 
@@ -70,14 +71,10 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
     hints = settings.hints.by_chapter(ref.rel for ref in inputs) if settings.hints else {}
     ledger.claim(settings.as_job(), replace=replace)
     known = ledger.manifests(ref.rel for ref in inputs)
-    for manifest in ledger.recover(known):
-        named = {"chapter": manifest.rel}
-        log.info("recovered %s: it was published before its manifest was written", manifest.rel, extra=named)
-        known[manifest.rel] = manifest
+    known |= ledger.recover()
     policy = settings.policy
     outputs = {ref.rel: output_of(ref, keep_format=policy.keep_format) for ref in inputs}
     ended |= {manifest.rel: manifest for manifest in _collisions(inputs, outputs, ledger)}
-    again: set[str] = set()
     for ref in (ref for ref in inputs if ref.rel not in ended):
         manifest_there = known.get(ref.rel)
         if manifest_there is not None and manifest_there.status == "failed":
@@ -90,14 +87,12 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
                 ended[ref.rel] = known[ref.rel]
             case Decision.COLLISION:
                 ended[ref.rel] = _of_another_source(ref, known[ref.rel], ledger)
-            case Decision.AGAIN:
-                again.add(ref.rel)
     samples = {ref.rel for ref in inputs[:: max(1, -(-len(inputs) // SAMPLED_CHAPTERS))]}
     tasks = [
         ChapterTask(
             ref,
             outputs[ref.rel],
-            replace=ref.rel in again,
+            over=number_of(known.get(ref.rel)),
             policy=policy,
             hints=hints.get(ref.rel, ChapterHints()),
             sample=ref.rel in samples,

@@ -8,7 +8,7 @@ import hashlib
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +23,12 @@ from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
+from jobs.parts.ledger.publication import Files, number_of
+from jobs.parts.ledger.revisions import OvertakenError, overtaken
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import sandbox
+
+_TRIES = 10  # to publish a chapter that other runs publish too, each time with another outcome
 
 
 class ChapterPublisher:
@@ -55,7 +59,7 @@ class ChapterPublisher:
         if info is not None:
             content, manifest = _with_marked_info(manifest, dict(members)[info.output])
             members = [(name, content if name == info.output else data) for name, data in members]
-        chunk.outcome = self._put(manifest, members)
+        chunk.outcome = self._put(manifest, lambda: members)
 
     def assemble(self, of: int) -> Manifest:
         """Publish a chapter from its `of` chunk files, with one in memory at a time. Then delete the files.
@@ -86,25 +90,45 @@ class ChapterPublisher:
         if info is not None:
             original = next(data for name, data in self._files.members(of) if name == info.output)
             marked, manifest = _with_marked_info(manifest, original)
-        members = ((name, marked if info and name == info.output else data) for name, data in self._files.members(of))
+
+        def members() -> Iterator[tuple[str, bytes]]:
+            for name, data in self._files.members(of):
+                yield name, marked if info and name == info.output else data
+
         if self._task.ref.kind == "folder" or suffix_of(self._task.output) == PDF_SUFFIX:
             return self._put(manifest, members)
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
             archive = Path(folder) / "chapter.cbz"
-            write_zip(members, archive)
+            write_zip(members(), archive)
             _check(archive, manifest)
             return self._put_file(manifest, archive)
 
-    def _put(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
+    def _put(self, manifest: Manifest, members: Files) -> Manifest:
         if self._task.ref.kind == "folder":
-            return self._ledger.publish_folder(manifest, members, replace=self._task.replace)
+            return self._publish_over(lambda over: self._ledger.publish_folder(manifest, members, over=over))
         if suffix_of(self._task.output) == PDF_SUFFIX:
-            return self._put_pdf(manifest, members)
-        archive = write_zip(members)
+            return self._put_pdf(manifest, members())
+        archive = write_zip(members())
         assert archive is not None
         _check(io.BytesIO(archive), manifest)
         sealed = replace(manifest, sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))
-        return self._ledger.publish(sealed, archive, replace=self._task.replace)
+        return self._publish_over(lambda over: self._ledger.publish(sealed, archive, over=over))
+
+    def _publish_over(self, publish: Callable[[int], Manifest]) -> Manifest:
+        """Publish, and where another run has ended the chapter otherwise meanwhile, publish over that: the source is
+        still what was coloured.
+
+        publish: takes the number of the manifest to follow.
+        """
+        over = self._task.over
+        for _ in range(_TRIES):
+            try:
+                return publish(over)
+            except OvertakenError:
+                if (ended := self._outcomes.changed()) is not None:
+                    return ended
+                over = number_of(self._ledger.manifest(self._task.ref.rel))
+        raise overtaken(self._task.ref.rel)
 
     def _put_pdf(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
         """Publish the source PDF with its coloured pages replaced. All of these pages are in memory at once."""
@@ -120,7 +144,7 @@ class ChapterPublisher:
         with made.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         sealed = replace(manifest, sha256=digest, size=made.stat().st_size)
-        return self._ledger.publish(sealed, made, replace=self._task.replace)
+        return self._publish_over(lambda over: self._ledger.publish(sealed, made, over=over))
 
 
 def _record(page: PageTask, data: bytes) -> PageRecord:

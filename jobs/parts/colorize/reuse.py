@@ -37,7 +37,7 @@ class PublishedPages:
         a PDF, which is always rebuilt as a whole.
         """
         task = self.task
-        published = self.ledger.manifest(task.ref.rel) if task.replace else None
+        published = self.ledger.manifest(task.ref.rel) if task.over else None
         if published is None or not self.ledger.made(published, task.ref) or suffix_of(task.output) == PDF_SUFFIX:
             return {}
         if [page.name for page in published.pages] != [member.original for member in members]:

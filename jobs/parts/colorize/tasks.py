@@ -31,7 +31,7 @@ class ChapterTask:
 
     ref: the chapter in the source.
     output: its key in the output.
-    replace: overwrite what an older source, other weights or another palette left at its key.
+    over: the number of its manifest when it was planned; 0 for none. What that says was published is overwritten.
     policy: what is done with bad input.
     hints: the hints for its pages.
     sample: the report shows a page of this chapter.
@@ -39,7 +39,7 @@ class ChapterTask:
 
     ref: ChapterRef
     output: str
-    replace: bool
+    over: int
     policy: Policy = field(default_factory=Policy)
     hints: ChapterHints = field(default_factory=ChapterHints)
     sample: bool = False

@@ -3,6 +3,7 @@
 Beside the coloured chapters is the folder `_mangahue/`:
   job.json                    whose folder this is: the fingerprint of weights and settings, and the palette
   chapters/<rel>.json         the manifest of a chapter; a chapter is done when its manifest says so
+  revisions/<rel>/<n>.json    the manifest that replaced it, if any (jobs.parts.ledger.revisions)
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
   pieces/<rel>/<identity>/    chunk files of a long chapter that is not assembled yet
   palette.json                the colours of --palette, to be edited by hand
@@ -11,7 +12,7 @@ Beside the coloured chapters is the folder `_mangahue/`:
 and `_SUCCESS` when nothing is left to do.
 
 Ray runs a task at least once, yet each result must be published once. So a chapter is put on the condition that nothing
-is at its key, and the first writer wins.
+is at its key, and the first writer wins. A manifest is always written on a condition: no later one was written since.
 
 The fingerprint covers the features by which a palette colour's pixels are found, but not the colour itself. So a job
 whose palette was edited is the same job. The chapters that use an edited colour are no longer done.
@@ -20,10 +21,12 @@ whose palette was edited is the same job. The chapters that use an edited colour
 import hashlib
 import json
 import logging
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,12 +41,14 @@ from datasets.errors import (
     ObjectNotFoundError,
     StorageError,
 )
-from datasets.names import short
 from datasets.storage import Storage, open_storage
 from imaging.palette import Palette
 from jobs.parts.ledger.manifest import DamagedManifestError, Manifest
+from jobs.parts.ledger.output import Output
 from jobs.parts.ledger.palette_usage import is_current
-from jobs.parts.ledger.staged import begun_files, home_of, read_staged, staged_by_chapter, staged_key, staged_keys
+from jobs.parts.ledger.publication import ArchivePublication, Files, FolderPublication, number_of
+from jobs.parts.ledger.revisions import FIRSTS, LATER, OvertakenError, Revisions, damaged, key_of
+from jobs.parts.ledger.staged import STAGED, staged_by_chapter, staged_key
 from jobs.parts.runtime.claims import claim, read_json
 from jobs.parts.runtime.outcome import as_json
 
@@ -70,6 +75,7 @@ class Ledger:
         self.fingerprint = fingerprint
         self.palette = [list(color.ab) for color in palette.colors] if palette else []
         self.storage: Storage = open_storage(out)
+        self.output, self._revisions = Output(self.storage), Revisions(self.storage)
 
     @property
     def short_name(self) -> str:
@@ -101,35 +107,45 @@ class Ledger:
 
     def _owner_by_manifests(self) -> dict[str, Any]:
         """The owner where job.json is damaged: the fingerprint of the first manifest that can be read."""
-        for entry in self.storage.list(f"{HOME}/chapters/"):
-            with suppress(DamagedManifestError):
-                found = Manifest.from_json(self.storage.read(entry.key)).fingerprint
-                return {"fingerprint": found, "weights_sha256": "unknown", "settings": {}}
+        for prefix in (FIRSTS, LATER):
+            for entry in self.storage.list(prefix):
+                with suppress(DamagedManifestError):
+                    found = Manifest.from_json(self.storage.read(entry.key)).fingerprint
+                    return {"fingerprint": found, "weights_sha256": "unknown", "settings": {}}
         return {"fingerprint": self.fingerprint}
 
     def manifests(self, rels: Iterable[str] = ()) -> dict[str, Manifest]:
-        """The summary of every manifest in the folder, by chapter. One that is damaged comes as a manifest with status
+        """The summary of every chapter's manifest, by chapter. One that is damaged comes as a manifest with status
         damaged; one that storage refuses, as one with status failed.
 
         rels: chapters that may have a manifest; used to name the chapter of one that can't be read.
         Raises StorageError where storage refuses so many that it is no matter of single chapters.
         """
-        rels_by_key = {manifest_key(rel): rel for rel in rels}
-        keys = [entry.key for entry in self.storage.list(f"{HOME}/chapters/")]
+        rels_by_key = {key_of(rel, 1): rel for rel in rels}
+        listed = list(self._revisions.highest())
         with ThreadPoolExecutor(_READERS) as readers:
             refused: list[StorageError] = []
-            found = readers.map(lambda key: self._summary_at(key, rels_by_key, refused), keys)
-            return {manifest.rel: manifest for manifest in found}
+            found = readers.map(lambda highest: self._summary(highest, rels_by_key, refused), listed)
+            return {manifest.rel: manifest for manifest in found if manifest is not None}
 
-    def _summary_at(self, key: str, rels_by_key: Mapping[str, str], refused: list[StorageError]) -> Manifest:
-        """refused: takes the errors of storage; with too many of them, the last is raised."""
-        rel = rels_by_key.get(key) or key.removeprefix(f"{HOME}/chapters/").removesuffix(".json")
+    def _summary(
+        self, highest: tuple[str, int, str], rels_by_key: Mapping[str, str], refused: list[StorageError]
+    ) -> Manifest | None:
+        """highest: as `Revisions.highest` yields it.
+        refused: takes the errors of storage; with too many of them, the last is raised.
+        """
+        first, number, rel = highest
+        rel = rel or rels_by_key.get(first) or first.removeprefix(FIRSTS).removesuffix(".json")
+        key = first if number == 1 else key_of(rel, number)
         if len(refused) > _MOST_UNREAD:
             raise refused[-1]
         try:
-            return Manifest.from_json(self.storage.read(key)).summary()
+            return replace(Manifest.from_json(self.storage.read(key)), number=number).summary()
         except DamagedManifestError as error:
-            return Manifest(rel, "", "", "", "damaged", code=Code.MANIFEST, message=f"{key}: {error}", counts=Counter())
+            return damaged(rel, key, number, error)
+        except ObjectNotFoundError:  # another run has replaced it meanwhile
+            later = self._revisions.latest(rel)
+            return None if later is None else later.summary()
         except StorageError as error:
             refused.append(error)
             if len(refused) > _MOST_UNREAD:
@@ -138,11 +154,14 @@ class Ledger:
             return Manifest(rel, "", "", "", "failed", code=type(error).__name__, message=message, counts=Counter())
 
     def manifest(self, rel: str) -> Manifest | None:
-        """The manifest of one chapter; None where there is none, or none that can be read."""
-        try:
-            return Manifest.from_json(self.storage.read(manifest_key(rel)))
-        except (ObjectNotFoundError, DamagedManifestError):
-            return None
+        """The manifest of one chapter that is true now, with its number. None where there is none; one that can't be
+        parsed has status damaged.
+        """
+        return self._revisions.latest(rel)
+
+    def numbers(self) -> dict[str, int]:
+        """The number of every chapter's manifest, by `key_of(rel, 1)`. Nothing is read, only listed."""
+        return {first: number for first, number, _ in self._revisions.highest()}
 
     def covers(self, manifest: Manifest | None, ref: ChapterRef, policy: str, hints: str = "") -> bool:
         """Whether a manifest says that this very source is done with these very weights, settings and hints.
@@ -182,144 +201,101 @@ class Ledger:
             hints=hints,
         )
 
-    def commit(self, manifest: Manifest) -> None:
-        """Write a manifest. From here on the chapter is done."""
-        self.storage.put(manifest_key(manifest.rel), manifest.to_json())
+    def commit(self, manifest: Manifest, over: int) -> Manifest:
+        """Write a manifest. From here on the chapter has this outcome. Returns the manifest with its number.
 
-    def publish(self, manifest: Manifest, archive: bytes | Path, *, replace: bool) -> Manifest:
-        """Put a chapter's archive in one request, then its manifest. Returns the manifest that is valid in the end.
+        over: the number of the manifest that it follows; 0 for none.
+        Raises OvertakenError where another run has written one meanwhile.
+        """
+        return self._revisions.commit(manifest, over)
 
-        replace: overwrite what is at the chapter's key.
-        If another run of this job was first, its manifest is valid, unless it was made with another palette or other
-        hints.
-        Raises ObjectExistsError where something is there that this job did not put, or where another job, or this job
-        with another palette, has taken the folder over meanwhile.
+    def publish(self, manifest: Manifest, archive: bytes | Path, *, over: int) -> Manifest:
+        """Put a chapter's archive in one request, then its manifest. Returns the manifest that is true in the end.
+
+        over: the number of the manifest that was true when the chapter was planned; 0 for none. What it says was
+            published is overwritten.
+        Raises as `Publication.publish`, and ObjectExistsError where another job, or this job with another palette, has
+        taken the folder over meanwhile.
         """
         self._check_owner()
-        earlier = self._earlier(manifest.rel) if replace else None
-        replace = replace and (earlier is None or earlier.output == manifest.output)
-        staged = staged_key(manifest)
-        self.storage.put(staged, manifest.to_json())
-        metadata = {"sha256": manifest.sha256, "fingerprint": self.fingerprint, "source-version": manifest.version}
-        content = "application/vnd.comicbook+zip"
-        try:
-            self.storage.put(manifest.output, archive, if_absent=not replace, metadata=metadata, content_type=content)
-        except ObjectExistsError:
-            try:
-                holds = self._adopt(manifest)
-            finally:
-                self.storage.delete(staged)
-            if holds.source != manifest.source and holds.version != manifest.version:
-                raise ObjectExistsError(
-                    f"{self.storage.uri}/{manifest.output} was made of {holds.source} meanwhile; give another --out"
-                ) from None
-            same = (holds.version, holds.hints) == (manifest.version, manifest.hints)
-            current = same and is_current(holds.palette_usage, self.palette)
-            return holds if current else self.publish(manifest, archive, replace=True)
-        self.commit(manifest)
-        if replace and not self._lies_there(manifest):  # another run has replaced it meanwhile
-            return self.publish(manifest, archive, replace=True)
-        if earlier is not None and earlier.output != manifest.output and self._lies_there(earlier):
-            self.storage.delete(earlier.output)  # of another format
-        self.storage.delete(staged)
-        return manifest
+        return ArchivePublication(self.storage, manifest, self.palette, archive).publish(over)
 
-    def publish_folder(self, manifest: Manifest, files: Iterable[tuple[str, bytes]], *, replace: bool) -> Manifest:
-        """Put the files of a folder chapter, then its manifest. Then delete what the chapter has no more.
+    def publish_folder(self, manifest: Manifest, files: Files, *, over: int) -> Manifest:
+        """Put the files of a folder chapter, delete what the chapter has no more, then put its manifest.
 
-        files: names below the chapter's key, and contents.
-        replace: whether an earlier version may be overwritten.
-        Raises ObjectExistsError where a file is there that no run of this job put there, and as `publish` does.
+        Otherwise as `publish`.
         """
         self._check_owner()
-        staged_before = staged_keys(self.storage, manifest.rel)
-        own = self._own_files(manifest, staged_before, replace=replace)
-        begun = begun_files(self.storage, manifest.output, staged_before)
-        staged = staged_key(manifest)
-        self.storage.put(staged, manifest.to_json())
-        for name, data in files:
-            self._put_file(f"{manifest.output}/{name}", data, own=own is None or name in own, begun=begun.get(name, ()))
-        self.commit(manifest)
-        for name in {*(own or ()), *begun} - {page.output for page in manifest.pages}:
-            key = f"{manifest.output}/{name}"
-            if name in (own or ()) or self._holds(key, begun[name]):
-                self.storage.delete(key)
-        self.storage.delete(staged)
-        return manifest
+        return FolderPublication(self.storage, manifest, self.palette, files).publish(over)
 
-    def _own_files(self, manifest: Manifest, staged: Collection[str], *, replace: bool) -> set[str] | None:
-        """The files of a folder chapter that a run of this job has published; None for all that are there.
+    def recover(self) -> dict[str, Manifest]:
+        """Look at the chapters that runs were at work on when they died, or are now. Nothing is computed again.
 
-        staged: keys of what runs have staged of the chapter.
+        An archive that was put and not committed is committed. A chapter of which a run has overwritten some files is
+        marked as damaged, as verify.py does. Returns the summary of each manifest that is news, by chapter.
         """
-        earlier = self._earlier(manifest.rel) if replace else None
-        if f"{home_of(manifest.rel)}begun" in staged or (replace and earlier is None):
-            return None  # a run of an earlier version of the job, which kept no names; or a manifest that is damaged
-        if earlier is None or earlier.output != manifest.output:
-            return set()
-        return {page.output for page in earlier.pages}
-
-    def _put_file(self, key: str, data: bytes, *, own: bool, begun: Collection[str]) -> None:
-        try:
-            self.storage.put(key, data, if_absent=not own)
-        except ObjectExistsError:
-            there = self.sha256(key)
-            if there == hashlib.sha256(data).hexdigest():  # another run of this job was first
-                return
-            if there not in begun:
-                raise self._not_ours(key) from None
-            self.storage.put(key, data)
-
-    def _holds(self, key: str, digests: Collection[str]) -> bool:
-        return self.storage.stat(key) is not None and self.sha256(key) in digests
-
-    def _not_ours(self, key: str) -> ObjectExistsError:
-        return ObjectExistsError(
-            f"{self.storage.uri}/{key} is there already, and not by this job; move it away, or give another --out"
-        )
-
-    def _earlier(self, rel: str) -> Manifest | None:
-        """The manifest of what was published of a chapter; None where that is not known."""
-        manifest = self.manifest(rel)
-        return None if manifest is None else manifest.left
-
-    def recover(self, known: dict[str, Manifest]) -> Iterator[Manifest]:
-        """Commit chapters whose run died between publishing and writing the manifest. Nothing is computed again.
-
-        known: the manifests in the folder, by chapter.
-        Yields the summary of each manifest that it commits.
-        """
+        news: dict[str, Manifest] = {}
         for rel, keys in staged_by_chapter(self.storage).items():
             try:
-                manifest = self._published(keys)
-                if manifest is None or _same(known.get(rel), manifest):
-                    continue
-                self.commit(manifest)
+                known = self.manifest(rel)
+                found = self._recovered(known, self.output.archive_of(keys))
+                self._forget(found or known, keys)
+            except OvertakenError:
+                continue
             except MangahueError as error:
                 log.warning("%s: what a killed run left of it can't be read: %s", rel, error, extra={"chapter": rel})
                 continue
-            yield manifest.summary()
+            if found is None:
+                continue
+            news[rel] = found.summary()
+            log.info("%s: %s", rel, found.message or "recovered, it was published before its manifest was written")
+        return news
 
-    def sweep(self, finished: Iterable[Manifest]) -> None:
-        """Delete what these chapters left in staged/ and pieces/, and uploads that killed writers never ended.
+    def _forget(self, manifest: Manifest | None, staged: Collection[str]) -> None:
+        """Delete the staged manifest that equals a chapter's true one: it tells nothing more.
 
-        Nothing else is deleted, because another run of this job may be working on the other chapters.
+        manifest: of a chapter whose output was found to be as it says.
         """
-        ended = list(finished)
-        rels = {manifest.rel for manifest in ended}
-        for folder in ("staged", "pieces"):
-            home = f"{HOME}/{folder}/"
-            for entry in list(self.storage.list(home)):
-                rel = entry.key.removeprefix(home).rpartition("/")[0]
-                if rel in rels or rel.rpartition("/")[0] in rels:  # chunk files are one folder deeper
-                    try:
-                        self.storage.delete(entry.key)
-                    except MangahueError as error:
-                        log.warning("%s is of no use any more, and stays: %s", entry.key, error)
+        if manifest is not None and manifest.is_published and (key := staged_key(manifest)) in staged:
+            self._delete(key)
+
+    def _recovered(self, known: Manifest | None, there: Manifest | None) -> Manifest | None:
+        """known: a chapter's manifest. there: the staged one whose archive lies there."""
+        if there is not None:
+            return None if _same(known, there) else self.commit(there, number_of(known))
+        standing = None if known is None else known.standing
+        if standing is None or standing.status == "damaged" or self.output.holds(standing):
+            return None
+        message = f"another run, which may have been killed, has overwritten some of {standing.output}"
+        marked = replace(standing, status="damaged", code=Code.ALTERED, message=message)
+        return self.commit(marked, number_of(known))
+
+    def sweep(self, ended: Collection[Manifest]) -> None:
+        """Delete what runs left in pieces/ and staged/ of chapters that have ended, and uploads of killed writers.
+
+        Another run of this job may be at work on the same chapters. It can do without chunk files. It can't do without
+        a staged manifest: if it dies, only that tells what it may have put. So it goes when it is a day old, and the
+        chapter is published.
+        """
+        chapters = {manifest.rel for manifest in ended}
+        chunk_files, aged = f"{HOME}/pieces/", time.time() - _STALE.total_seconds()
+        for entry in list(self.storage.list(chunk_files)):
+            if entry.key.removeprefix(chunk_files).rpartition("/")[0].rpartition("/")[0] in chapters:
+                self._delete(entry.key)
+        published = {manifest.rel for manifest in ended if manifest.is_published}
+        for entry in list(self.storage.list(STAGED)):
+            if entry.modified < aged and entry.key.removeprefix(STAGED).rpartition("/")[0] in published:
+                self._delete(entry.key)
         try:
             self.storage.abort_stale_uploads(_STALE, {manifest.output for manifest in ended if manifest.output})
         except AccessDeniedError as error:
             log.warning("%s; uploads that killed writers left are not looked for", error)
+
+    def _delete(self, key: str) -> None:
+        try:
+            self.storage.delete(key)
+        except MangahueError as error:
+            log.warning("%s is of no use any more, and stays: %s", key, error)
 
     def _check_owner(self) -> None:
         owner = read_json(self.storage, JOB)
@@ -332,47 +308,6 @@ class Ledger:
                 f"({owner['fingerprint'][:16]}) while this "
                 f"one ({self.fingerprint[:16]}) ran; give them folders of their own"
             )
-
-    def _adopt(self, mine: Manifest) -> Manifest:
-        """The manifest of what is at the key of `mine`: committed already, or staged by the run that put it."""
-        if (committed := self._committed(mine.rel)) is not None:
-            return committed
-        published = self._published(staged_keys(self.storage, mine.rel))
-        if published is not None:
-            self.commit(published)
-            return published
-        if (committed := self._committed(mine.rel)) is not None:  # its writer has committed it meanwhile
-            return committed
-        raise self._not_ours(mine.output)
-
-    def _committed(self, rel: str) -> Manifest | None:
-        """The manifest of what this job has published of a chapter; None where it has published nothing."""
-        manifest = self.manifest(rel)
-        if manifest is None or not manifest.is_published:
-            return None
-        return manifest if manifest.fingerprint == self.fingerprint else None
-
-    def _published(self, staged: Iterable[str]) -> Manifest | None:
-        """Among a chapter's staged manifests, the one whose archive is in the output."""
-        return next((manifest for manifest in read_staged(self.storage, staged) if self._lies_there(manifest)), None)
-
-    def _lies_there(self, manifest: Manifest) -> bool:
-        """Whether this manifest's archive is what its key holds."""
-        if not manifest.sha256 or self.storage.stat(manifest.output) is None:  # a folder has none
-            return False
-        there = self.storage.metadata(manifest.output).get("sha256") or self.sha256(manifest.output)
-        return there == manifest.sha256
-
-    def sha256(self, key: str) -> str:
-        """The digest of an object's content, which is read again. Hex."""
-        with self.storage.open(key) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-
-
-def manifest_key(rel: str) -> str:
-    """The key of a chapter's manifest. A name that leaves no room for '.json' is shortened."""
-    folder, slash, name = rel.rpartition("/")
-    return f"{HOME}/chapters/{folder}{slash}{short(name)}.json"
 
 
 def _same(one: Manifest | None, other: Manifest) -> bool:

@@ -1,6 +1,7 @@
 """A chapter's entry in the commit log, and the records of its pages.
 
-A manifest ends with a digest of itself, so that an altered one is recognised.
+A manifest has a digest of itself, so that an altered one is recognised, and the number of its format. One without a
+format is of format 1, which had no numbered manifests.
 """
 
 import hashlib
@@ -10,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from datasets.errors import MangahueError
+from datasets.errors import BadUsageError, MangahueError
 from jobs.parts.ledger.palette_usage import pack
 from jobs.parts.runtime.outcome import as_json
+
+FORMAT = 2  # of the manifests that are written
+_NOT_STORED = ("number", "counts", "colors", "before")  # the last is stored in its own way
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class DamagedManifestError(MangahueError):
     """The object at a manifest's key is not what was written there."""
 
 
+class NewerFormatError(BadUsageError):
+    """A manifest of a later version of mangahue, which this one can't read."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A chapter's entry in the commit log.
@@ -73,6 +81,7 @@ class Manifest:
     palette: ab of each colour of the job's palette.
     taken: pages that stay as they were published before palette or hints were edited.
     hints: digest of the chapter's hints.
+    number: its number in the commit log; 0 while it is not there. It is not in the file.
     counts: in a summary only: pages by action.
     colors: in a summary only: the palette usage, packed.
     """
@@ -95,25 +104,34 @@ class Manifest:
     taken: int = 0
     hints: str = ""
     before: "Manifest | None" = None
+    number: int = field(default=0, compare=False)
     counts: Mapping[str, int] | None = None
     colors: bytes | None = None
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "Manifest":
-        """Raises DamagedManifestError where `data` is not what `to_json` wrote."""
+        """Raises DamagedManifestError where `data` is not what `to_json` wrote, and NewerFormatError where a later
+        version of it did.
+        """
         try:
             values = json.loads(data)
-            digest = values.pop("digest")
+            whole = values.pop("digest") == _digest(values)
+            made_as = values.pop("format", 1)
+            if whole and made_as > FORMAT:
+                raise NewerFormatError(
+                    f"the output folder was made by a newer mangahue: the manifest of {values.get('rel')} has format "
+                    f"{made_as}, and this version reads up to {FORMAT}; update mangahue"
+                )
             manifest = cls._of_values(values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedManifestError(f"no manifest: {type(error).__name__}: {error}") from error
-        if digest != _digest(values):
+        if not whole:
             raise DamagedManifestError("the manifest is not what its digest says: it was altered")
         return manifest
 
     def to_json(self) -> bytes:
-        """The manifest as JSON, with a digest of all its values."""
-        values = self._values()
+        """The manifest as JSON, with the number of its format and a digest of all its values."""
+        values = {**self._values(), "format": FORMAT}
         return as_json({**values, "digest": _digest(values)})
 
     @property
@@ -140,7 +158,7 @@ class Manifest:
         return cls(**{**values, "pages": pages, "before": None if before is None else cls._of_values(before)})
 
     def _values(self) -> dict[str, Any]:
-        values = {name: value for name, value in self.__dict__.items() if name not in ("counts", "colors", "before")}
+        values = {name: value for name, value in self.__dict__.items() if name not in _NOT_STORED}
         before = {} if self.before is None else {"before": self.before._values()}
         return {**values, "pages": [page.__dict__ for page in self.pages], **before}
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ import ray.data
 from datasets.errors import BadUsageError, Code, ObjectNotFoundError, StorageError
 from jobs.parts.ledger.ledger import HOME, JOB, REPORT, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.ledger.publication import number_of
+from jobs.parts.ledger.revisions import OvertakenError
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.cluster import Cluster
 from jobs.parts.runtime.outcome import Exit, as_json
@@ -66,9 +69,7 @@ def open_published(out: str) -> Published:
     for manifest in manifests.values():
         if manifest.status == "failed":
             raise StorageError(f"{manifest.rel}: {manifest.message}; nothing was verified: run again")
-    for manifest in ledger.recover(manifests):
-        manifests[manifest.rel] = manifest
-    return Published(ledger, manifests, reported)
+    return Published(ledger, manifests | ledger.recover(), reported)
 
 
 def check_all(published: Published, cluster: Cluster) -> list[Finding]:
@@ -115,14 +116,9 @@ def check_row(row: dict[str, Any], *, ledger: Ledger) -> dict[str, Any]:
     pages that it has.
     """
     manifest = ledger.manifest(row["rel"])
-    if manifest is None:
-        return {
-            **row,
-            "code": Code.MANIFEST,
-            "message": "its manifest went while it was verified",
-            "sha256": "",
-            "pages": 0,
-        }
+    if manifest is None or manifest.code == Code.MANIFEST:
+        message = "its manifest went, or was damaged, while it was verified"
+        return {**row, "code": Code.MANIFEST, "message": message, "sha256": "", "pages": 0}
     manifest = manifest.standing or manifest
     if manifest.sha256:
         wanted = [(manifest.output, manifest.size, manifest.sha256)]
@@ -142,7 +138,7 @@ def _compare(ledger: Ledger, key: str, size: int, sha256: str) -> tuple[str, str
     if entry is None:
         return Code.GONE, f"{key} is not there any more", ""
     try:
-        digest = ledger.sha256(key)
+        digest = ledger.output.sha256(key)
     except ObjectNotFoundError:
         return Code.GONE, f"{key} is not there any more", ""
     if entry.size != size:
@@ -176,10 +172,14 @@ def mark(published: Published, findings: Iterable[Finding]) -> None:
         if finding.rel == JOB or (known is not None and known.status == "damaged"):
             continue
         whole = ledger.manifest(finding.rel)  # with all its pages, which a summary leaves out
+        number = number_of(whole)
+        if known is not None and number > known.number:
+            continue  # a job has coloured it since it was read
         if whole is None:
             whole = known or Manifest(finding.rel, "", "", "", "damaged", output=published.reported[finding.rel])
         damaged = whole.standing or whole
-        ledger.commit(replace(damaged, status="damaged", code=finding.code, message=finding.message))
+        with suppress(OvertakenError):
+            ledger.commit(replace(damaged, status="damaged", code=finding.code, message=finding.message), number)
 
 
 def report_findings(published: Published, findings: list[Finding]) -> Exit:

@@ -88,12 +88,12 @@ class _Watched:
 def patch_ledger(module):
     publish = module.Ledger.publish
 
-    def watched(self, manifest, archive, *, replace):
+    def watched(self, manifest, archive, *, over):
         storage = self.storage
         note("publish", manifest.rel)
         self.storage = _Watched(storage, manifest.rel, manifest.output)
         try:
-            made = publish(self, manifest, archive, replace=replace)
+            made = publish(self, manifest, archive, over=over)
         finally:
             self.storage = storage
         reach("after manifest")

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from jobs.parts.colorize.stages import Stages, color_chapter
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.ledger.publication import number_of
 from jobs.parts.source.policy import Policy
 
 FINGERPRINT = "a1" * 32
@@ -64,7 +66,12 @@ def task_of(home: str, files: Mapping[str, bytes], policy: Policy = Policy()) ->
     for key, data in files.items():
         open_storage(f"{home}/in").put(key, data)
     (ref,) = find_chapters(f"{home}/in")
-    return ChapterTask(ref, output_of(ref), replace=False, policy=policy)
+    return ChapterTask(ref, output_of(ref), over=0, policy=policy)
+
+
+def over(task: ChapterTask, ledger: Ledger) -> ChapterTask:
+    """The task, planned over what the log says now."""
+    return replace(task, over=number_of(ledger.manifest(task.ref.rel)))
 
 
 LONG = {

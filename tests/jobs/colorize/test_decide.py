@@ -27,7 +27,7 @@ from tests.jobs.colorize.library import Library, good, published
 
 REF = ChapterRef("/a", "ch01.cbz", "ch01.cbz", "archive", 9, "v2")
 WIDE, TIGHT = Policy(), Policy(Limits(pixels=5))
-NOTHING, HELD, LEFT, OTHERS = Decision.COLOUR, Decision.DONE, Decision.AGAIN, Decision.COLLISION
+TO_DO, HELD, OTHERS = Decision.COLOUR, Decision.DONE, Decision.COLLISION
 
 
 def manifest_of(status: str, source: str, version: str, fingerprint: str, policy: Policy, hints: str) -> Manifest:
@@ -44,7 +44,7 @@ def manifest_of(status: str, source: str, version: str, fingerprint: str, policy
 def expected(
     status: str, source: str, version: str, fingerprint: str, policy: Policy, hints: str, replacing: bool
 ) -> Decision:
-    """The same, said in words: first whose it is, then whether it holds, then what is left of it."""
+    """The same, said in words: first whose it is, then whether it holds."""
     there = status != "quarantined"
     if there and source != "/a/ch01.cbz" and version != "v2" and not replacing:
         return OTHERS
@@ -52,12 +52,12 @@ def expected(
     holds = status != "damaged" and (version, fingerprint, hints) == ("v2", "f", "h")
     if holds and not (limits_count and policy is not WIDE):
         return HELD
-    return LEFT if there else NOTHING
+    return TO_DO
 
 
 def test_every_case_has_its_decision() -> None:
     ledger, seen = Ledger("/out", "f"), set()
-    assert decide(REF, None, ledger, WIDE, "h") is NOTHING
+    assert decide(REF, None, ledger, WIDE, "h") is TO_DO
     cases = itertools.product(
         ("done", "partial", "damaged", "quarantined", "quarantined, published"),
         ("/a/ch01.cbz", "/b/ch01.cbz"), ("v1", "v2"), ("e", "f"), (WIDE, TIGHT), ("", "h"), (False, True),
@@ -142,7 +142,7 @@ def test_a_run_planned_with_a_newer_source_does_not_take_an_older_chapter_for_it
     settings = JobSettings.of(ColorizeConfig(model=str(model), source=str(library.home / "in"), out=str(library.out)))
     stages = Stages(Ledger(str(library.out), settings.fingerprint), settings.pages, settings.image_size)
     variant = models.load(*((model / name).read_bytes() for name in ("model.json", "model.safetensors")))[0]
-    newer = color_chapter(ChapterTask(ref, "ch01.cbz", replace=False), stages, Predictor(variant, 4))
+    newer = color_chapter(ChapterTask(ref, "ch01.cbz", over=0), stages, Predictor(variant, 4))
     assert (newer.status, newer.version) == ("done", ref.version)
     assert newer.version != older.version
     assert published(library, "ch01.cbz") != first
@@ -158,7 +158,7 @@ def test_a_slower_run_whose_source_changed_does_not_undo_a_faster_one(library: L
     settings = JobSettings.of(ColorizeConfig(model=str(model), source=str(library.home / "in"), out=str(library.out)))
     stages = Stages(Ledger(str(library.out), settings.fingerprint), settings.pages, settings.image_size)
     variant = models.load(*((model / name).read_bytes() for name in ("model.json", "model.safetensors")))[0]
-    late = color_chapter(ChapterTask(older, "ch01.cbz", replace=False), stages, Predictor(variant, 4))
+    late = color_chapter(ChapterTask(older, "ch01.cbz", over=0), stages, Predictor(variant, 4))
     assert (late.status, late.code) == ("failed", "CHANGED")
     assert library.run()["ch01.cbz"].status == "done"
     assert library.computed == set()
@@ -231,7 +231,7 @@ def test_a_manifest_keeps_what_was_published_before(tmp_path: Path) -> None:
     before = Manifest("ch01.cbz", "/a/ch01.cbz", "v1", "f", "done", output="ch01.cbz", sha256="ab", size=3)
     now = Manifest("ch01.cbz", "/a/ch01.cbz", "v2", "f", "quarantined", before=before)
     ledger = Ledger(str(tmp_path), "f")
-    ledger.commit(now)
+    ledger.commit(now, 0)
     assert ledger.manifest("ch01.cbz") == now
     assert now.standing == before
     assert "before" not in json.loads(before.to_json())  # manifests of published chapters are as they were

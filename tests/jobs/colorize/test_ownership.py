@@ -1,6 +1,7 @@
 """Who wrote what lies in the output: only what manifests name is overwritten, and nothing of it is left behind."""
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from datasets.errors import Code
 from jobs.parts.colorize.hints import parse_hints
 from jobs.parts.ledger.ledger import HOME
+from jobs.parts.ledger.revisions import Revisions
 from jobs.parts.verify.check import Finding, check_row, mark, open_published
 from tests.jobs.colorize.chapters import color_page, gray_levels, gray_page
 from tests.jobs.colorize.library import Library, good, published
@@ -87,17 +89,55 @@ def test_a_file_of_somebody_else_stays_however_often_the_chapter_is_tried(librar
     assert published(library, "ch")["1.jpg"] == b"mine"
 
 
-def test_a_folder_that_a_killed_run_began_is_finished(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs.parts.ledger.ledger import Ledger
-
+def test_a_folder_that_meets_a_file_of_somebody_else_replaces_none_of_its_own(library: Library) -> None:
     library.put("in/ch/1.png", gray_page(1))
+    assert library.run()["ch"].status == "done"
+    before = published(library, "ch")
+    library.put("out/ch/2.jpg", b"mine")
+    library.put("in/ch/1.png", gray_page(7))
     library.put("in/ch/2.png", gray_page(2))
+    assert library.run()["ch"].status == "failed"
+    assert published(library, "ch") == {**before, "2.jpg": b"mine"}
 
-    def killed(self: Ledger, *arguments: object, **options: object) -> None:
+
+def test_a_folder_half_overwritten_by_a_killed_run_is_done_again(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the source is again as it was when the folder was published, time and all."""
+    for number in (1, 2):
+        library.put(f"in/ch/{number}.png", gray_page(number))
+    assert library.run()["ch"].status == "done"
+    before, status = published(library, "ch"), (library.home / "in/ch/2.png").stat()
+    library.put("in/ch/2.png", gray_page(7))
+
+    def killed(self: Revisions, *arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "commit", killed)
+        patched.setattr(Revisions, "commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            library.run()
+    mixed = published(library, "ch")
+    assert mixed["2.jpg"] != before["2.jpg"]
+    library.put("in/ch/2.png", gray_page(2))
+    os.utime(library.home / "in/ch/2.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert library.run()["ch"].status == "done"
+    assert whole(library, "ch")
+    assert published(library, "ch")["1.jpg"] == before["1.jpg"]
+    assert published(library, "ch")["2.jpg"] != mixed["2.jpg"]
+    assert library.run()["ch"].status == "done"
+    assert library.computed == set()
+
+
+def test_a_folder_that_a_killed_run_began_is_finished(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.put("in/ch/1.png", gray_page(1))
+    library.put("in/ch/2.png", gray_page(2))
+
+    def killed(self: Revisions, *arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Revisions, "commit", killed)
         with pytest.raises(KeyboardInterrupt):
             library.run()
     library.put("in/ch/2.png", gray_page(7))  # and the source has changed since

@@ -24,7 +24,17 @@ from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.palette_usage import is_current, pack, unpack
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import COMIC_INFO, FINGERPRINT, LENIENT, SIZE, color_page, members_of, saved, task_of
+from tests.jobs.colorize.chapters import (
+    COMIC_INFO,
+    FINGERPRINT,
+    LENIENT,
+    SIZE,
+    color_page,
+    members_of,
+    over,
+    saved,
+    task_of,
+)
 from tests.jobs.ledger.test_ledger import Killed, kill_at
 
 RED, BLUE, GREEN = (50.0, 30.0), (10.0, -50.0), (-40.0, 30.0)
@@ -110,7 +120,7 @@ def test_pages_that_use_an_edited_colour_are_done_again_and_no_other(home: str, 
 
     ledger = ledger_of(out, EDITED)
     assert not ledger.covers(ledger.manifests()[task.ref.rel], task.ref, task.policy.digest())
-    second, predicted = color(replace(task, replace=True), ledger, EDITED)
+    second, predicted = color(replace(task, over=1), ledger, EDITED)
     assert second is not None
     assert predicted == USE_BLUE
     assert (second.status, second.taken) == ("partial", 4)
@@ -163,7 +173,7 @@ def test_what_is_not_as_it_was_published_is_coloured_again(tmp_path: Path, harm:
         archive.unlink()
     else:
         (tmp_path / f"out/{HOME}/chapters/ep.cbz.json").write_text("{}")
-    manifest, predicted = color(replace(task, replace=True), ledger_of(out, EDITED), EDITED)
+    manifest, predicted = color(replace(task, over=1), ledger_of(out, EDITED), EDITED)
     assert manifest is not None
     assert predicted == (USE_BLUE | {"1.png"} if harm == "page" else set(PAGES))
     after = members_of(archive.read_bytes())
@@ -176,30 +186,31 @@ def test_a_run_that_is_killed_while_it_replaces(home: str, point: str, monkeypat
     color(task, ledger_of(out, PALETTE), PALETTE)
     before = open_storage(out).read("ep.cbz")
     dead = ledger_of(out, EDITED)
-    if point == "before manifest":
-        kill_at(dead, "commit", monkeypatch)
-    else:
-        put = dead.storage.put
+    put = dead.storage.put
 
-        def die(key: str, *args: Any, **options: Any) -> Any:
-            if key == "ep.cbz":
-                raise Killed
-            return put(key, *args, **options)
+    def die(key: str, *args: Any, **options: Any) -> Any:
+        if key == "ep.cbz":
+            raise Killed
+        return put(key, *args, **options)
 
-        monkeypatch.setattr(dead.storage, "put", die)
-    with pytest.raises(Killed):
-        color(replace(task, replace=True), dead, EDITED)
+    with monkeypatch.context() as patch:
+        if point == "before manifest":
+            kill_at("commit", patch)
+        else:
+            patch.setattr(dead.storage, "put", die)
+        with pytest.raises(Killed):
+            color(replace(task, over=1), dead, EDITED)
     assert (open_storage(out).read("ep.cbz") == before) == (point == "before put")
 
     ledger = ledger_of(out, EDITED)
     known = ledger.manifests()
-    known |= {manifest.rel: manifest for manifest in ledger.recover(known)}
+    known |= ledger.recover()
     done = ledger.covers(known["ep.cbz"], task.ref, task.policy.digest())
     assert done == (point == "before manifest")  # it was published, so nothing is computed again
-    _, predicted = color(replace(task, replace=True), ledger, EDITED)
+    _, predicted = color(over(task, ledger), ledger, EDITED)
     assert predicted == (set() if done else USE_BLUE)
     assert ledger.manifest("ep.cbz") is not None
-    assert ledger.sha256("ep.cbz") == ledger.manifests()["ep.cbz"].sha256
+    assert ledger.output.sha256("ep.cbz") == ledger.manifests()["ep.cbz"].sha256
 
 
 def test_an_edit_that_changes_no_byte_is_committed_after_a_kill(
@@ -209,12 +220,12 @@ def test_an_edit_that_changes_no_byte_is_committed_after_a_kill(
     hardly = PALETTE.edited("red", (RED[0] + 1e-5, RED[1]))
     color(task, ledger_of(out, PALETTE), PALETTE)
     dead = ledger_of(out, hardly)
-    kill_at(dead, "commit", monkeypatch)
-    with pytest.raises(Killed):
-        color(replace(task, replace=True), dead, hardly)
+    with monkeypatch.context() as patch:
+        kill_at("commit", patch)
+        with pytest.raises(Killed):
+            color(replace(task, over=1), dead, hardly)
     ledger = ledger_of(out, hardly)
-    (recovered,) = ledger.recover(ledger.manifests())
-    assert ledger.covers(recovered, task.ref, task.policy.digest())
+    assert ledger.covers(ledger.recover()["ep.cbz"], task.ref, task.policy.digest())
 
 
 def test_a_run_with_the_palette_of_before_gets_nothing_more_in(tmp_path: Path) -> None:
@@ -234,7 +245,7 @@ def test_a_run_with_the_palette_of_before_gets_nothing_more_in(tmp_path: Path) -
     assert manifest is not None
     assert (manifest.status, predicted) == ("partial", set(PAGES))
     assert new.covers(new.manifests()["ep.cbz"], task.ref, task.policy.digest())
-    assert new.sha256("ep.cbz") == manifest.sha256
+    assert new.output.sha256("ep.cbz") == manifest.sha256
 
 
 def test_a_long_chapter(tmp_path: Path) -> None:
@@ -243,7 +254,7 @@ def test_a_long_chapter(tmp_path: Path) -> None:
     task, out = task_of(str(tmp_path), {"ep.cbz": zipped(files)}), str(tmp_path / "out")
     color(task, ledger_of(out, PALETTE), PALETTE, pages)
     before = members_of((tmp_path / "out/ep.cbz").read_bytes())
-    again, blue = replace(task, replace=True), {name for name, colors in pages.items() if colors == (BLUE,)}
+    again, blue = replace(task, over=1), {name for name, colors in pages.items() if colors == (BLUE,)}
 
     other = PALETTE.edited("blue", (0.0, 0.0))
     color(again, ledger_of(out, other), other, pages, skip=1)  # killed after one chunk file, then edited once more
@@ -282,7 +293,7 @@ def test_an_edited_palette_is_the_same_job(tmp_path: Path, model: Path) -> None:
     assert (out / "_SUCCESS").exists()
 
     state, ledger = planned(EDITED)
-    assert [(task.ref.rel, task.replace) for task in state.tasks] == [("ep2.cbz", True)]
+    assert [(task.ref.rel, task.over) for task in state.tasks] == [("ep2.cbz", 1)]
     assert state.edited == {"ep2.cbz"}
     assert json.loads((out / HOME / "palette.json").read_text()) == EDITED.to_dict()
     assert json.loads((out / HOME / "job.json").read_text())["palette"] == EDITED.to_dict()
@@ -300,9 +311,9 @@ def test_a_damaged_chapter_with_a_page_to_look_at_is_done_again(tmp_path: Path) 
     manifest, _ = color(task, ledger, PALETTE)
     assert manifest is not None
     pages = [replace(page, code="DULL") if page.colors else page for page in manifest.pages]
-    ledger.commit(replace(replace(manifest, pages=pages).summary(), status="damaged"))  # as verify.py marks it
+    ledger.commit(replace(replace(manifest, pages=pages).summary(), status="damaged"), 1)  # as verify.py marks it
     assert not ledger.covers(ledger.manifests()["ep.cbz"], task.ref, task.policy.digest())
-    _, predicted = color(replace(task, replace=True), ledger, PALETTE)
+    _, predicted = color(over(task, ledger), ledger, PALETTE)
     assert predicted == set(PAGES)
 
 
@@ -310,7 +321,7 @@ def test_a_taken_over_folder_is_told_of(tmp_path: Path) -> None:
     ledger = ledger_of(str(tmp_path), PALETTE)
     ledger_of(str(tmp_path), EDITED)
     with pytest.raises(ObjectExistsError, match="or palette"):
-        ledger.publish(Manifest("ep", "", "", FINGERPRINT, "done", "ep"), b"", replace=True)
+        ledger.publish(Manifest("ep", "", "", FINGERPRINT, "done", "ep"), b"", over=0)
 
 
 def test_what_pages_tell_is_packed_for_the_driver() -> None:

@@ -243,7 +243,9 @@ def test_a_staged_manifest_that_is_refused_ends_nothing(
     job: JobSettings, variant: models.Variant, tmp_path: Path
 ) -> None:
     (tmp_path / f"out/{HOME}/staged/good.cbz").mkdir(parents=True)
-    (tmp_path / f"out/{HOME}/staged/good.cbz/aa.json").write_bytes(b"{}")
+    staged = tmp_path / f"out/{HOME}/staged/good.cbz/aa.json"
+    staged.write_bytes(b"{}")
+    os.utime(staged, (0, 0))  # long ago
     with refusing() as refusals:
         refusals.refuse("aa.json", AccessDeniedError("refused"), "read", "delete")
         assert colorize(job, variant)[0] is Exit.DONE

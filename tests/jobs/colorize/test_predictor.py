@@ -39,7 +39,7 @@ def chunk_of(count: int, *, passing: tuple[int, ...] = ()) -> Chunk:
             (view,) = plan_views(levels, "page", SIZE)
             page.grays, page.crops, page.shape, page.action = view.gray[None], (view.crop,), levels.shape, "coloured"
         pages.append(page)
-    return Chunk(ChapterTask(ref, "ep.cbz", replace=False), pages=pages)
+    return Chunk(ChapterTask(ref, "ep.cbz", over=0), pages=pages)
 
 
 def tracing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:

@@ -108,10 +108,10 @@ def test_a_stage_that_runs_twice_writes_the_same(tmp_path: Path, variant: models
     ledger = Ledger(out, FINGERPRINT)
     first = chapter(task, ledger, variant, FAILS)
     wrote = previews(out)
-    assert chapter(replace(task, replace=True), Ledger(out, "b2" * 32), variant, FAILS).status == "done"  # done again
+    assert chapter(replace(task, over=1), Ledger(out, "b2" * 32), variant, FAILS).status == "done"  # done again
     assert previews(out) == wrote
     assert len(wrote) == 3 * (1 + len(LAYERS))
-    again = chapter(replace(task, replace=True), Ledger(out, "c3" * 32), variant, PASSES)
+    again = chapter(replace(task, over=2), Ledger(out, "c3" * 32), variant, PASSES)
     assert shown(again) == {"0.png": shown(first)["0.png"]}
     assert set(previews(out)) == set(wrote)  # overwritten, and nothing new beside them
 
@@ -128,7 +128,7 @@ def test_pages_that_stay_keep_their_previews(tmp_path: Path) -> None:
     before = previews(out)
     hint = Hint(5, 5, 3, (40.0, 0.0))
 
-    again = replace(task, replace=True, hints=ChapterHints({"1.png": (hint,), "3.png": (hint,)}))
+    again = replace(task, over=1, hints=ChapterHints({"1.png": (hint,), "3.png": (hint,)}))
     second = chapter(again, ledger, variant, FAILS)
 
     assert second.taken == 1

@@ -125,7 +125,7 @@ def test_a_preview_that_can_not_be_stored_costs_only_itself(
 def test_a_published_chapter_whose_manifest_is_refused_fails(
     refusals: Refusals, tmp_path: Path, variant: models.Variant
 ) -> None:
-    task = dataclasses.replace(short_chapter(tmp_path), replace=True)
+    task = dataclasses.replace(short_chapter(tmp_path), over=1)
     refusals.refuse("/chapters/", DENIED, "read")
     outcome = color(task, tmp_path, variant)
     assert (outcome.status, outcome.message) == ("failed", str(DENIED))
@@ -244,6 +244,6 @@ def test_odd_names_end_as_an_outcome(tmp_path: Path, variant: models.Variant, na
     kind: Kind = "folder" if folder else "archive"
     version = (open_storage(str(tmp_path / "in")).stat(name) if status == "done" else None) or Entry("", 0, "v")
     ref = ChapterRef(f"{tmp_path}/in", folder or name, folder or name, kind, 1, version.version)
-    outcome = color(ChapterTask(ref, output_of(ref), replace=False), tmp_path, variant)
+    outcome = color(ChapterTask(ref, output_of(ref), over=0), tmp_path, variant)
     assert outcome.status == status, outcome
     assert status == "done" or "rename" in outcome.message

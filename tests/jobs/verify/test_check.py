@@ -33,7 +33,7 @@ def published(tmp_path: Path) -> Published:
     torch.manual_seed(0)
     variant = models.build("pix2pix", {"image_size": SIZE, "base_channels": 4})
     for ref in find_chapters(source.uri):
-        color(ChapterTask(ref, output_of(ref), replace=False, policy=Policy()), tmp_path, variant)
+        color(ChapterTask(ref, output_of(ref), over=0, policy=Policy()), tmp_path, variant)
     stages_of(tmp_path).ledger.claim({"weights_sha256": "w", "settings": {}}, replace=False)
     open_storage(f"{tmp_path}/out").delete("gone.cbz")
     return open_published(f"{tmp_path}/out")
