@@ -103,7 +103,8 @@ class ColorizeConfig:
             pixels=self.max_pixels,
             seconds=self.page_seconds,
         )
-        return Policy(limits, self.strict, self.salvage, self.keep_format)
+        memory = f"{self.device}, {self.gpus_per_actor:g} GPUs, batch {self.batch_size}"
+        return Policy(limits, self.strict, self.salvage, self.keep_format, memory)
 
     @property
     def pages(self) -> PageSettings:

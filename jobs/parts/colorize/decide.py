@@ -9,9 +9,9 @@ from datasets.archive import ChapterRef
 from datasets.errors import Code
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
-from jobs.parts.source.policy import Policy
+from jobs.parts.source.policy import Policy, parts_of
 
-_OF_POLICY = {Code.PIXELS, Code.LIMIT, Code.TIMEOUT}  # a page flagged with one may be read under another policy
+_OF_POLICY = {Code.PIXELS, Code.LIMIT, Code.TIMEOUT, Code.MEMORY}  # another policy may do better with such a page
 
 
 class Decision(Enum):
@@ -67,13 +67,15 @@ def is_of_another(manifest: Manifest, ref: ChapterRef) -> bool:
 
 
 def hangs_on_policy(page: PageRecord) -> bool:
-    """Whether a page was flagged for a limit, so that another policy may read it."""
+    """Whether a page was flagged for a limit or for want of memory, so that another policy may do better."""
     return page.action == "flagged" and page.code in _OF_POLICY
 
 
 def is_of_another_policy(page: PageRecord, manifest: Manifest, policy: Policy) -> bool:
-    """Whether a page was flagged for a limit under another policy than the present one.
+    """Whether a page was flagged for a limit or for want of memory under another policy than the present one.
 
-    Manifests without a policy are of earlier versions: their pages stay.
+    Manifests without a policy, or without memory in it, are of earlier versions: their pages stay.
     """
-    return hangs_on_policy(page) and manifest.policy not in ("", policy.digest())
+    limits, memory = parts_of(manifest.policy)
+    before, now = (memory, policy.memory) if page.code == Code.MEMORY else (limits, policy.digest())
+    return hangs_on_policy(page) and before not in ("", now)

@@ -34,7 +34,7 @@ class ChapterOutcomes:
             code=Code.CUT_OFF if chunk.damage else "",
             message=chunk.damage,
             seconds=round(chunk.seconds, 3),
-            policy=self.task.policy.digest() if any(map(hangs_on_policy, records)) else "",
+            policy=self.task.policy.page_digest() if any(map(hangs_on_policy, records)) else "",
             palette=self.ledger.palette if records else [],
             taken=sum(page.published is not None for page in chunk.pages),
         )

@@ -5,11 +5,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import models
 from datasets.archive import ChapterRef, find_chapters
 from datasets.limits import Limits
+from jobs.parts.colorize import predictor
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.decide import Decision, decide
 from jobs.parts.colorize.plan import plan
@@ -75,12 +77,49 @@ def test_pages_flagged_by_an_earlier_version_of_the_job_stay() -> None:
     assert decide(REF, known, Ledger("/out", "f"), TIGHT, "h") is HELD
 
 
+@pytest.mark.parametrize(
+    ("kept", "decision"),
+    [
+        (replace(WIDE, memory="cuda, 1 GPUs, batch 8").page_digest(), TO_DO),
+        (replace(WIDE, memory="cuda, 0.5 GPUs, batch 8").page_digest(), HELD),
+        (replace(TIGHT, memory="cuda, 0.5 GPUs, batch 8").page_digest(), HELD),  # its limits had no part in it
+        (WIDE.digest(), HELD),
+        ("", HELD),
+    ],
+)
+def test_a_page_that_lacked_memory_is_tried_again_with_another(kept: str, decision: Decision) -> None:
+    known = replace(manifest_of("partial", "/a/ch01.cbz", "v2", "f", WIDE, "h"), policy=kept)
+    known = replace(known, pages=[replace(page, code="MEMORY") for page in known.pages])
+    policy = replace(WIDE, memory="cuda, 0.5 GPUs, batch 8")
+    assert decide(REF, known, Ledger("/out", "f"), policy, "h") is decision
+
+
 # -- through planning and the stages
 
 
 @pytest.fixture
 def library(tmp_path: Path, model: Path) -> Library:
     return Library(tmp_path, model)
+
+
+def test_only_the_page_that_lacked_memory_is_done_again(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.put("in/ch01.cbz", good(1))
+    predict, seen = predictor.predict_chroma, []
+
+    def lacking(variant: models.Variant, grays: np.ndarray, *hints: np.ndarray | None) -> np.ndarray:
+        seen.append(len(grays))
+        if len(seen) < 3:  # at the two of them, then at the first alone
+            raise MemoryError
+        return predict(variant, grays, *hints)
+
+    monkeypatch.setattr(predictor, "predict_chroma", lacking)
+    flagged = library.run()["ch01.cbz"]
+    assert [(page.name, page.code) for page in flagged.pages if page.action == "flagged"] == [("1.png", "MEMORY")]
+    assert library.run()["ch01.cbz"].status == "partial"
+    assert library.computed == set()
+    again = library.run(batch_size=2)["ch01.cbz"]
+    assert (again.status, again.taken) == ("done", 1)
+    assert seen == [2, 1, 1, 1]
 
 
 def test_two_sources_with_equal_names_do_not_overwrite_each_other(library: Library) -> None:
