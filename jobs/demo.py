@@ -26,7 +26,7 @@ def main(config: DemoConfig) -> Exit:
         batch_size=4,
         learning_rate=5e-4,
         saturation_jitter=0,
-        max_minutes=config.minutes,
+        max_steps=config.steps,
         eval_every=100,
         num_workers=config.num_workers,
         seed=config.seed,

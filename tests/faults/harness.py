@@ -18,6 +18,7 @@ from PIL import Image
 from datasets.storage import Storage
 from datasets.storage_s3 import S3Storage
 from imaging.color import U8
+from jobs.parts.ledger.revisions import Revisions
 
 HOOKS = Path(__file__).parent / "hooks"
 
@@ -104,12 +105,14 @@ def check_whole(out: Storage, names: list[str], pages: int = 2) -> None:
     keys = [entry.key for entry in out.list()]
     assert sorted(key for key in keys if key.endswith(".cbz")) == sorted(names)
     assert not [key for key in keys if key.startswith(("_mangahue/staged/", "_mangahue/pieces/"))]
+    manifests = Revisions(out)
     for name in names:
-        manifest = json.loads(out.read(f"_mangahue/chapters/{name}.json"))
+        manifest = manifests.latest(name)
+        assert manifest is not None
         with zipfile.ZipFile(io.BytesIO(out.read(name))) as chapter:
             assert chapter.testzip() is None
             assert chapter.namelist() == [f"{page + 1:03d}.jpg" for page in range(pages)]
-        assert [page["action"] for page in manifest["pages"]] == ["coloured"] * pages
+        assert [page.action for page in manifest.pages] == ["coloured"] * pages
 
 
 def unfinished(out: Storage) -> list[str]:

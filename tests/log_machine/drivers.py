@@ -45,6 +45,7 @@ class Driver(greenlet):
 
     result: what the body returned; None where it did not end, or ended with an error of ours.
     calls: of the storage, so far.
+    waits_at: the address of its next call.
     is_watched: the machine looks at what the driver has just done; its own calls are no driver's.
     """
 
@@ -55,6 +56,7 @@ class Driver(greenlet):
         self.result: Any = None
         self.error: MangahueError | None = None
         self.calls = 0
+        self.waits_at = ""
         self.is_watched = False
         self._step(None)
 
@@ -68,10 +70,11 @@ class Driver(greenlet):
         while not self.dead:
             self.advance()
 
-    def call(self, method: str, carry_out: Callable[[], Made]) -> Made:
+    def call(self, method: str, address: str, carry_out: Callable[[], Made]) -> Made:
         """A call of the storage, made by the driver itself."""
         if self._gone:
             raise Killed
+        self.waits_at = address
         order = self.parent.switch()
         if order is Order.KILL:
             self._gone = True
@@ -104,7 +107,9 @@ class Driver(greenlet):
             self.error = error
 
 
-def through_driver(method: str, carry_out: Callable[[], Made]) -> Made:
+def through_driver(method: str, address: str, carry_out: Callable[[], Made]) -> Made:
     """A call of the storage: through the driver that makes it, or at once where the machine itself looks."""
     caller = getcurrent()
-    return caller.call(method, carry_out) if isinstance(caller, Driver) and not caller.is_watched else carry_out()
+    if not isinstance(caller, Driver) or caller.is_watched:
+        return carry_out()
+    return caller.call(method, address, carry_out)

@@ -37,7 +37,8 @@ PAGES = ("1.png", "2.png", "3.png")
 FOREIGN = (*ARCHIVES, BOOK, "book.cbz", f"{FOLDER}/1.jpg", f"{FOLDER}/3.png", f"{FOLDER}/notes.txt")
 SOURCES = st.sampled_from(["in", "in", "in", "in2"])
 KINDS = st.sampled_from(["whole", "longer", "a damaged page", "cut off"])
-CHANGING = st.sampled_from([ARCHIVES[0], f"{FOLDER}/1.png", f"{FOLDER}/2.png"])
+CHANGING = st.sampled_from([ARCHIVES[0], ARCHIVES[0], f"{FOLDER}/1.png", f"{FOLDER}/2.png"])
+PLACES = st.sampled_from(["", "/{source}", "/staged/{chapter}/", "/out/{chapter}"])
 FAULTS = [order for order in Order if order is not Order.GO]
 
 
@@ -116,7 +117,9 @@ class LogMachine(RuleBasedStateMachine):
         if name in ARCHIVES:
             return self._archive(kind)
         page = self._new_page()
-        return page if kind == "whole" else page[:70] if kind == "cut off" else self._new_page()
+        if name == BOOK:
+            return _saved(Image.open(io.BytesIO(page)), "PDF")
+        return page[:70] if kind == "cut off" else page
 
     def _put_source(self, key: str, data: bytes) -> None:
         self._touch()
@@ -131,33 +134,22 @@ class LogMachine(RuleBasedStateMachine):
         self.settled = set()
         self.disturbed |= set(self.drivers)
 
-    @rule(source=SOURCES, name=st.sampled_from(ARCHIVES), kind=KINDS)
-    def put_an_archive(self, source: str, name: str, kind: str) -> None:
-        self._put_source(f"{source}/{name}", self._archive(kind))
+    @rule(source=SOURCES, name=st.sampled_from([*ARCHIVES, *(f"{FOLDER}/{page}" for page in PAGES), BOOK]), kind=KINDS)
+    def put_a_source(self, source: str, name: str, kind: str) -> None:
+        self._put_source(f"{source}/{name}", self._content_of(name, kind))
 
-    @rule(source=SOURCES, page=st.sampled_from(PAGES), whole=st.booleans())
-    def put_a_page(self, source: str, page: str, whole: bool) -> None:
-        data = self._new_page()
-        self._put_source(f"{source}/{FOLDER}/{page}", data if whole else data[:70])
-
-    @rule()
-    def put_a_book(self) -> None:
-        page = Image.open(io.BytesIO(self._new_page()))
-        self._put_source(f"in/{BOOK}", _saved(page, "PDF"))
-
-    @rule(choice=st.integers(0, 99))
-    def take_a_source_away(self, choice: int) -> None:
-        keys = sorted(key for key in self.history if not key.endswith(ARCHIVES[0]) and self.storage.stat(key))
-        if keys:
-            self._touch()
-            self.storage.delete(keys[choice % len(keys)])
-
-    @rule(choice=st.integers(0, 99), ago=st.integers(1, 3))
-    def restore_a_source(self, choice: int, ago: int) -> None:
-        """As it was some versions ago, or one that was taken away."""
-        key = sorted(self.history)[choice % len(self.history)]
-        data, modified = self.history[key][-min(ago, len(self.history[key]))]
+    @rule(choice=st.integers(0, 99), ago=st.integers(0, 3))
+    def take_a_source_away_or_restore_it(self, choice: int, ago: int) -> None:
+        """ago: restore it as it was so many versions ago; 0 takes it away."""
+        keys = sorted(key for key in self.history if ago or not key.endswith(ARCHIVES[0]))  # no source is ever empty
+        if not keys:
+            return
+        key = keys[choice % len(keys)]
         self._touch()
+        if not ago:
+            self.storage.delete(key)
+            return
+        data, modified = self.history[key][-min(ago, len(self.history[key]))]
         self.store.restore(key, data, modified)
 
     @initialize(keys=st.sets(st.sampled_from(FOREIGN), max_size=2))
@@ -262,7 +254,7 @@ class LogMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.drivers)
     @rule(page=st.sampled_from(PAGES), options=_options())
     def a_page_goes_between_two_runs(self, page: str, options: Options) -> None:
-        self.put_a_page(options.source, page, whole=True)
+        self._put_source(f"{options.source}/{FOLDER}/{page}", self._new_page())
         self._run_alone(options)
         self._touch()
         self.storage.delete(f"{options.source}/{FOLDER}/{page}")
@@ -270,21 +262,33 @@ class LogMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.drivers)
     @rule(
-        options=_options(),
+        options=st.sampled_from([replace(Options(), replace=True), replace(Options(), replace=True, strict=True)]),
         name=CHANGING,
-        kinds=st.tuples(KINDS, KINDS),
-        calls=st.tuples(st.integers(0, 60), st.integers(0, 60)),
+        kinds=st.sampled_from([("cut off", "whole"), ("whole", "longer"), ("longer", "cut off"), ("whole", "whole")]),
+        places=st.tuples(PLACES, PLACES),
+        calls=st.tuples(st.integers(0, 6), st.integers(0, 6)),
         slower_first=st.booleans(),
     )
     def a_source_changes_between_two_runs_at_once(
-        self, options: Options, name: str, kinds: tuple[str, str], calls: tuple[int, int], slower_first: bool
+        self,
+        options: Options,
+        name: str,
+        kinds: tuple[str, str],
+        places: tuple[str, str],
+        calls: tuple[int, int],
+        slower_first: bool,
     ) -> None:
-        """slower_first: the run that began first ends first."""
+        """places, calls: where each run waits for the other: so many calls after its first at the place.
+        slower_first: the run that began first ends first.
+        """
         key = f"{options.source}/{name}"
         self._put_source(key, self._content_of(name, kinds[0]))
         runs = []
-        for kind, some in ((kinds[1], calls[0]), ("", calls[1])):
+        for kind, place, some in zip((kinds[1], ""), places, calls, strict=True):
             runs.append(self._begin(options))
+            at = place.format(source=key, chapter=name.rpartition("/")[0] or name)
+            while not runs[-1].dead and at not in runs[-1].waits_at:
+                self._advance(runs[-1])
             self._move(runs[-1], some)
             if kind:
                 self._put_source(key, self._content_of(name, kind))

@@ -196,7 +196,8 @@ def _instrumented(kind: Any, home: str, watcher: Watcher) -> Any:
                     watcher(method, storage.uri, arguments[0])
                 return made
 
-            made = through_driver(method, carry_out)
+            named = arguments[0] if arguments else options.get("prefix", "")
+            made = through_driver(method, f"{storage.uri}/{named}", carry_out)
             return iter(made) if method == "list" else made
 
         return call

@@ -51,13 +51,17 @@ class Revisions:
     def commit(self, manifest: Manifest, over: int) -> Manifest:
         """Create the manifest that follows number `over`; 0 where there was none. Returns it with its number.
 
-        Raises OvertakenError where another run has done so since `over` was the highest number.
+        Raises OvertakenError where another run has done so since `over` was the highest number, and ObjectExistsError
+        where something else is in the way.
         """
         number = over + 1
         key = key_of(manifest.rel, number)
         try:
             self._storage.put(key, manifest.to_json(), if_absent=True)
         except ObjectExistsError:
+            latest = self.latest(manifest.rel)
+            if latest is None or latest.number < number:  # a folder, say, which is no manifest
+                raise
             raise overtaken(manifest.rel) from None
         later = self._later(manifest.rel)
         if any(other > number for other in later):

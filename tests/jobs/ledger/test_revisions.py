@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from datasets.errors import ObjectExistsError
 from datasets.storage import Storage, open_storage
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import FORMAT, DamagedManifestError, Manifest, NewerFormatError, _digest
@@ -150,3 +151,10 @@ def test_a_later_format_is_refused_and_not_taken_for_damage() -> None:
 def test_the_number_is_no_part_of_what_is_stored() -> None:
     one = manifest("x")
     assert replace(one, number=7).to_json() == one.to_json()
+
+
+def test_what_is_no_manifest_is_not_taken_for_another_run(tmp_path: Path) -> None:
+    log = Revisions(open_storage(str(tmp_path)))
+    (tmp_path / key_of(REL, 1)).mkdir(parents=True)
+    with pytest.raises(ObjectExistsError, match=r"ep1\.cbz\.json"):
+        log.commit(manifest("one"), 0)

@@ -125,8 +125,7 @@ def test_help_shows_defaults_and_choices(job: str, shown: str) -> None:
         ("colorize", "--gpus-per-actor", "nan", "a part of a GPU"),
         ("evaluate", "--num-actors", "-1", "a count, or auto"),
         ("evaluate", "--device", "tpu", "'auto'"),
-        ("demo", "--minutes", "0", "above 0"),
-        ("demo", "--minutes", "nan", "above 0"),
+        ("demo", "--steps", "0", "at least 1"),
         ("demo", "--num-workers", "0", "at least 1"),
     ],
 )
