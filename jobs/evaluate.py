@@ -3,18 +3,20 @@
 python jobs/evaluate.py --model RUN/model --data SHARDS --out URI
 """
 
-from datasets.shards import ShardSet
-from datasets.storage import open_storage
-from jobs.parts.evaluate.candidates import find_candidates, require_holdout
 from jobs.parts.evaluate.config import EvaluateConfig
-from jobs.parts.evaluate.measure import measure_pages
-from jobs.parts.evaluate.results import publish
-from jobs.parts.runtime.cluster import connect
 from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
 
 
 def main(config: EvaluateConfig) -> Exit:
+    # Imported here, so that --help and a wrong option are not kept waiting by Ray.
+    from datasets.shards import ShardSet
+    from datasets.storage import open_storage
+    from jobs.parts.evaluate.candidates import find_candidates, require_holdout
+    from jobs.parts.evaluate.measure import measure_pages
+    from jobs.parts.evaluate.results import publish
+    from jobs.parts.runtime.cluster import connect
+
     shards = ShardSet.open(config.data)
     require_holdout(shards)
     candidates = find_candidates(config.model)

@@ -3,14 +3,16 @@
 python jobs/verify.py --out URI
 """
 
-from jobs.parts.runtime.cluster import connect
 from jobs.parts.runtime.options import command
 from jobs.parts.runtime.outcome import Exit
-from jobs.parts.verify.check import check_all, mark, open_published, report_findings
 from jobs.parts.verify.config import VerifyConfig
 
 
 def main(config: VerifyConfig) -> Exit:
+    # Imported here, so that --help and a wrong option are not kept waiting by Ray.
+    from jobs.parts.runtime.cluster import connect
+    from jobs.parts.verify.check import check_all, mark, open_published, report_findings
+
     published = open_published(config.out)
     findings = check_all(published, connect())
     mark(published, findings)
