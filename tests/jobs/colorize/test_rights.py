@@ -125,6 +125,22 @@ def test_a_job_needs_no_more(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.usefixtures("library")
+def test_a_chapter_that_changed_is_replaced(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first manifest can't be deleted, and counts for nothing."""
+    become(JOB, server, monkeypatch)
+    assert colorize() == (Exit.DONE, 3)
+    become(LAB, server, monkeypatch)
+    open_storage(SOURCE).put("a/short.cbz", zipped({"1.png": gray_page(77)}))
+    become(JOB, server, monkeypatch)
+    assert colorize() == (Exit.DONE, 1)
+    assert colorize() == (Exit.DONE, 0)
+    log = [
+        entry.key for entry in open_storage(OUT).list(HOME) if "short.cbz" in entry.key and "previews" not in entry.key
+    ]
+    assert log == [f"{HOME}/chapters/a/short.cbz.json", f"{HOME}/revisions/a/short.cbz/2.json"]
+
+
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("identity", [JOB, NARROW], ids=lambda who: who.name)
 def test_a_job_can_do_no_more(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, identity: Identity) -> None:
     become(identity, server, monkeypatch)
