@@ -63,7 +63,8 @@ def is_of_another(manifest: Manifest, ref: ChapterRef) -> bool:
     left = manifest.left
     if left is None or left.source in ("", ref.uri):
         return False
-    return ref.version not in (manifest.version, left.version)
+    moved = ref.version == left.version or (manifest.source, manifest.version) == (left.source, ref.version)
+    return not moved
 
 
 def hangs_on_policy(page: PageRecord) -> bool:

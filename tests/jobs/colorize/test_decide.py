@@ -141,6 +141,17 @@ def test_two_sources_with_equal_names_do_not_overwrite_each_other(library: Libra
     assert library.run("a")["ch01.cbz"].code == "COLLISION"
 
 
+def test_a_chapter_of_another_source_stays_though_its_replacement_was_quarantined(library: Library) -> None:
+    library.put("a/ch01.cbz", good(1))
+    library.put("b/ch01.cbz", zipped({"1.png": gray_page(2), "2.png": gray_page(3)[:90]}))
+    assert library.run("a")["ch01.cbz"].status == "done"
+    first = (library.out / "ch01.cbz").read_bytes()
+    assert library.run("b", replace=True, strict=True)["ch01.cbz"].status == "quarantined"
+    assert library.run("b")["ch01.cbz"].code == "COLLISION"  # without --strict it could be published, over a's
+    assert (library.out / "ch01.cbz").read_bytes() == first
+    assert library.run("b", replace=True)["ch01.cbz"].status == "partial"
+
+
 def test_a_library_that_has_moved_is_done(library: Library) -> None:
     library.put("a/ch01.cbz", good(1))
     library.run("a")
