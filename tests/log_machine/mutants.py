@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 from jobs.parts.colorize import decide
 from jobs.parts.colorize.outcomes import ChapterOutcomes
-from jobs.parts.ledger import publication
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.publication import ArchivePublication, FolderPublication, Publication, number_of
-from jobs.parts.ledger.revisions import OvertakenError, Revisions
-from jobs.parts.ledger.staged import begun_files
+from jobs.parts.ledger.revisions import Revisions
 
 Mutant = Callable[[], AbstractContextManager[Any]]
 
@@ -40,27 +38,12 @@ def _any_version(self: Publication, other: Manifest) -> bool:
     return other.is_published and self._output.holds(other)
 
 
-class _Never:
-    """An attribute that is always false."""
-
-    def __get__(self, instance: Any, owner: Any = None) -> bool:
-        return False
-
-    def __set__(self, instance: Any, value: bool) -> None: ...
-
-
 def _only_archives(self: Ledger, known: Manifest | None, there: Manifest | None) -> Manifest | None:
     return None if there is None or there == known else self.commit(there, number_of(known))
 
 
-def _commit_once(self: Publication, over: int) -> Manifest | None:
-    with suppress(OvertakenError):
-        return self._revisions.commit(self._manifest, over)
-    return None
-
-
 def _of(owner: Any, name: str, value: Any) -> Mutant:
-    return lambda: mock.patch.object(owner, name, value, create=True)
+    return lambda: mock.patch.object(owner, name, value)
 
 
 # By name; those of the first six are what a second look at the log had found.
@@ -74,20 +57,5 @@ MUTANTS: dict[str, Mutant] = {
     # And more of the kind.
     "nothing-recovered": _of(Ledger, "recover", lambda self: {}),
     "half-overwritten-unseen": _of(Ledger, "_recovered", _only_archives),
-    "staged-goes-too-early": _of(FolderPublication, "_leaves_parts", _Never()),
-    "log-does-not-follow": _of(Publication, "_commit", _commit_once),
-    "begun-by-name": _of(publication, "begun_files", lambda *arguments: _by_name(*arguments)),
     "strangers-unseen": _of(FolderPublication, "_check_ours", lambda self, name, digests: ""),
-    "owner-unchecked": _of(Ledger, "_check_owner", _nothing),
 }
-
-
-class _Any(set[str]):
-    """Digests among which every one is."""
-
-    def __contains__(self, digest: object) -> bool:
-        return True
-
-
-def _by_name(*arguments: Any) -> dict[str, set[str]]:
-    return {name: _Any(digests) for name, digests in begun_files(*arguments).items()}
