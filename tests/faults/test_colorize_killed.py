@@ -113,7 +113,7 @@ def test_the_head_dies_at_each_point(faults: Faults, tiny_model: Path, tmp_path:
 
 
 def test_a_job_that_is_told_to_stop(deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path) -> None:
-    names = write_library(tmp_path / "in", 150)
+    names = write_library(tmp_path / "in", 100)
     out = open_storage(str(tmp_path / "out"))
     command = colorize(tiny_model, tmp_path / "in", out.uri)
     driver = deadly.start("colorize", *command)

@@ -25,6 +25,7 @@ from jobs.parts.ingest import shards
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.pairing import ChapterPlan
 from jobs.parts.ingest.shards import Written
+from jobs.parts.runtime import cluster
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import SandboxError
 from jobs.parts.source import reader
@@ -76,7 +77,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
 
     monkeypatch.setattr(shards, "read_groups", here)
     monkeypatch.setattr(shards, "_LEAST_GROUP", 1)
-    monkeypatch.setattr(ingest, "connect", lambda: None)
+    monkeypatch.setattr(cluster, "connect", lambda: None)
     return Library(monkeypatch)
 
 
