@@ -44,7 +44,6 @@ class Driver(greenlet):
     """One run of a job.
 
     result: what the body returned; None where it did not end, or ended with an error of ours.
-    calls: of the storage, so far.
     waits_at: the address of its next call.
     is_watched: the machine looks at what the driver has just done; its own calls are no driver's.
     """
@@ -55,20 +54,13 @@ class Driver(greenlet):
         self._open: dict[Any, Any] = {}  # the chapters that its sandbox holds open
         self.result: Any = None
         self.error: MangahueError | None = None
-        self.calls = 0
         self.waits_at = ""
         self.is_watched = False
         self._step(None)
 
     def advance(self, order: Order = Order.GO) -> None:
         """Carry out the call that the driver waits at, and let it run to its next."""
-        self.calls += 1
         self._step(order)
-
-    def finish(self) -> None:
-        """Let the driver run to its end."""
-        while not self.dead:
-            self.advance()
 
     def call(self, method: str, address: str, carry_out: Callable[[], Made]) -> Made:
         """A call of the storage, made by the driver itself."""

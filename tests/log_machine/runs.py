@@ -147,6 +147,3 @@ def _call(self: Sandbox, function: Callable[..., Any], *arguments: Any, seconds:
     if error is not None:
         raise error
     return replace(made)
-
-
-__all__ = ["Options", "Run", "in_this_process"]

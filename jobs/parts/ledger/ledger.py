@@ -38,7 +38,6 @@ from datasets.errors import (
     Code,
     MangahueError,
     ObjectExistsError,
-    ObjectNotFoundError,
     StorageError,
 )
 from datasets.storage import Storage, open_storage
@@ -47,7 +46,7 @@ from jobs.parts.ledger.manifest import DamagedManifestError, Manifest
 from jobs.parts.ledger.output import Output
 from jobs.parts.ledger.palette_usage import is_current
 from jobs.parts.ledger.publication import ArchivePublication, Files, FolderPublication, number_of
-from jobs.parts.ledger.revisions import FIRSTS, LATER, OvertakenError, Revisions, damaged, key_of
+from jobs.parts.ledger.revisions import FIRSTS, LATER, OvertakenError, Revisions, key_of
 from jobs.parts.ledger.staged import STAGED, staged_by_chapter, staged_key
 from jobs.parts.runtime.claims import claim, read_json
 from jobs.parts.runtime.outcome import as_json
@@ -136,16 +135,11 @@ class Ledger:
         """
         first, number, rel = highest
         rel = rel or rels_by_key.get(first) or first.removeprefix(FIRSTS).removesuffix(".json")
-        key = first if number == 1 else key_of(rel, number)
         if len(refused) > _MOST_UNREAD:
             raise refused[-1]
         try:
-            return replace(Manifest.from_json(self.storage.read(key)), number=number).summary()
-        except DamagedManifestError as error:
-            return damaged(rel, key, number, error)
-        except ObjectNotFoundError:  # another run has replaced it meanwhile
-            later = self._revisions.latest(rel)
-            return None if later is None else later.summary()
+            found = self._revisions.read(rel, number) or self._revisions.latest(rel)  # replaced meanwhile
+            return None if found is None else found.summary()
         except StorageError as error:
             refused.append(error)
             if len(refused) > _MOST_UNREAD:

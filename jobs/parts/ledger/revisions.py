@@ -41,11 +41,11 @@ class Revisions:
         One that can't be parsed comes with status damaged. Raises StorageError where storage refuses it.
         """
         while True:
-            first = self._read(rel, 1)
+            first = self.read(rel, 1)
             later = self._later(rel)
             if not later:
                 return first
-            if (found := self._read(rel, max(later))) is not None:  # else it was replaced and deleted meanwhile
+            if (found := self.read(rel, max(later))) is not None:  # else it was replaced and deleted meanwhile
                 return found
 
     def commit(self, manifest: Manifest, over: int) -> Manifest:
@@ -87,14 +87,15 @@ class Revisions:
         for key, (number, rel) in later.items():
             yield key, number, rel
 
-    def _read(self, rel: str, number: int) -> Manifest | None:
+    def read(self, rel: str, number: int) -> Manifest | None:
+        """One manifest of a chapter, true or not; None where it is not there. One that can't be parsed is damaged."""
         key = key_of(rel, number)
         try:
             return replace(Manifest.from_json(self._storage.read(key)), number=number)
         except ObjectNotFoundError:
             return None
         except DamagedManifestError as error:
-            return damaged(rel, key, number, error)
+            return _damaged(rel, key, number, error)
 
     def _later(self, rel: str) -> list[int]:
         """The numbers of a chapter's manifests from 2 on. Chapters below this one have theirs deeper in its folder."""
@@ -125,8 +126,17 @@ def overtaken(rel: str) -> OvertakenError:
     return OvertakenError(f"another run has ended chapter {rel} meanwhile, with another outcome; run again")
 
 
-def damaged(rel: str, key: str, number: int, error: DamagedManifestError) -> Manifest:
+def _damaged(rel: str, key: str, number: int, error: DamagedManifestError) -> Manifest:
     """What stands for a manifest that can't be parsed."""
     return Manifest(
-        rel, "", "", "", "damaged", code=Code.MANIFEST, message=f"{key}: {error}", counts=Counter(), number=number
+        rel,
+        "",
+        "",
+        "",
+        "damaged",
+        code=Code.MANIFEST,
+        message=f"{key}: {error}",
+        number=number,
+        counts=Counter(),
+        colors=b"",
     )
