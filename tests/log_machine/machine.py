@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import zipfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -28,6 +27,7 @@ from jobs.parts.ledger.revisions import FIRSTS, LATER, key_of
 from jobs.parts.ledger.staged import STAGED
 from jobs.parts.verify.check import Finding, check_row, mark, open_published
 from tests.archives import zipped
+from tests.jobs.colorize.chapters import members_of, saved
 from tests.log_machine.drivers import Driver, Order
 from tests.log_machine.runs import Options, Run, in_this_process
 from tests.log_machine.stores import Store
@@ -102,7 +102,7 @@ class LogMachine(RuleBasedStateMachine):
     def _new_page(self) -> bytes:
         pixels = np.full((40, 32), 230, np.uint8)
         pixels[4:-4, 4:-4] = np.random.default_rng(next(self.versions)).integers(130, 160, (32, 24))
-        return _saved(Image.fromarray(pixels))
+        return saved(pixels)
 
     def _archive(self, kind: str) -> bytes:
         pages = {"1.png": self._new_page(), "2.png": self._new_page()}
@@ -118,7 +118,7 @@ class LogMachine(RuleBasedStateMachine):
             return self._archive(kind)
         page = self._new_page()
         if name == BOOK:
-            return _saved(Image.open(io.BytesIO(page)), "PDF")
+            return saved(np.array(Image.open(io.BytesIO(page))), "PDF")
         return page[:70] if kind == "cut off" else page
 
     def _put_source(self, key: str, data: bytes) -> None:
@@ -524,13 +524,6 @@ def _keys_of(ledger: Ledger, rel: str) -> set[str]:
 
 
 def _content(key: str, data: bytes) -> Any:
-    if not key.endswith(".cbz"):
-        return data if not key.endswith(".pdf") else len(data)
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def _saved(image: Image.Image, image_format: str = "PNG") -> bytes:
-    out = io.BytesIO()
-    image.save(out, image_format)
-    return out.getvalue()
+    if key.endswith(".cbz"):
+        return members_of(data)
+    return data if not key.endswith(".pdf") else len(data)

@@ -11,8 +11,8 @@ from unittest import mock
 from jobs.parts.colorize import decide
 from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.ledger.ledger import Ledger
-from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.ledger.publication import ArchivePublication, FolderPublication, Publication, number_of
+from jobs.parts.ledger.manifest import Manifest, number_of
+from jobs.parts.ledger.publication import ArchivePublication, FolderPublication, Publication
 from jobs.parts.ledger.revisions import Revisions
 
 Mutant = Callable[[], AbstractContextManager[Any]]

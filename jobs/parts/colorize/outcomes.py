@@ -8,8 +8,7 @@ from datasets.errors import ChapterUnreadableError, Code, CodedError, MangahueEr
 from jobs.parts.colorize.decide import Decision, decide, hangs_on_policy
 from jobs.parts.colorize.tasks import ChapterTask, Chunk
 from jobs.parts.ledger.ledger import Ledger
-from jobs.parts.ledger.manifest import Manifest, PageRecord
-from jobs.parts.ledger.publication import number_of
+from jobs.parts.ledger.manifest import Manifest, PageRecord, number_of
 from jobs.parts.ledger.revisions import OvertakenError, overtaken
 from jobs.parts.runtime.sandbox import SandboxError
 

@@ -15,8 +15,7 @@ from jobs.parts.colorize.previews import SAMPLED_CHAPTERS
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import HOME, PALETTE, SUCCESS, Ledger
-from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.ledger.publication import number_of
+from jobs.parts.ledger.manifest import Manifest, number_of
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.outcome import as_json
 

@@ -22,8 +22,8 @@ from jobs.parts.colorize.hints import digest_of
 from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
 from jobs.parts.ledger.ledger import Ledger
-from jobs.parts.ledger.manifest import Manifest, PageRecord
-from jobs.parts.ledger.publication import Files, number_of
+from jobs.parts.ledger.manifest import Manifest, PageRecord, number_of
+from jobs.parts.ledger.publication import Files
 from jobs.parts.ledger.revisions import OvertakenError, overtaken
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import sandbox

@@ -42,12 +42,12 @@ from datasets.errors import (
 )
 from datasets.storage import Storage, open_storage
 from imaging.palette import Palette
-from jobs.parts.ledger.manifest import DamagedManifestError, Manifest
+from jobs.parts.ledger.manifest import DamagedManifestError, Manifest, number_of
 from jobs.parts.ledger.output import Output
 from jobs.parts.ledger.palette_usage import is_current
-from jobs.parts.ledger.publication import ArchivePublication, Files, FolderPublication, number_of
+from jobs.parts.ledger.publication import ArchivePublication, Files, FolderPublication
 from jobs.parts.ledger.revisions import FIRSTS, LATER, OvertakenError, Revisions, key_of
-from jobs.parts.ledger.staged import STAGED, staged_by_chapter, staged_key
+from jobs.parts.ledger.staged import STAGED, chapter_of, staged_by_chapter, staged_key
 from jobs.parts.runtime.claims import claim, read_json
 from jobs.parts.runtime.outcome import as_json
 
@@ -278,7 +278,7 @@ class Ledger:
                 self._delete(entry.key)
         published = {manifest.rel for manifest in ended if manifest.is_published}
         for entry in list(self.storage.list(STAGED)):
-            if entry.modified < aged and entry.key.removeprefix(STAGED).rpartition("/")[0] in published:
+            if entry.modified < aged and chapter_of(entry.key) in published:
                 self._delete(entry.key)
         try:
             self.storage.abort_stale_uploads(_STALE, {manifest.output for manifest in ended if manifest.output})

@@ -147,6 +147,11 @@ class Manifest:
         return self.before if self.status == "quarantined" else None
 
     @property
+    def is_lost(self) -> bool:
+        """Whether it can't be parsed, so that what it says was published is not known."""
+        return self.status == "damaged" and not self.output
+
+    @property
     def left(self) -> "Manifest | None":
         """The manifest of what this job has put into the output, whole or damaged since; None for nothing."""
         return self if self.status == "damaged" and self.output else self.standing
@@ -181,6 +186,11 @@ class Manifest:
 
     def _counted(self) -> Counter[str]:
         return Counter(page.action for page in self.pages if page.index is not None)
+
+
+def number_of(manifest: Manifest | None) -> int:
+    """The number of a manifest in the log; 0 for none."""
+    return 0 if manifest is None else manifest.number
 
 
 def _digest(values: dict[str, Any]) -> str:

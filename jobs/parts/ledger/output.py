@@ -28,7 +28,7 @@ class Output:
         if not manifest.output:
             return False
         if manifest.sha256:
-            return self._has(manifest.output, {manifest.sha256})
+            return self._has_archive(manifest.output, manifest.sha256)
         return all(self.has_file(f"{manifest.output}/{page.output}", {page.sha256}) for page in manifest.pages)
 
     def has_file(self, key: str, digests: Collection[str]) -> bool:
@@ -43,9 +43,9 @@ class Output:
         manifests = read_staged(self._storage, staged)
         return next((manifest for manifest in manifests if manifest.sha256 and self.holds(manifest)), None)
 
-    def _has(self, key: str, digests: Collection[str]) -> bool:
+    def _has_archive(self, key: str, digest: str) -> bool:
         try:
             noted = self._storage.metadata(key).get("sha256")
         except ObjectNotFoundError:
             return False
-        return noted in digests if noted else self.has_file(key, digests)
+        return noted == digest if noted else self.has_file(key, {digest})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from datasets.errors import ObjectExistsError, ObjectNotFoundError
 from datasets.storage import Storage
-from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.ledger.manifest import Manifest, number_of
 from jobs.parts.ledger.output import Output
 from jobs.parts.ledger.palette_usage import is_current
 from jobs.parts.ledger.revisions import OvertakenError, Revisions, overtaken
@@ -112,8 +112,8 @@ class ArchivePublication(Publication):
 
     def _put(self, known: Manifest | None, staged: Collection[str]) -> bool:
         mine, earlier = self._manifest, known.left if known is not None else None
-        unknown = known is not None and known.status == "damaged" and not known.output
-        overwrites = unknown or (earlier is not None and earlier.output == mine.output)
+        lost = known is not None and known.is_lost
+        overwrites = lost or (earlier is not None and earlier.output == mine.output)
         metadata = {"sha256": mine.sha256, "fingerprint": mine.fingerprint, "source-version": mine.version}
         content = "application/vnd.comicbook+zip"
         try:
@@ -158,14 +158,15 @@ class FolderPublication(Publication):
         there = {entry.key.removeprefix(f"{output}/") for entry in self._storage.list(f"{output}/")}
         if own is None:
             own = there & digests.keys()
+        ours = {name: {digest, *begun.get(name, ())} for name, digest in digests.items()}
         for name in digests.keys() & there - own:  # before the first is overwritten
-            self._check_ours(name, {digests[name], *begun.get(name, ())})
+            self._check_ours(name, ours[name])
         self._leaves_parts = True
         for name, data in self._files():
             try:
                 self._storage.put(f"{output}/{name}", data, if_absent=name not in own)
             except ObjectExistsError:
-                if self._check_ours(name, {digests[name], *begun.get(name, ())}) != digests[name]:
+                if self._check_ours(name, ours[name]) != digests[name]:
                     self._storage.put(f"{output}/{name}", data)
         self._delete_what_is_gone(own, begun)
         return False
@@ -190,7 +191,7 @@ class FolderPublication(Publication):
             return None  # a run of an earlier version of the job, which kept no names
         if known is None:
             return set()
-        if known.status == "damaged" and not known.output:
+        if known.is_lost:
             return None
         earlier = known.left
         if earlier is None or earlier.output != self._manifest.output:
@@ -207,11 +208,6 @@ class FolderPublication(Publication):
         if there not in digests:
             raise not_ours(self._storage, key)
         return there
-
-
-def number_of(manifest: Manifest | None) -> int:
-    """The number of a manifest in the log; 0 for none."""
-    return 0 if manifest is None else manifest.number
 
 
 def not_ours(storage: Storage, key: str) -> ObjectExistsError:

@@ -32,11 +32,16 @@ def staged_keys(storage: Storage, rel: str) -> list[str]:
     return [entry.key for entry in storage.list(home) if "/" not in entry.key.removeprefix(home)]
 
 
+def chapter_of(key: str) -> str:
+    """The chapter of a staged manifest's key."""
+    return key.removeprefix(STAGED).rpartition("/")[0]
+
+
 def staged_by_chapter(storage: Storage) -> dict[str, list[str]]:
     """The keys of all that is staged, by chapter."""
     found: dict[str, list[str]] = {}
     for entry in storage.list(STAGED):
-        found.setdefault(entry.key.removeprefix(STAGED).rpartition("/")[0], []).append(entry.key)
+        found.setdefault(chapter_of(entry.key), []).append(entry.key)
     return found
 
 

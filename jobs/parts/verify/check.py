@@ -11,8 +11,7 @@ import ray.data
 
 from datasets.errors import BadUsageError, Code, ObjectNotFoundError, StorageError
 from jobs.parts.ledger.ledger import HOME, JOB, REPORT, SUCCESS, Ledger
-from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.ledger.publication import number_of
+from jobs.parts.ledger.manifest import Manifest, number_of
 from jobs.parts.ledger.revisions import OvertakenError
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.cluster import Cluster

@@ -21,8 +21,7 @@ from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.stages import Stages, color_chapter
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import Ledger
-from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.ledger.publication import number_of
+from jobs.parts.ledger.manifest import Manifest, number_of
 from jobs.parts.source.policy import Policy
 
 FINGERPRINT = "a1" * 32
