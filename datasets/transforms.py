@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from datasets.encoding import encode_ink, encode_target
 from imaging.colorimetry import LUMA
-from imaging.target import AB_RANGE, CHANNELS
+from imaging.target import CHANNELS
 
 AUGMENTS = ("pix2pix", "berserk", "none")
 _STORED = {"pix2pix": 286 / 256, "berserk": 2.0, "none": 1.0}  # R / S; crops of a tenth of a page need more
@@ -116,17 +117,3 @@ def _room(gray: Tensor, colour: Tensor) -> Tensor:
     """
     wall = torch.where(colour > 0, 1 - gray, 1 + gray)
     return (wall / colour.abs().clamp_min(1e-6)).amin(dim=(1, 2, 3), keepdim=True).clamp_min(1)
-
-
-def encode_ink(ink: Tensor) -> Tensor:
-    """Turn gray levels, 0 to 255, into [-1, 1]."""
-    return ink.float() / 127.5 - 1
-
-
-def encode_target(target: Tensor, space: str) -> Tensor:
-    """Turn a stored truth into [-1, 1].
-
-    target: what `imaging.target.quantized_target` returns.
-    space: the space that it is in, a key of imaging.target.CHANNELS.
-    """
-    return target.float() / AB_RANGE if space == "ab" else target.float() / 127.5 - 1

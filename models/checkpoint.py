@@ -1,20 +1,15 @@
 """Weights and training state as bytes: safetensors and JSON, never a pickle."""
 
-import hashlib
-import json
 from collections.abc import Mapping
-from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from models.card import CheckpointError
+
 _SEPARATOR = "/"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that does not fit, is damaged, or is not one."""
 
 
 def join_state(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -97,22 +92,3 @@ def require_finite(state: Mapping[str, Tensor]) -> None:
 
 def _sums_up(value: Tensor) -> bool:
     return bool(torch.isfinite(value.detach().sum()))
-
-
-def fingerprint(data: bytes) -> str:
-    """sha256 of the weights file, in hex."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def parse_card(data: bytes) -> dict[str, Any]:
-    """Read a model card (model.json). Raises CheckpointError unless it names variant, config and weights."""
-    try:
-        card = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"the model card is not JSON: {error}") from error
-    missing = [key for key in ("variant", "config", "weights_sha256") if not isinstance(card, dict) or key not in card]
-    if missing:
-        raise CheckpointError(f"the model card lacks {', '.join(missing)}; give the folder that train.py published")
-    if not isinstance(card["config"], dict):
-        raise CheckpointError("the model card's config is no table of options; give the folder that train.py published")
-    return card

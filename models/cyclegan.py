@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imaging.target import CHANNELS
-from models.checkpoint import CheckpointError
+from models.card import CheckpointError
 from models.layers import PatchDiscriminator, init_normal, repeat_ink
 from models.losses import lsgan_loss
 from models.training import Training

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.checkpoint import CheckpointError
+from models.card import CheckpointError
 
 CHANNELS = (16, 24, 40, 112, 320)  # of the features, at strides 2, 4, 8, 16 and 32
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from imaging.target import AB_RANGE, CHANNELS
 from models import build
-from models.checkpoint import CheckpointError, restore_module
+from models.card import CheckpointError
+from models.checkpoint import restore_module
 from models.variant import Variant
 
 _SHOWN = 20  # keys that an error lists

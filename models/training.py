@@ -15,14 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from models.checkpoint import (
-    CheckpointError,
-    join_state,
-    optimizer_state,
-    restore_module,
-    restore_optimizer,
-    split_state,
-)
+from models.card import CheckpointError
+from models.checkpoint import join_state, optimizer_state, restore_module, restore_optimizer, split_state
 from models.layers import autocast_dtype
 from models.variant import Variant
 

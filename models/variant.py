@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import CheckpointError
+from models.card import CheckpointError
 
 if TYPE_CHECKING:
     from models.training import Training

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
 
-from models.checkpoint import CheckpointError
+from models.card import CheckpointError
 
 # name: (address, sha256) of the weights that torchvision publishes, trained on ImageNet ("IMAGENET1K_V1").
 PUBLISHED = {
@@ -44,6 +43,8 @@ class VGGFeatures(nn.Module):
         super().__init__()
         if name not in _CONFIGURATIONS:
             raise ValueError(f"name is {name!r}; choose one of {', '.join(_CONFIGURATIONS)}")
+        from torchvision.models.vgg import cfgs, make_layers  # a second to load, which other variants are spared
+
         # What torchvision's vgg16() and vgg19() are built on: those would make a classifier of 500 MB as well.
         features = make_layers(cfgs[_CONFIGURATIONS[name]])
         positions = _relu_positions(features)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from datasets.transforms import AUGMENTS, Augment, encode_ink, encode_target, resize_for
+from datasets.encoding import encode_ink, encode_target
+from datasets.transforms import AUGMENTS, Augment, resize_for
 
 SIZE = 32
 ROOM = resize_for(SIZE, "pix2pix")

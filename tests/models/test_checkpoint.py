@@ -18,17 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import models
-from models.checkpoint import (
-    CheckpointError,
-    fingerprint,
-    from_bytes,
-    join_state,
-    optimizer_state,
-    parse_card,
-    restore_optimizer,
-    split_state,
-    to_bytes,
-)
+from models.card import CheckpointError, fingerprint, parse_card
+from models.checkpoint import from_bytes, join_state, optimizer_state, restore_optimizer, split_state, to_bytes
 
 TINY = {"image_size": 64, "base_channels": 8}
 

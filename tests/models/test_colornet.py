@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.checkpoint import CheckpointError, from_bytes, to_bytes
+from models.card import CheckpointError
+from models.checkpoint import from_bytes, to_bytes
 from models.color import rgb_of_yuv, yuv_of
 from models.colornet import Colornet, ColornetConfig, ColornetGenerator, ColornetHead
 from models.layers import count_parameters

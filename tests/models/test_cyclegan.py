@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from models.checkpoint import CheckpointError, from_bytes, to_bytes
+from models.card import CheckpointError
+from models.checkpoint import from_bytes, to_bytes
 from models.cyclegan import (
     CycleGAN,
     CycleGANConfig,

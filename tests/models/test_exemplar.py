@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import models
-from models.checkpoint import CheckpointError
+from models.card import CheckpointError
 from models.efficientnet import CHANNELS, EfficientNetLite0
 from models.exemplar import Exemplar, ExemplarConfig, ExemplarGenerator, draw_hints
 from models.training import Training

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.bins import soft_cross_entropy
-from models.checkpoint import CheckpointError, from_bytes, to_bytes
+from models.card import CheckpointError
+from models.checkpoint import from_bytes, to_bytes
 from models.hypercolumn import Hypercolumn, HypercolumnConfig, HypercolumnGenerator, hypercolumn_head
 from models.layers import count_parameters
 from models.training import Training

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import CheckpointError
+from models.card import CheckpointError
 from models.importing import SOURCES, import_network, read_state_dict
 from tests import public_generators as public
 from tests.public_generators import random_state

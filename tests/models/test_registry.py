@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import models
+from datasets.encoding import encode_ink, encode_target
 from datasets.synthetic import Series, draw_page
-from datasets.transforms import encode_ink, encode_target
 from imaging.target import CHANNELS, quantized_target
-from models.checkpoint import CheckpointError, from_bytes, to_bytes
+from models.card import CheckpointError
+from models.checkpoint import from_bytes, to_bytes
 from models.training import Mechanics, Training
 from models.variant import Variant
 

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from models.checkpoint import CheckpointError
+from models.card import CheckpointError
 from models.layers import count_parameters
 from models.vgg import PUBLISHED, VGGFeatures
 

@@ -21,7 +21,6 @@ from imaging.reference import Reference, ReferencePage, build_reference
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import PALETTE
-from jobs.parts.model.inference import follow, predict_chroma
 from jobs.parts.runtime.options import read_given
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source import reader
@@ -48,11 +47,13 @@ class ReferencePages:
         """A digest in hex of what is learned from the pages. Other pages make another job."""
         return hashlib.sha256(self.grays.tobytes() + self.chromas.astype(np.float16).tobytes()).hexdigest()[:16]
 
-    def reference(self, variant: models.Variant) -> Reference | None:
+    def reference(self, variant: "models.Variant") -> Reference | None:
         """What these pages show of this network's errors.
 
         A network that follows reference pages itself is given them, and None is returned.
         """
+        from jobs.parts.model.inference import follow, predict_chroma  # torch, which the driver is spared
+
         if variant.follows:
             follow(variant, self.grays, self.chromas)
             return None

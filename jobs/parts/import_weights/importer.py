@@ -14,7 +14,8 @@ from jobs.parts.import_weights.config import ImportConfig
 from jobs.parts.model.folder import CARD, ModelCard, publish
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import as_settings, read_given
-from models.checkpoint import CheckpointError, fingerprint, require_finite, to_bytes
+from models.card import CheckpointError, fingerprint
+from models.checkpoint import require_finite, to_bytes
 from models.importing import Imported, import_network, read_state_dict
 
 log = logging.getLogger("mangahue")

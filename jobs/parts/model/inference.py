@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 import models
-from datasets.transforms import encode_ink
+from datasets.encoding import encode_ink
 from imaging.color import F32, U8
 from imaging.target import AB_RANGE, chroma_of, lab_of
 

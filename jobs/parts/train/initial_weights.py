@@ -10,7 +10,8 @@ from datasets.storage import open_storage
 from jobs.parts.model.folder import RAW, WEIGHTS, read_card
 from jobs.parts.runtime.options import read_given
 from jobs.parts.train.config import TrainConfig
-from models.checkpoint import CheckpointError, fingerprint, from_bytes, require_finite, restore_module
+from models.card import CheckpointError, fingerprint
+from models.checkpoint import from_bytes, require_finite, restore_module
 from models.importing import read_state_dict
 from models.vgg import PUBLISHED
 

@@ -30,7 +30,8 @@ from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import load_initial_weights
 from jobs.parts.train.loss_watch import LossWatch
 from jobs.parts.train.monitor import Monitor
-from models.checkpoint import CheckpointError, from_bytes, require_finite, to_bytes
+from models.card import CheckpointError
+from models.checkpoint import from_bytes, require_finite, to_bytes
 
 STATE = "state.safetensors"  # all that a resumed training needs
 PROGRESS = "progress.json"

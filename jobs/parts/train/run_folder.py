@@ -16,7 +16,7 @@ from jobs.parts.runtime.outcome import as_json
 from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import other_weights
 from jobs.parts.train.loop import PROGRESS
-from models.checkpoint import CheckpointError
+from models.card import CheckpointError
 
 log = logging.getLogger("mangahue")
 CONFIG = "config.json"

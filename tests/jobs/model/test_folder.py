@@ -17,7 +17,8 @@ from jobs.parts.model.folder import ModelCard, load_model, publish
 from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import check_initial_weights
 from models import checkpoint
-from models.checkpoint import CheckpointError, to_bytes
+from models.card import CheckpointError
+from models.checkpoint import to_bytes
 
 BAD = [float("nan"), float("inf"), float("-inf")]
 

@@ -14,7 +14,8 @@ from datasets.errors import BadUsageError
 from jobs.parts.train import initial_weights
 from jobs.parts.train.config import TrainConfig
 from jobs.parts.train.initial_weights import check_initial_weights, load_initial_weights
-from models.checkpoint import fingerprint, to_bytes
+from models.card import fingerprint
+from models.checkpoint import to_bytes
 
 
 def config(**options: Any) -> TrainConfig:
