@@ -9,9 +9,10 @@ from jobs.parts.runtime.outcome import Exit
 
 
 def main(config: ColorizeConfig) -> Exit:
-    # Imported here, so that --help, a wrong option and a job with nothing to do are not kept waiting by Ray.
+    # Imported here, so that --help and a wrong option are not kept waiting.
     from jobs.parts.colorize.conclude import conclude
     from jobs.parts.colorize.plan import plan
+    from jobs.parts.colorize.run import color, runner_for
     from jobs.parts.colorize.settings import JobSettings
     from jobs.parts.ledger.ledger import Ledger
 
@@ -19,10 +20,7 @@ def main(config: ColorizeConfig) -> Exit:
     ledger = Ledger(config.out, settings.fingerprint, settings.pages.palette)
     state = plan(config.source, ledger, settings, replace=config.replace)
     if state.tasks:
-        from jobs.parts.colorize.pipeline import color
-        from jobs.parts.runtime.cluster import connect
-
-        color(state, settings, connect())
+        color(state, runner_for(settings, ledger), ledger)
     return conclude(state, ledger, settings)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from datasets.synthetic import Series, write_series
 from jobs.parts.runtime.sandbox import sandbox
+from tests.local_machine import LocalMachine
 from tests.ray_cluster import RayCluster
 from tests.s3_server import SeaweedFS
 from tests.untrained import publish_untrained
@@ -36,6 +37,12 @@ def cluster(s3_server: SeaweedFS) -> Iterator[RayCluster]:
     """A real Ray cluster whose jobs find the S3 server."""
     with RayCluster(s3_server.environment()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def machine(s3_server: SeaweedFS) -> LocalMachine:
+    """This machine without Ray. Its jobs find the S3 server."""
+    return LocalMachine(s3_server.environment())
 
 
 @pytest.fixture(scope="session")

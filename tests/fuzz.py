@@ -9,7 +9,6 @@ renamed to another kind. An untrained network colours it. `check` then asserts w
 import hashlib
 import io
 import json
-import os
 import random
 import subprocess
 import sys
@@ -118,11 +117,11 @@ def check(source: Path, out: Path, before: dict[str, str], status: int) -> dict[
 
 
 def colorize(model: Path, source: Path, out: Path, most_memory: list[int]) -> int:
-    """Run the job on a local cluster. Returns its exit code, and notes the memory of its largest process."""
+    """Run the job on this machine. Returns its exit code, and notes the memory of its largest process."""
     command = [sys.executable, "jobs/colorize.py", "--model", str(model), "--source", str(source), "--out", str(out)]
-    environment = {**os.environ, "RAY_ADDRESS": "local", "RAY_enable_metrics_collection": "0"}
+    command += ["--runner", "local"]
     with (out.parent / "log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         while process.poll() is None:
             for child in psutil.Process(process.pid).children(recursive=True):
                 try:

@@ -8,10 +8,11 @@ import zipfile
 from pathlib import Path
 
 from datasets.storage import open_storage
+from tests.local_machine import LocalMachine
 from tests.ray_cluster import ROOT, RayCluster, run
 
 
-def test_bad_input_is_told_and_loses_nothing(cluster: RayCluster, series: Path, model: Path, tmp_path: Path) -> None:
+def test_bad_input_is_told_and_loses_nothing(machine: LocalMachine, series: Path, model: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(series / "ink", source)
     whole = (source / "ch02.cbz").read_bytes()
@@ -25,7 +26,7 @@ def test_bad_input_is_told_and_loses_nothing(cluster: RayCluster, series: Path, 
     (source / "ch04.cbr").write_bytes(b"Rar!\x1a\x07\x00 and so on")
 
     command = ("--model", str(model), "--source", str(source), "--out", str(out))
-    made = cluster.job("colorize", *command)
+    made = machine.job("colorize", *command)
     assert made.returncode == 3, made.stdout
     report = json.loads((out / "_mangahue/report.json").read_text())
     assert report["chapters"] == {"done": 1, "partial": 1, "quarantined": 2, "failed": 0}
@@ -38,17 +39,17 @@ def test_bad_input_is_told_and_loses_nothing(cluster: RayCluster, series: Path, 
         assert archive.namelist() == [name if name in ("002.png", "ComicInfo.xml") else name.replace("png", "jpg")
                                       for name in members]  # fmt: skip
 
-    again = cluster.job("colorize", *command)
+    again = machine.job("colorize", *command)
     assert again.returncode == 3, again.stdout
     assert "0 computed now" in again.stdout
 
     (source / "ch02.cbz").write_bytes(whole)  # the user repairs the file: only that chapter is done
-    mended = cluster.job("colorize", *command)
+    mended = machine.job("colorize", *command)
     assert mended.returncode == 3, mended.stdout
     assert "4 chapters: 2 done, 1 partial, 1 quarantined, 0 failed; 1 computed now" in mended.stdout
 
 
-def test_one_bad_object_ends_no_job(cluster: RayCluster, series: Path, model: Path, tmp_path: Path) -> None:
+def test_one_bad_object_ends_no_job(machine: LocalMachine, series: Path, model: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     good = [f"good {number}.cbz" for number in range(4)]
@@ -63,7 +64,7 @@ def test_one_bad_object_ends_no_job(cluster: RayCluster, series: Path, model: Pa
     (source / "folder.cbz/notes.txt").write_text("no page")
 
     command = ("--model", str(model), "--source", str(source), "--out", str(out))
-    made = cluster.job("colorize", *command)
+    made = machine.job("colorize", *command)
     assert made.returncode == 3, made.stdout
     report = json.loads((out / "_mangahue/report.json").read_text())
     assert report["chapters"] == {"done": 4, "partial": 0, "quarantined": 0, "failed": 4}
@@ -77,29 +78,29 @@ def test_one_bad_object_ends_no_job(cluster: RayCluster, series: Path, model: Pa
     assert "bad.cbz: BROKEN" in made.stdout
 
     (out / "_mangahue/chapters/bad.cbz.json").rmdir()
-    again = cluster.job("colorize", *command)
+    again = machine.job("colorize", *command)
     assert again.returncode == 3, again.stdout
     assert "8 chapters: 4 done, 0 partial, 1 quarantined, 3 failed; 1 computed now" in again.stdout
 
 
-def test_an_output_belongs_to_one_model(cluster: RayCluster, series: Path, model: Path, tmp_path: Path) -> None:
+def test_an_output_belongs_to_one_model(machine: LocalMachine, series: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ("--model", str(model), "--source", str(series / "ink"), "--out", str(out))
-    assert cluster.job("colorize", *command).returncode == 0
+    assert machine.job("colorize", *command).returncode == 0
     first = (out / "ch01.cbz").read_bytes()
-    other = cluster.job("colorize", *command, "--format", "png")
+    other = machine.job("colorize", *command, "--format", "png")
     assert other.returncode == 2, other.stdout
     assert "format jpeg" in other.stdout
     assert "format png" in other.stdout
     assert (out / "ch01.cbz").read_bytes() == first
-    replaced = cluster.job("colorize", *command, "--format", "png", "--replace")
+    replaced = machine.job("colorize", *command, "--format", "png", "--replace")
     assert replaced.returncode == 0, replaced.stdout
     with zipfile.ZipFile(out / "ch01.cbz") as archive:
         assert "001.png" in archive.namelist()
 
 
 def test_a_volume_is_coloured_in_chunks_and_put_together_in_order(
-    cluster: RayCluster, series: Path, model: Path, tmp_path: Path
+    machine: LocalMachine, series: Path, model: Path, tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(series / "ink/ch01.cbz") as archive:
         pages = [archive.read(name) for name in archive.namelist() if name.endswith(".png")]
@@ -108,7 +109,7 @@ def test_a_volume_is_coloured_in_chunks_and_put_together_in_order(
         for i in range(70):
             volume.writestr(f"{i}.png", pages[i % len(pages)])
     out = tmp_path / "out"
-    made = cluster.job("colorize", "--model", str(model), "--source", str(tmp_path / "in"), "--out", str(out))
+    made = machine.job("colorize", "--model", str(model), "--source", str(tmp_path / "in"), "--out", str(out))
     assert made.returncode == 0, made.stdout
     assert "1/1 chapters, 70 pages" in made.stdout
     with zipfile.ZipFile(out / "volume.cbz") as volume:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests import fuzz
 from tests.archives import epub, overlapping, packed, rar5, rar5_encrypted, tarred, zipped
-from tests.ray_cluster import RayCluster
+from tests.local_machine import LocalMachine
 
 REAL = Path(os.environ.get("MANGAHUE_REAL_ARCHIVES", "/nonexistent"))  # a folder of archives that people have made
 _PAGE_RNG = random.Random(5)
@@ -77,7 +77,7 @@ BAD: dict[str, tuple[Callable[[Path], bytes], str, str]] = {  # file: how it is 
 }  # fmt: skip
 
 
-def test_a_messy_library(cluster: RayCluster, model: Path, tmp_path: Path) -> None:
+def test_a_messy_library(machine: LocalMachine, model: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for name, (make, _, _) in BAD.items():
@@ -87,7 +87,7 @@ def test_a_messy_library(cluster: RayCluster, model: Path, tmp_path: Path) -> No
             shutil.copyfile(path, source / path.name)
     before = fuzz.digests(source)
 
-    made = cluster.job("colorize", "--model", str(model), "--source", str(source), "--out", str(out))
+    made = machine.job("colorize", "--model", str(model), "--source", str(source), "--out", str(out))
 
     assert made.returncode == 3, made.stdout
     fuzz.check(source, out, before, made.returncode)
@@ -107,22 +107,22 @@ def test_a_messy_library(cluster: RayCluster, model: Path, tmp_path: Path) -> No
     html = (out / "_mangahue/report.html").read_text()
     assert all(name.replace("&", "&amp;") in html for name in before)
 
-    again = cluster.job("colorize", "--model", str(model), "--source", str(source), "--out", str(out))
+    again = machine.job("colorize", "--model", str(model), "--source", str(source), "--out", str(out))
     assert again.returncode == 3, again.stdout
     assert "0 computed now" in again.stdout
 
 
-def test_mutated_chapters(cluster: RayCluster, model: Path, tmp_path: Path) -> None:
+def test_mutated_chapters(machine: LocalMachine, model: Path, tmp_path: Path) -> None:
     fuzz.write_library(tmp_path / "in", 60, seed=77)
     before = fuzz.digests(tmp_path / "in")
-    made = cluster.job(
+    made = machine.job(
         "colorize", "--model", str(model), "--source", str(tmp_path / "in"), "--out", str(tmp_path / "out")
     )
     counts = fuzz.check(tmp_path / "in", tmp_path / "out", before, made.returncode)
     assert min(counts["done"], counts["quarantined"]) > 0
 
 
-def test_a_long_book_opens_in_other_readers(cluster: RayCluster, model: Path, tmp_path: Path) -> None:
+def test_a_long_book_opens_in_other_readers(machine: LocalMachine, model: Path, tmp_path: Path) -> None:
     """200 pages with ComicInfo.xml: the same members, order and metadata, as 7-Zip and The Unarchiver read them."""
     rng = random.Random(3)
     sizes = "".join(f'<Page Image="{i}" ImageSize="1"/>' for i in range(200))
@@ -132,7 +132,7 @@ def test_a_long_book_opens_in_other_readers(cluster: RayCluster, model: Path, tm
     (tmp_path / "in/book.cbz").write_bytes(zipped(members))
 
     out = tmp_path / "out"
-    made = cluster.job("colorize", "--model", str(model), "--source", str(tmp_path / "in"), "--out", str(out))
+    made = machine.job("colorize", "--model", str(model), "--source", str(tmp_path / "in"), "--out", str(out))
 
     assert made.returncode == 0, made.stdout
     book = out / "book.cbz"

@@ -9,7 +9,7 @@ from datasets.storage import open_storage
 from imaging.palette import Palette
 from tests.archives import zipped
 from tests.jobs.colorize.chapters import members_of, saved
-from tests.ray_cluster import RayCluster
+from tests.local_machine import LocalMachine
 
 # By lightness, because an untrained network predicts nearly the same for dark and for light pages.
 COLORS = [
@@ -30,7 +30,7 @@ def page(level: int, seed: int) -> bytes:
 
 
 def test_only_pages_that_use_the_edited_colour_change(
-    cluster: RayCluster, model: Path, s3: str, tmp_path: Path
+    machine: LocalMachine, model: Path, s3: str, tmp_path: Path
 ) -> None:
     for seed, (name, levels) in enumerate(CHAPTERS.items()):
         pages = {member: page(level, seed) for member, level in levels.items()}
@@ -39,13 +39,13 @@ def test_only_pages_that_use_the_edited_colour_change(
     palette.write_text(json.dumps({"colors": COLORS}))
     out = open_storage(f"{s3}/out")
     command = ("--model", str(model), "--source", f"{s3}/in", "--out", out.uri, "--palette", str(palette))
-    first = cluster.job("colorize", *command)
+    first = machine.job("colorize", *command)
     assert first.returncode == 0, first.stdout
     before, versions = members(out.uri), {entry.key: entry.version for entry in out.list()}
 
     edited = Palette.from_dict({"colors": COLORS}).edited("dark", (-30.0, -40.0))
     palette.write_text(json.dumps(edited.to_dict()))
-    again = cluster.job("colorize", *command)
+    again = machine.job("colorize", *command)
     assert again.returncode == 0, again.stdout
     assert "2 chapters use a colour of the palette, or have a hint, that was edited" in again.stdout
     assert "palette or hints edited: 3 pages done again, 1 taken as they were published" in again.stdout

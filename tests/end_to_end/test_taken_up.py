@@ -8,6 +8,7 @@ import pytest
 from safetensors import safe_open
 
 from tests.compatibility.make_fixtures import COLORINGS, DATA, STEPS, colorize, lay_out, train
+from tests.local_machine import LocalMachine
 from tests.ray_cluster import RayCluster
 
 CHAPTERS = {"followed": 6, "salvaged": 1, "strict": 1}
@@ -27,9 +28,9 @@ def contents(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 @pytest.mark.parametrize("name", COLORINGS)
-def test_a_coloured_folder_is_done(cluster: RayCluster, home: Path, name: str) -> None:
+def test_a_coloured_folder_is_done(machine: LocalMachine, home: Path, name: str) -> None:
     before = contents(home)
-    again = cluster.job("colorize", *colorize(home, name))
+    again = machine.job("colorize", *colorize(home, name))
     assert again.returncode == EXITS[name], again.stdout
     assert f"{CHAPTERS[name]} chapters, {CHAPTERS[name]} done already, 0 to do" in again.stdout
     assert "0 computed now" in again.stdout
@@ -37,9 +38,9 @@ def test_a_coloured_folder_is_done(cluster: RayCluster, home: Path, name: str) -
 
 
 @pytest.mark.parametrize("name", ["followed", "salvaged"])
-def test_a_coloured_folder_is_whole(cluster: RayCluster, home: Path, name: str) -> None:
+def test_a_coloured_folder_is_whole(machine: LocalMachine, home: Path, name: str) -> None:
     out = home / "out" / name
-    verified = cluster.job("verify", "--out", str(out))
+    verified = machine.job("verify", "--out", str(out))
     assert verified.returncode == 0, verified.stdout
     chapters = len(list((out / "_mangahue/chapters").iterdir()))
     assert f"{chapters} chapters verified, 0 findings" in verified.stdout
@@ -69,10 +70,10 @@ def test_a_training_goes_on_from_its_checkpoint(cluster: RayCluster, home: Path)
     assert made == {STEPS + 2}
 
 
-def test_a_model_colours(cluster: RayCluster, home: Path) -> None:
+def test_a_model_colours(machine: LocalMachine, home: Path) -> None:
     out = home / "out/new"
     words = ("--model", str(home / "run/model"), "--source", str(home / "library/ch04"), "--out", str(out))
-    coloured = cluster.job("colorize", *words)
+    coloured = machine.job("colorize", *words)
     assert coloured.returncode == 0, coloured.stdout
     assert (out / "ch04/1.jpg").is_file()
     card = json.loads((home / "run/model/model.json").read_text())

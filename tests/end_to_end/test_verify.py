@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datasets.storage import Storage, open_storage
-from tests.ray_cluster import RayCluster
+from tests.local_machine import LocalMachine
 
 HARM = {
     "flipped.cbz": "ALTERED",
@@ -57,20 +57,20 @@ def do_harm(out: Storage) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_damage_is_found_and_mended(cluster: RayCluster, series: Path, model: Path, s3: str, tmp_path: Path) -> None:
+def test_damage_is_found_and_mended(machine: LocalMachine, series: Path, model: Path, s3: str, tmp_path: Path) -> None:
     write_library(series, tmp_path / "in")
     out = open_storage(f"{s3}/out")
     colorize = ("--model", str(model), "--source", str(tmp_path / "in"), "--out", out.uri)
-    first = cluster.job("colorize", *colorize)
+    first = machine.job("colorize", *colorize)
     assert first.returncode == 0, first.stdout
     before = {entry.key: entry.version for entry in out.list()}
-    whole = cluster.job("verify", "--out", out.uri)
+    whole = machine.job("verify", "--out", out.uri)
     assert whole.returncode == 0, whole.stdout
     assert f"{len(HARM) + len(WHOLE)} chapters verified, 0 findings" in whole.stdout
     assert json.loads(out.read("_mangahue/verified.json"))["findings"] == []
 
     do_harm(out)
-    found = cluster.job("verify", "--out", out.uri)
+    found = machine.job("verify", "--out", out.uri)
     assert found.returncode == 3, found.stdout
     findings = json.loads(out.read("_mangahue/verified.json"))["findings"]
     assert {finding["rel"]: finding["code"] for finding in findings} == HARM
@@ -79,10 +79,10 @@ def test_damage_is_found_and_mended(cluster: RayCluster, series: Path, model: Pa
     assert "a stranger.txt belongs to no chapter" in found.stdout
     assert out.stat("_SUCCESS") is None
 
-    mended = cluster.job("colorize", *colorize)
+    mended = machine.job("colorize", *colorize)
     assert mended.returncode == 0, mended.stdout
     assert f"{len(WHOLE)} done already, {len(HARM)} to do" in mended.stdout
-    last = cluster.job("verify", "--out", out.uri)
+    last = machine.job("verify", "--out", out.uri)
     assert last.returncode == 0, last.stdout
     after = {entry.key: entry.version for entry in out.list()}
     for rel in WHOLE:
@@ -90,7 +90,7 @@ def test_damage_is_found_and_mended(cluster: RayCluster, series: Path, model: Pa
     assert out.read("a stranger.txt") == b"not ours"
 
 
-def test_verify_refuses_a_folder_that_is_none_of_ours(cluster: RayCluster, tmp_path: Path) -> None:
-    refused = cluster.job("verify", "--out", str(tmp_path))
+def test_verify_refuses_a_folder_that_is_none_of_ours(machine: LocalMachine, tmp_path: Path) -> None:
+    refused = machine.job("verify", "--out", str(tmp_path))
     assert refused.returncode == 2, refused.stdout
     assert "colorize.py has not published there" in refused.stdout

@@ -25,13 +25,14 @@ from jobs.parts.colorize.hints import parse_hints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import JobState, plan
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger import ledger as ledger_module
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import Sandbox
 from jobs.parts.source.policy import Policy
+from tests.jobs.colorize.chapters import color_chapter
 from tests.log_machine.drivers import Driver
 
 SIZE = 32  # side of the square the network sees

@@ -12,6 +12,7 @@ from imaging.postprocess import Lines, PostprocessSettings, TextColor
 from imaging.views import Strategy
 from jobs.parts.colorize.page_settings import GATE_OPTIONS, PageSettings
 from jobs.parts.runtime.options import DEVICE_HELP, Device, actor_count, option, require
+from jobs.parts.runtime.runner import RUNNER_HELP, RunnerName
 from jobs.parts.source.policy import Policy
 
 
@@ -72,6 +73,7 @@ class ColorizeConfig:
                                  "times that.", group="Limits", default=Limits.seconds)  # fmt: skip
     keep_format: bool = option("A PDF becomes a PDF, its other contents kept, instead of a CBZ.", group="Output",
                                default=False)  # fmt: skip
+    runner: Literal[RunnerName] = option(RUNNER_HELP, group="Cluster", default="auto")
     batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
     num_actors: str = option("Workers that hold the network; auto: one per GPU, those that join later included, or one "
                              "per 4 CPUs.", group="Cluster", default="auto", metavar="N|auto")  # fmt: skip
@@ -88,7 +90,9 @@ class ColorizeConfig:
             _ = self.pages
         except ValueError as error:
             raise BadUsageError(f"--gate-{error}") from error
-        actor_count(self.num_actors)
+        actors = actor_count(self.num_actors)
+        require(not (actors and self.runner == "local"), "num_actors", self.num_actors,
+                "--runner local has one network; leave it out, or take --runner ray")  # fmt: skip
         fits = 0 < self.gpus_per_actor < 1 or self.gpus_per_actor in range(1, 65)
         require(fits, "gpus_per_actor", self.gpus_per_actor, "give a part of a GPU below 1, or whole GPUs")
 

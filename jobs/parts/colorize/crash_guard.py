@@ -10,13 +10,11 @@ import faulthandler
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import ray
 
 
 class CrashGuard:
-    """Counts by key how often something was begun. On Ray one actor holds the counts of a job; see RemoteCrashGuard."""
+    """Counts by key how often something was begun. On Ray one actor holds the counts of a job; see
+    pipeline.RemoteCrashGuard."""
 
     def __init__(self) -> None:
         self._begun: Counter[str] = Counter()
@@ -29,23 +27,6 @@ class CrashGuard:
     def end(self, key: str) -> None:
         """Forget `key`: it ended well."""
         self._begun.pop(key, None)
-
-
-class RemoteCrashGuard:
-    """A predictor's access to the counts of its job, which a Ray actor holds. Picklable."""
-
-    def __init__(self) -> None:
-        # The actor may die with its node: Ray then starts another, with no counts.
-        actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(CrashGuard)
-        self._actor: Any = actor.remote()
-
-    def begin(self, key: str) -> int:
-        """As CrashGuard.begin."""
-        return int(ray.get(self._actor.begin.remote(key)))
-
-    def end(self, key: str) -> None:
-        """As CrashGuard.end."""
-        ray.get(self._actor.end.remote(key))
 
 
 @contextmanager

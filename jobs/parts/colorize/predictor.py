@@ -1,7 +1,7 @@
-"""Runs the network on chunks, and defines the actor that holds it."""
+"""Runs the network on chunks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,13 +13,12 @@ from imaging.color import F32, U8
 from imaging.hints import draw_hints, keep_hints
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
-from jobs.parts.colorize.crash_guard import CrashGuard, RemoteCrashGuard, deadline
+from jobs.parts.colorize.crash_guard import CrashGuard, deadline
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.tasks import NOT_FINITE, Chunk, PageTask, Row, from_row, to_row
+from jobs.parts.colorize.tasks import NOT_FINITE, Chunk, PageTask
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import device_of, predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
-from jobs.parts.runtime.cluster import threads_each
 
 _MOST_CRASHES = 2  # crashes at a page that was alone in its batch
 _WHY = {Code.MEMORY: "the network has not enough memory for it, alone in its batch", Code.NOT_FINITE: NOT_FINITE}
@@ -33,6 +32,7 @@ class Predictor:
     guard: counts crashes across predictors; one of its own if none is given.
     reference: what is known from the reference pages; None for no correction.
     luminance: predict L too; the chroma map then has L as third channel.
+    check: called before each batch; what it raises ends the call.
     """
 
     def __init__(
@@ -40,14 +40,47 @@ class Predictor:
         variant: models.Variant,
         batch_size: int,
         *,
-        guard: CrashGuard | RemoteCrashGuard | None = None,
+        guard: CrashGuard | None = None,
         reference: Reference | None = None,
         luminance: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._variant, self._batch_size = variant, batch_size
         self._guard = guard or CrashGuard()
         self._reference = reference
+        self._check = check
         self._predict = predict_colors if luminance else predict_chroma
+
+    @classmethod
+    def of(
+        cls,
+        settings: JobSettings,
+        *,
+        threads: int,
+        on_gpu: bool,
+        guard: CrashGuard | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> "Predictor":
+        """The predictor of a job: its model, loaded and put where it runs.
+
+        threads: of the CPUs, where there is no GPU.
+        Raises BadUsageError as `load_model`.
+        """
+        variant = load_model(settings.model, settings.card)
+        to_device(variant, threads, on_gpu=on_gpu)
+        return cls(
+            variant,
+            settings.batch_size,
+            guard=guard,
+            reference=None if settings.reference_pages is None else settings.reference_pages.reference(variant),
+            luminance=settings.pages.postprocess.luminance != "keep",
+            check=check,
+        )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network is on a GPU."""
+        return device_of(self._variant).type == "cuda"
 
     def __call__(self, chunk: Chunk) -> Chunk:
         """Predict the pages of a chunk that are to be coloured, and return the chunk.
@@ -80,6 +113,7 @@ class Predictor:
         hints = _draw_all_hints(pages, self._variant.image_size)
         predicted: list[Answer] = []
         for start in range(0, len(squares), batch_size):
+            self._check()
             batch = slice(start, start + batch_size)
             with deadline(seconds):
                 predicted += self._predict_batch(squares[batch], hints and hints[batch])
@@ -105,7 +139,7 @@ class Predictor:
             scarce = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
             if not scarce:
                 raise
-        if device_of(self._variant).type == "cuda":
+        if self.on_gpu:
             torch.cuda.empty_cache()
         half = len(squares) // 2
         if not half:
@@ -115,29 +149,6 @@ class Predictor:
             for part in (slice(0, half), slice(half, None))
             for chroma in self._predict_batch(squares[part], hints and hints[part])
         ]
-
-
-class PredictorActor:
-    """A predictor on Ray. It loads the model once, then works through row after row.
-
-    actors: how many such actors share the cluster's CPUs.
-    on_gpu: whether each has a GPU, or a part of one.
-    """
-
-    def __init__(self, *, settings: JobSettings, actors: int, on_gpu: bool, guard: RemoteCrashGuard) -> None:
-        variant = load_model(settings.model, settings.card)
-        to_device(variant, threads_each(actors), on_gpu=on_gpu)
-        self._predictor = Predictor(
-            variant,
-            settings.batch_size,
-            guard=guard,
-            reference=None if settings.reference_pages is None else settings.reference_pages.reference(variant),
-            luminance=settings.pages.postprocess.luminance != "keep",
-        )
-
-    def __call__(self, row: Row) -> Row:
-        with telemetry.timed("paint"):
-            return to_row(self._predictor(from_row(row)))
 
 
 def _put_together(page: PageTask, predicted: Sequence[Answer]) -> None:

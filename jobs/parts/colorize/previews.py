@@ -100,7 +100,12 @@ class Previews:
         return "flawed" if self._flawed < _MOST_FLAWED else "never"
 
     def put(self, preview: Preview, *, flawed: bool) -> str:
-        """Write a preview. Returns its key below `_mangahue/`, without the suffix; "" where storage refuses it."""
+        """Write a preview. Returns its key below `_mangahue/`, without the suffix.
+
+        Returns "" where storage refuses it, or where no more is wanted: pages encoded together all draw theirs.
+        """
+        if not self._sample and not (flawed and self._flawed < _MOST_FLAWED):
+            return ""
         key = next(self._keys)
         files = {".jpg": (preview.picture, "image/jpeg")}
         files |= {f".{name}.svg": (data, "image/svg+xml") for name, data in preview.layers.items()}

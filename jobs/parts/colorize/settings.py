@@ -13,6 +13,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
 from jobs.parts.model.folder import read_card, refuse_not_finite
 from jobs.parts.runtime.options import actor_count, as_settings
+from jobs.parts.runtime.runner import RunnerName
 from jobs.parts.source.policy import Policy
 
 _PIXELS = 3  # version of the pixels: raised when the same weights and settings give other ones
@@ -30,6 +31,7 @@ class JobSettings:
     num_actors: workers that hold the network; 0 for as many as suit the cluster.
     gpus_per_actor: GPUs of each of them.
     device: "auto", "cpu" or "cuda".
+    runner: "auto", "local" or "ray".
     policy: what is done with bad input.
     reference_pages: None without --reference.
     hints: None without --hints.
@@ -44,6 +46,7 @@ class JobSettings:
     num_actors: int
     gpus_per_actor: float
     device: str
+    runner: RunnerName
     policy: Policy
     reference_pages: ReferencePages | None
     hints: Hints | None
@@ -75,6 +78,7 @@ class JobSettings:
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,
             device=config.device,
+            runner=config.runner,
             policy=policy,
             reference_pages=reference_pages,
             hints=_hints(config.hints, card) if config.hints else None,

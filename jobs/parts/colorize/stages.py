@@ -10,8 +10,9 @@ No stage raises. Each of the four has one place that catches all, and makes what
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from datasets.chapters import Directory
 from datasets.errors import Code, PageUnreadableError
@@ -21,7 +22,7 @@ from jobs.parts.colorize.chunk_files import ChunkFiles
 from jobs.parts.colorize.member_names import output_names
 from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.colorize.previews import Previews
+from jobs.parts.colorize.previews import Preview, Previews, When
 from jobs.parts.colorize.publish import ChapterPublisher
 from jobs.parts.colorize.reuse import PublishedPages
 from jobs.parts.colorize.tasks import NOT_FINITE, ChapterTask, Chunk, PageTask, cut
@@ -37,11 +38,13 @@ class Stages:
     """The stages of a job, with what they need. Picklable.
 
     image_size: side of the square the network sees, pixels.
+    each: does a step for each page, as `map` does.
     """
 
     ledger: Ledger
     settings: PageSettings
     image_size: int
+    each: Callable[..., Iterable[Any]] = map
 
     def open(self, task: ChapterTask) -> Iterator[Chunk]:
         """Cut a chapter into chunks by its directory alone. A chapter that can't be opened is quarantined.
@@ -119,14 +122,23 @@ class Stages:
         if chunk.ready or chunk.outcome is not None:
             return
         self._fetch_all(chunk)
-        for page in chunk.pages:
-            if page.member.index is not None and page.action != "flagged" and page.published is None:
-                self._look(page, chunk.task)
+        to_see = [
+            page
+            for page in chunk.pages
+            if page.member.index is not None and page.action != "flagged" and page.published is None
+        ]
+        for _ in self.each(lambda page: self._look(page, chunk.task), to_see):
+            pass
 
     def _postprocess(self, chunk: Chunk) -> None:
         begun = time.monotonic()
         previews = Previews.of(chunk, self.ledger)
-        pictures = [self._encode(page, chunk.task, previews) for page in chunk.pages]
+        pictures = []
+        encoded = self.each(lambda page: self._encode(page, chunk.task, previews.of_next()), chunk.pages)
+        for page, (data, preview) in zip(chunk.pages, encoded, strict=True):
+            pictures.append(data)
+            if preview is not None:
+                page.preview = previews.put(preview, flawed=bool(page.code))
         chunk.seconds += time.monotonic() - begun
         ChapterPublisher(chunk.task, self.ledger).publish(chunk, pictures)
 
@@ -149,42 +161,26 @@ class Stages:
         if seen.grays is not None:
             page.grays, page.crops, page.shape, page.action = seen.grays, seen.crops, seen.shape, "coloured"
 
-    def _encode(self, page: PageTask, task: ChapterTask, previews: Previews) -> bytes:
-        """The bytes that go into the output."""
+    def _encode(self, page: PageTask, task: ChapterTask, when: When) -> tuple[bytes, Preview | None]:
+        """The bytes that go into the output, and the preview."""
         assert page.data is not None
         if page.action != "coloured":
-            return page.data
+            return page.data, None
         if not page.finite:
             page.flag(Code.NOT_FINITE, NOT_FINITE)
-            return page.data
+            return page.data, None
         limits = task.policy.limits
         with_page = (page.data, page.chroma, page.whole_page_chroma, page.hints)
-        call = (page_steps.color_over, *with_page, self.settings, limits.pixels, previews.of_next())
+        call = (page_steps.color_over, *with_page, self.settings, limits.pixels, when)
         try:
             colored = sandbox().call(*call, seconds=limits.seconds)
         except (PageUnreadableError, SandboxError) as error:
             page.flag(error.code, error.message)
-            return page.data
+            return page.data, None
         page.colors = colored.colors
         if faults := colored.faults:
             page.code, page.message = Code(faults[0].code.upper()), "; ".join(fault.message for fault in faults)
-        if colored.preview is not None:
-            page.preview = previews.put(colored.preview, flawed=bool(faults))
-        return colored.data
-
-
-def color_chapter(task: ChapterTask, stages: Stages, predict: Callable[[Chunk], Chunk]) -> Manifest:
-    """Take a chapter through all stages in this process, without Ray. Returns its outcome.
-
-    predict: adds the chroma of each page to be coloured, as predictor.Predictor does.
-    """
-    of = 0
-    for chunk in stages.open(task):
-        chunk = stages.postprocess(predict(stages.prepare(chunk)))
-        if chunk.outcome is not None:
-            return chunk.outcome
-        of = chunk.of
-    return stages.assemble(task, of)
+        return colored.data, colored.preview
 
 
 def _fetch(page: PageTask, task: ChapterTask) -> None:

@@ -132,6 +132,28 @@ def cut(members: Iterable[Member]) -> Iterator[list[Member]]:
     yield part
 
 
+class ChunkTally:
+    """Counts which chunks of each chapter have come through all stages."""
+
+    def __init__(self) -> None:
+        self._missing: dict[str, set[int]] = {}
+        self._ended: set[str] = set()
+
+    def ends_chapter(self, chunk: Chunk) -> bool:
+        """Whether its chapter ends with this chunk: with its outcome, the first that a chunk of it has, or because now
+        all chunk files are there, and the chapter is to be assembled.
+        """
+        rel = chunk.task.ref.rel
+        missing = self._missing.setdefault(rel, set(range(chunk.of)))
+        missing.discard(chunk.number)
+        ends = rel not in self._ended and (chunk.outcome is not None or not missing)
+        if ends:
+            self._ended.add(rel)
+        if not missing:
+            del self._missing[rel]
+        return ends
+
+
 Row = dict[str, Any]
 
 

@@ -8,6 +8,7 @@ import torch
 
 import models
 from datasets.encoding import encode_ink
+from datasets.errors import BadUsageError
 from imaging.color import F32, U8
 from imaging.target import AB_RANGE, chroma_of, lab_of
 
@@ -15,9 +16,9 @@ log = logging.getLogger("mangahue")
 
 
 def to_device(variant: models.Variant, threads: int, *, on_gpu: bool) -> None:
-    """Move the network to the GPU that Ray assigned to this process, or let it use `threads` threads of the CPUs.
+    """Move the network to the GPU that this process has, or let it use `threads` threads of the CPUs.
 
-    on_gpu: whether a GPU was assigned. Where none was, one that the node has is not touched.
+    on_gpu: whether it has one; on Ray, whether one was assigned. Where none was, one that the node has is not touched.
     """
     if on_gpu and torch.cuda.is_available():
         variant.generator().cuda()
@@ -29,6 +30,19 @@ def to_device(variant: models.Variant, threads: int, *, on_gpu: bool) -> None:
         )
     torch.set_num_threads(threads)
     variant.generator().to(memory_format=torch.channels_last)
+
+
+def gpu_here(device: str) -> bool:
+    """Whether a network in a process without Ray runs on a GPU, which is logged.
+
+    device: "cpu", "cuda", or "auto" (a GPU where there is one).
+    Raises BadUsageError for "cuda" where PyTorch finds no GPU.
+    """
+    there = device != "cpu" and torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise BadUsageError("--device cuda: PyTorch finds no GPU here; take --device cpu, or see to driver and PyTorch")
+    log.info("--device %s: the network runs on %s", device, "the GPU" if there else "the CPUs")
+    return there
 
 
 def device_of(variant: models.Variant) -> torch.device:

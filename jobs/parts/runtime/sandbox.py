@@ -28,6 +28,7 @@ import cv2
 
 from datasets.errors import Code, CodedError, MangahueError
 from jobs.parts.runtime import ROOT, telemetry
+from jobs.parts.runtime.signals import Stopped
 
 T = TypeVar("T")
 _MEMORY = 8 * 2**30  # a child's address space: its libraries take half a gigabyte, a page of 179 million pixels 3
@@ -52,6 +53,7 @@ class Sandbox:
         self._child: _Child | None = None
         self._lock = threading.Lock()
         self._owner = os.getpid()
+        self._stopped = False
 
     def call(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
         """Run `function(*arguments)` in the child and return its result.
@@ -63,6 +65,7 @@ class Sandbox:
         Raises SandboxError with code TIMEOUT where the call is late, and CRASHED for any other error or where the child
         dies or can't be started. A call that ends with CRASHED is tried once more: its child may have been killed for
         another's sake.
+        Raises Stopped where the sandbox is stopped.
         """
         call = pickle.dumps((function, arguments), pickle.HIGHEST_PROTOCOL)  # before anything is sent
         self._leave_to_owner()
@@ -70,7 +73,7 @@ class Sandbox:
             try:
                 return self._call(call, seconds)
             except SandboxError as error:
-                if error.code == Code.TIMEOUT:
+                if error.code == Code.TIMEOUT and not self._stopped:
                     raise
                 telemetry.count_retry("sandbox")
                 return self._call(call, seconds)
@@ -81,11 +84,20 @@ class Sandbox:
         with self._lock:
             self._end_child()
 
+    def stop(self) -> None:
+        """End the child for good, in the middle of its call."""
+        self._stopped = True
+        if (child := self._child) is not None:
+            child.kill()
+        self.close()
+
     def _call(self, call: bytes, seconds: float) -> Any:
         number = next(self._numbers)
         try:
-            if self._child is None:
+            if self._child is None and not self._stopped:
                 self._child = _started()
+            if self._stopped or self._child is None:
+                raise Stopped("the end of its job")
             done, value = self._child.answer(number, seconds, call)
         except BaseException:  # Stopped too: the answer would come when the next call waits for its own
             self._end_child()
@@ -165,9 +177,13 @@ class _Child:
         self._process.kill()
         return self._process.wait()
 
+    def kill(self) -> None:
+        """Kill the process; who waits for its answer finds the pipe closed."""
+        self._process.kill()
+
     def end(self) -> None:
         """Kill the process, and close the pipe."""
-        self._process.kill()
+        self.kill()
         self._process.wait()
         self.pipe.close()
 
@@ -189,10 +205,23 @@ def _started() -> _Child:
     return child
 
 
-@cache
+_of_thread = threading.local()
+
+
 def sandbox() -> Sandbox:
-    """The sandbox of this worker process, for all its tasks."""
+    """The sandbox for the work of this thread: the one that it uses, else that of its process."""
+    used: Sandbox | None = getattr(_of_thread, "sandbox", None)
+    return used or _of_process()
+
+
+@cache
+def _of_process() -> Sandbox:
     return Sandbox()
+
+
+def set_sandbox(used: Sandbox | None) -> None:
+    """From now on `sandbox` gives this one in this thread; None: that of its process."""
+    _of_thread.sandbox = used
 
 
 def _serve(descriptor: int) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from imaging.postprocess import PostprocessSettings
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import output_of
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.stages import Stages, color_chapter
-from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
+from jobs.parts.colorize.stages import Stages
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask, Chunk
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, number_of
 from jobs.parts.source.policy import Policy
@@ -95,6 +95,20 @@ def stages_of(
     if not isinstance(settings, PageSettings):
         settings = PageSettings(settings, postprocess=PostprocessSettings(thresholds=LENIENT))
     return Stages(Ledger(f"{home}/out", fingerprint), settings, SIZE)
+
+
+def color_chapter(task: ChapterTask, stages: Stages, predict: Callable[[Chunk], Chunk]) -> Manifest:
+    """Take a chapter through all stages in this process, without Ray. Returns its outcome.
+
+    predict: adds the chroma of each page to be coloured, as predictor.Predictor does.
+    """
+    of = 0
+    for chunk in stages.open(task):
+        chunk = stages.postprocess(predict(stages.prepare(chunk)))
+        if chunk.outcome is not None:
+            return chunk.outcome
+        of = chunk.of
+    return stages.assemble(task, of)
 
 
 def color(

@@ -10,11 +10,11 @@ from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import gray_page, members_of
+from tests.jobs.colorize.chapters import color_chapter, gray_page, members_of
 
 
 class Library:

@@ -20,7 +20,6 @@ from imaging.color import to_lab
 from jobs.parts.colorize import comic_info, page_steps
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import output_of
-from jobs.parts.colorize.stages import color_chapter
 from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
@@ -35,6 +34,7 @@ from tests.jobs.colorize.chapters import (
     LONG_OUT,
     SIZE,
     color,
+    color_chapter,
     color_page,
     gray_levels,
     gray_page,

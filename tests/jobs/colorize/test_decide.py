@@ -17,14 +17,14 @@ from jobs.parts.colorize.decide import Decision, decide
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.source.policy import Policy
 from jobs.parts.verify.check import open_published
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import gray_page, saved
+from tests.jobs.colorize.chapters import color_chapter, gray_page, saved
 from tests.jobs.colorize.library import Library, good, published
 
 REF = ChapterRef("/a", "ch01.cbz", "ch01.cbz", "archive", 9, "v2")

@@ -13,13 +13,12 @@ from imaging.reference import Reference, ReferencePage, build_reference
 from imaging.views import plan_views
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.stages import color_chapter
 from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.model.inference import predict_chroma, predict_colors
 from jobs.parts.source.policy import Policy
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import SIZE, gray_page, members_of, stages_of, task_of
+from tests.jobs.colorize.chapters import SIZE, color_chapter, gray_page, members_of, stages_of, task_of
 from tests.jobs.colorize.test_predictor import chunk_of
 
 PAGES = {"1.png": gray_page(1), "2.png": gray_page(2)}

@@ -19,14 +19,14 @@ from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.plan import JobState, plan
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.ingest.pairing import find_editions
 from jobs.parts.ledger import ledger as ledger_module
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.verify.check import open_published
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import SIZE, gray_page
+from tests.jobs.colorize.chapters import SIZE, color_chapter, gray_page
 from tests.refusing import refusing
 
 ONE = zipped({"1.png": gray_page()})

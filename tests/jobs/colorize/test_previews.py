@@ -27,14 +27,24 @@ from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.previews import _MOST_FLAWED, SAMPLED_CHAPTERS, draw_preview
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord, _digest
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.verify.check import _strays, open_published
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import FINGERPRINT, LENIENT, SIZE, color_page, gray_levels, gray_page, saved, task_of
+from tests.jobs.colorize.chapters import (
+    FINGERPRINT,
+    LENIENT,
+    SIZE,
+    color_chapter,
+    color_page,
+    gray_levels,
+    gray_page,
+    saved,
+    task_of,
+)
 
 PASSES = PageSettings(postprocess=PostprocessSettings(thresholds=LENIENT))
 FAILS = PageSettings(postprocess=PostprocessSettings(thresholds=Thresholds(dull=100, drab=101, wild=200)))

@@ -18,7 +18,7 @@ from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
@@ -28,7 +28,7 @@ from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import sandbox
 from models.variant import Variant
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import gray_page
+from tests.jobs.colorize.chapters import color_chapter, gray_page
 from tests.s3_recording import Request, record, recorded
 from tests.s3_server import LAB, Identity, SeaweedFS
 from tests.untrained import publish_untrained

@@ -20,7 +20,7 @@ from imaging.color import to_lab
 from jobs.parts.colorize import pipeline, tasks
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.stages import Stages, color_chapter
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, from_row, to_row
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
@@ -34,6 +34,7 @@ from tests.jobs.colorize.chapters import (
     LONG_OUT,
     SIZE,
     color,
+    color_chapter,
     color_page,
     gray_page,
     members_of,

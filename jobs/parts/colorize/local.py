@@ -1,0 +1,92 @@
+"""The colouring pipeline on one machine, without Ray: the same stages in this process, the network in one thread.
+
+The first chapters are opened, and their pages decoded, while the network is loaded.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+
+from datasets.errors import MangahueError
+from jobs.parts.colorize.run import RunnerError
+from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.stages import Stages
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, ChunkTally
+from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.ledger.manifest import Manifest
+from jobs.parts.runtime.local import LocalPool
+
+log = logging.getLogger("mangahue")
+Predict = Callable[[Chunk], Chunk]
+
+
+class LocalRunner:
+    """A `run.Runner` that needs no Ray.
+
+    A network that ends its process, or hangs, ends the job: the next run goes on. On Ray such a page would be flagged.
+    """
+
+    def __init__(self, settings: JobSettings, ledger: Ledger) -> None:
+        self._settings = settings
+        self._pool = LocalPool()
+        self._stages = Stages(ledger, settings.pages, settings.image_size, self._pool.map)
+        self._tally, self._lock = ChunkTally(), threading.Lock()
+        self._predict: Future[Predict] = Future()
+
+    def __enter__(self) -> None:
+        self._pool.__enter__()
+        self._predict = self._pool.in_network_thread(self._loaded)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._pool.__exit__(kind, error, tb)
+
+    def chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest]:
+        """The manifest of each chapter as soon as it is done, in no order. Raises RunnerError."""
+        chunks = (chunk for task in tasks for chunk in self._stages.open(task))
+        for manifest in self._pool.run(self._color, chunks):
+            if manifest is not None:
+                yield manifest
+
+    def _color(self, chunk: Chunk) -> Manifest | None:
+        """Take a chunk through the other stages. Returns the outcome of its chapter where that ends with it."""
+        chunk = self._stages.prepare(chunk)
+        if any(page.grays is not None for page in chunk.pages):
+            chunk = self._predicted(chunk)
+        chunk = self._stages.postprocess(chunk)
+        with self._lock:
+            ends = self._tally.ends_chapter(chunk)
+        if not ends:
+            return None
+        return chunk.outcome or self._stages.assemble(chunk.task, chunk.of)
+
+    def _predicted(self, chunk: Chunk) -> Chunk:
+        try:
+            return self._pool.in_network_thread(self._predict.result(), chunk).result()
+        except MangahueError as error:  # of the model's folder
+            raise RunnerError(str(error)) from error
+        except Exception as error:
+            log.error("%s: %r", chunk.task.ref.rel, error, exc_info=error, extra={"chapter": chunk.task.ref.rel})
+            raise RunnerError(f"the network could not go on: {type(error).__name__}: {error}") from error
+
+    def _loaded(self) -> Predict:
+        """The network at work on a chunk. On CPUs it has all of them for a chunk, with no step beside it."""
+        # Imported in the thread of the network: torch takes seconds, in which chapters are opened.
+        from jobs.parts.colorize.predictor import Predictor
+        from jobs.parts.model.inference import gpu_here
+
+        predictor = Predictor.of(
+            self._settings,
+            threads=self._pool.cores,
+            on_gpu=gpu_here(self._settings.device),
+            check=self._pool.check,
+        )
+        if predictor.on_gpu:
+            return predictor
+
+        def predict(chunk: Chunk) -> Chunk:
+            with self._pool.all_cores():
+                return predictor(chunk)
+
+        return predict

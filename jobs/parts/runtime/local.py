@@ -1,0 +1,133 @@
+"""Work on the cores of one machine, without Ray: threads, each with a sandbox or for a network.
+
+Python's threads suffice, because the work itself is done elsewhere: by the sandboxes, by the network, by storage.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import cycle
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from jobs.parts.runtime.sandbox import Sandbox, set_sandbox
+from jobs.parts.runtime.signals import Stopped
+
+T = TypeVar("T")
+R = TypeVar("R")
+_END = "the end of its job"
+
+
+class LocalPool:
+    """The cores of this machine. Use as a context.
+
+    cores: as many as this process may use.
+
+    It has three kinds of threads. One for each core runs steps, such as the decoding of a page. A few run what is made
+    of steps, such as a chunk of a chapter: while one waits for the network, others keep the cores busy. One runs the
+    network. Every thread but the last has its sandbox; there are as many sandboxes as cores.
+    """
+
+    def __init__(self, cores: int | None = None) -> None:
+        self.cores = cores or available_cores()
+        self._ended = False
+        self._most = 2 + self.cores // 4  # runs under way
+        self._sandboxes = [Sandbox() for _ in range(self.cores)]
+        self._steps = self._threads("step", self.cores)
+        self._runs = self._threads("run", self._most)
+        self._network = ThreadPoolExecutor(1, "network")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        pools = (self._runs, self._steps, self._network)
+        if kind is None:
+            for threads in pools:
+                threads.shutdown()
+        self._ended = True
+        for threads in pools:
+            threads.shutdown(wait=False, cancel_futures=True)
+        for sandbox in self._sandboxes:
+            sandbox.stop()  # its call under way ends, and that ends the thread
+        for threads in pools:
+            threads.shutdown()
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Run a step for each item, all at once. Yields the results in the order of the items."""
+        for future in [self._submit(self._steps, function, item) for item in items]:
+            yield _result(future)
+
+    def run(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Run what is made of steps for each item. Yields each result as soon as it is there, in no order.
+
+        items: taken one after the other, by the caller's thread, as threads become free. That thread has a sandbox
+        meanwhile.
+        """
+        under_way: set[Future[R]] = set()
+        set_sandbox(self._sandboxes[0])
+        try:
+            for item in items:
+                under_way.add(self._submit(self._runs, function, item))
+                if len(under_way) > self._most:
+                    ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                    yield from map(_result, ended)
+            while under_way:
+                ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                yield from map(_result, ended)
+        finally:
+            set_sandbox(None)
+
+    def in_network_thread(self, function: Callable[..., R], *arguments: Any) -> "Future[R]":
+        """Run a function in the one thread that has the network."""
+        return self._submit(self._network, function, *arguments)
+
+    def check(self) -> None:
+        """Raises Stopped where the pool is ended: for long work that no sandbox does."""
+        if self._ended:
+            raise Stopped(_END)
+
+    @contextmanager
+    def all_cores(self) -> Iterator[None]:
+        """While the block runs no step does: a network that runs on every core would wait for those that are shared."""
+        waiting, over = threading.Semaphore(0), threading.Event()
+
+        def hold() -> None:
+            waiting.release()
+            over.wait()
+
+        for future in [self._submit(self._steps, hold) for _ in range(self.cores)]:
+            future.add_done_callback(lambda future: waiting.release() if future.cancelled() else None)
+        try:
+            for _ in range(self.cores):
+                waiting.acquire()
+            yield
+        finally:
+            over.set()
+
+    def _submit(self, threads: ThreadPoolExecutor, function: Callable[..., R], *arguments: Any) -> "Future[R]":
+        """Raises Stopped where the pool is ended."""
+        try:
+            return threads.submit(function, *arguments)
+        except RuntimeError:
+            raise Stopped(_END) from None
+
+    def _threads(self, name: str, count: int) -> ThreadPoolExecutor:
+        """Threads that have the sandboxes in turn."""
+        sandboxes = cycle(self._sandboxes)
+        return ThreadPoolExecutor(count, name, initializer=lambda: set_sandbox(next(sandboxes)))
+
+
+def _result(future: "Future[R]") -> R:
+    """What a thread has returned. Raises Stopped where the pool was ended before."""
+    try:
+        return future.result()
+    except CancelledError:
+        raise Stopped(_END) from None
+
+
+def available_cores() -> int:
+    """The number of cores that this process may use."""
+    return max(1, len(os.sched_getaffinity(0)))
