@@ -10,12 +10,11 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray.data
 
 from datasets.errors import BadUsageError
 from datasets.page import SCHEMA, Page
@@ -23,6 +22,9 @@ from datasets.storage import Storage, open_storage
 from imaging.color import U8
 from imaging.descreen import network_view, squeezed
 from imaging.target import CHANNELS, quantized_target
+
+if TYPE_CHECKING:
+    import ray.data
 
 log = logging.getLogger("mangahue")
 CARD = "shards.json"
@@ -187,6 +189,8 @@ class ShardSet:
         split: "train" or "holdout".
         num_cpus: CPUs that a task asks for.
         """
+        import ray.data  # a second to load, which who reads a shard himself is spared
+
         filesystem, root = open_storage(self.uri).arrow()
         paths = [f"{root}/{key}" for key in self.keys(split)]
         return ray.data.read_parquet(paths, filesystem=filesystem, num_cpus=num_cpus)
@@ -211,6 +215,8 @@ class ShardSet:
         int8 or uint8 (imaging.target), the page resized to a square as pix2pix does. Pages without colour give ink
         only. Raises BadUsageError where the split has no pages.
         """
+        import ray.data
+
         keys = self.keys(split)
         if not keys:
             raise BadUsageError(f"--data {self.uri} holds no {split} pages; ingest some, or hold out fewer chapters")

@@ -9,19 +9,17 @@ from jobs.parts.runtime.outcome import Exit
 
 
 def main(config: EvaluateConfig) -> Exit:
-    # Imported here, so that --help and a wrong option are not kept waiting by Ray.
+    # Imported here, so that --help and a wrong option are not kept waiting.
     from datasets.shards import ShardSet
     from datasets.storage import open_storage
     from jobs.parts.evaluate.candidates import find_candidates, require_holdout
     from jobs.parts.evaluate.measure import measure_pages
     from jobs.parts.evaluate.results import publish
-    from jobs.parts.runtime.cluster import connect
 
     shards = ShardSet.open(config.data)
     require_holdout(shards)
     candidates = find_candidates(config.model)
-    cluster = connect()
-    pages = measure_pages(config, shards, candidates, cluster)
+    pages = measure_pages(config, shards, candidates)
     return publish(open_storage(config.out), config, candidates, pages)
 
 

@@ -9,12 +9,12 @@ from jobs.parts.verify.config import VerifyConfig
 
 
 def main(config: VerifyConfig) -> Exit:
-    # Imported here, so that --help and a wrong option are not kept waiting by Ray.
-    from jobs.parts.runtime.cluster import connect
+    # Imported here, so that --help and a wrong option are not kept waiting.
+    from jobs.parts.runtime.runner import choose_runner
     from jobs.parts.verify.check import check_all, mark, open_published, report_findings
 
     published = open_published(config.out)
-    findings = check_all(published, connect())
+    findings = check_all(published, choose_runner(config.runner, device="cpu"))
     mark(published, findings)
     return report_findings(published, findings)
 

@@ -11,8 +11,10 @@ from PIL import Image
 
 from datasets.storage import Storage, open_storage
 from imaging.color import lightness_of_level, to_lab
+from tests.local_machine import LocalMachine
 from tests.ray_cluster import RayCluster
 
+QUALITY = ("ciede2000", "psnr", "ssim", "colorfulness", "luminance_ssim")
 TRAIN = ["--variant", "pix2pix", "--base-channels", "4", "--image-size", "64", "--batch-size", "2"]
 
 
@@ -22,7 +24,9 @@ def put_folder(folder: Path, storage: Storage) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_from_chapters_in_a_bucket_to_coloured_chapters(cluster: RayCluster, series: Path, s3: str) -> None:
+def test_from_chapters_in_a_bucket_to_coloured_chapters(
+    cluster: RayCluster, machine: LocalMachine, series: Path, s3: str
+) -> None:
     put_folder(series, open_storage(f"{s3}/in"))
     submit = ("--working-dir", ".", "--", "python")
 
@@ -77,6 +81,17 @@ def test_from_chapters_in_a_bucket_to_coloured_chapters(cluster: RayCluster, ser
     assert 0 < result["means"]["mean chroma"]["colorfulness"] < result["means"]["truth"]["colorfulness"]
     html = report.read("report.html").decode()
     assert all(picture in html for page in result["pages"] for picture in page["pictures"].values())
+
+    words = ("--model", f"{s3}/run/model", "--data", f"{s3}/shards", "--out", f"{s3}/report here")
+    here = machine.job("evaluate", *words)
+    assert here.returncode == 0, here.stdout
+    assert figures_of(open_storage(f"{s3}/report here")) == pytest.approx(figures_of(report), rel=1e-5)
+
+
+def figures_of(report: Storage) -> dict[tuple[str, str], float]:
+    """The means of an evaluation, without what the prediction has cost."""
+    means = json.loads(report.read("metrics.json"))["means"]
+    return {(method, name): figures[name] for method, figures in means.items() for name in QUALITY if name in figures}
 
 
 def check_chapter(source: bytes, coloured: bytes) -> None:

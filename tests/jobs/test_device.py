@@ -15,7 +15,7 @@ from datasets.page import Page
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.evaluate import measure
 from jobs.parts.evaluate.cost import measured_cost
-from jobs.parts.evaluate.measure import ModelActor
+from jobs.parts.evaluate.measure import Models
 from jobs.parts.model.inference import device_of, predict_chroma, to_device
 from jobs.parts.runtime import ROOT
 from jobs.parts.runtime.cluster import Cluster
@@ -77,10 +77,9 @@ def test_the_cost_of_a_step_is_that_of_the_device_it_ran_on() -> None:
 @pytest.mark.usefixtures("gpu_node")
 def test_a_model_is_measured_on_the_cpu(variant: models.Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "load_model", lambda uri: variant)
-    monkeypatch.setattr(measure, "threads_each", lambda actors: 1)
     page = Page("s", "ch1", 0, "1.png", None, picture(1), "lightness", 40, 60, "holdout", "in/ch1/1.png")
     row = {name: getattr(page, name) for name in page.__dataclass_fields__}
-    (measured,) = ModelActor(models=[("ours", "uri")], actors=1, on_gpu=False)(row)
+    (measured,) = Models([("ours", "uri")], 1, on_gpu=False)(row)
     assert measured["predicted"]
 
 
@@ -117,4 +116,4 @@ def test_no_other_module_asks_torch_for_a_gpu() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and ast.unparse(node).endswith("cuda.is_available")
     ]
-    assert asking == ["jobs/parts/model/inference.py"]  # whether a GPU that was assigned works
+    assert set(asking) == {"jobs/parts/model/inference.py"}  # whether a GPU that was assigned, or that is here, works

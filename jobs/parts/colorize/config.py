@@ -11,7 +11,7 @@ from imaging.luminance import Luminance
 from imaging.postprocess import Lines, PostprocessSettings, TextColor
 from imaging.views import Strategy
 from jobs.parts.colorize.page_settings import GATE_OPTIONS, PageSettings
-from jobs.parts.runtime.options import DEVICE_HELP, Device, actor_count, option, require
+from jobs.parts.runtime.options import DEVICE_HELP, Device, check_actors, option, require
 from jobs.parts.runtime.runner import RUNNER_HELP, RunnerName
 from jobs.parts.source.policy import Policy
 
@@ -90,9 +90,7 @@ class ColorizeConfig:
             _ = self.pages
         except ValueError as error:
             raise BadUsageError(f"--gate-{error}") from error
-        actors = actor_count(self.num_actors)
-        require(not (actors and self.runner == "local"), "num_actors", self.num_actors,
-                "--runner local has one network; leave it out, or take --runner ray")  # fmt: skip
+        check_actors(self.num_actors, self.runner)
         fits = 0 < self.gpus_per_actor < 1 or self.gpus_per_actor in range(1, 65)
         require(fits, "gpus_per_actor", self.gpus_per_actor, "give a part of a GPU below 1, or whole GPUs")
 

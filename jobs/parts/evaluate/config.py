@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.parts.runtime.options import DEVICE_HELP, Device, actor_count, option
+from jobs.parts.runtime.options import DEVICE_HELP, Device, check_actors, option
+from jobs.parts.runtime.runner import RUNNER_HELP, RunnerName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class EvaluateConfig:
         default="auto",
         metavar="N|auto",
     )
+    runner: Literal[RunnerName] = option(RUNNER_HELP, group="Cluster", default="auto")
     device: Literal[Device] = option(DEVICE_HELP, group="Cluster", default="auto")
 
     def __post_init__(self) -> None:
-        actor_count(self.num_actors)
+        check_actors(self.num_actors, self.runner)

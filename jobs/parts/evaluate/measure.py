@@ -1,13 +1,13 @@
-"""Colours held-out pages with each model on Ray Data, and measures them against the truth."""
+"""Colours held-out pages with each model, and measures them against the truth."""
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
-import ray.data
 
 from datasets.page import Page, encode
 from datasets.shards import ShardSet
@@ -20,57 +20,80 @@ from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate, in
 from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.cost import measured_cost
 from jobs.parts.model.folder import load_model
-from jobs.parts.model.inference import device_of, predict_chroma, to_device
-from jobs.parts.runtime.cluster import Cluster, threads_each
+from jobs.parts.model.inference import device_of, gpu_here, predict_chroma, to_device
+from jobs.parts.runtime.local import LocalPool
 from jobs.parts.runtime.options import actor_count
 from jobs.parts.runtime.progress import Meter
+from jobs.parts.runtime.runner import choose_runner
 from models.layers import count_parameters
 
+Row = dict[str, Any]
 
-def measure_pages(
-    config: EvaluateConfig, shards: ShardSet, candidates: Sequence[Candidate], cluster: Cluster
-) -> list[dict[str, Any]]:
+
+def measure_pages(config: EvaluateConfig, shards: ShardSet, candidates: Sequence[Candidate]) -> list[Row]:
     """Colour and measure every held-out page whose true colours are known. Pictures go to OUT/pages/.
 
     Returns one dictionary per page, as `measure_row` makes it, sorted by series, chapter and index.
     """
-    on_gpu = cluster.on_gpu(config.device)
-    actors = actor_count(config.num_actors) or cluster.actors(on_gpu)
-    share = cluster.cpu_share()
-    rows = shards.rows("holdout", num_cpus=share).flat_map(
-        ModelActor,
-        fn_constructor_kwargs={
-            "models": [(candidate.name, candidate.uri) for candidate in candidates],
-            "actors": actors,
-            "on_gpu": on_gpu,
-        },
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
-        num_cpus=share * 0.9,
-        num_gpus=1 if on_gpu else 0,
-    )
-    options = {"out": config.out, "mean_chroma": shards.mean_chroma}
-    measured = rows.map(measure_row, fn_kwargs=options, num_cpus=share)
+    runner = choose_runner(config.runner, config.device, actors=actor_count(config.num_actors))
+    measured = _measured_here if runner == "local" else _measured_on_ray
     pages = []
     with Meter("evaluate", shards.pages("holdout"), unit="pages") as meter:
-        for row in measured.iter_rows():
+        for row in measured(config, shards, [(candidate.name, candidate.uri) for candidate in candidates]):
             pages.append(json.loads(row["measured"]))
             meter.advance(1, 1)
     return sorted(pages, key=lambda page: (page["series"], page["chapter"], page["index"]))
 
 
-class ModelActor:
-    """An actor that adds to each row what every model predicts for its ink, and what the prediction cost.
+def _measured_here(config: EvaluateConfig, shards: ShardSet, models: list[tuple[str, str]]) -> Iterator[Row]:
+    measure = partial(measure_row, out=config.out, mean_chroma=shards.mean_chroma)
+    with LocalPool() as pool:
+        coloring = pool.in_network_thread(partial(Models, models, pool.cores, on_gpu=gpu_here(config.device))).result()
+
+        def colored(page: Page) -> list[Row]:
+            with pool.all_cores():
+                return coloring(vars(page))
+
+        def measured(page: Page) -> list[Row]:
+            return list(pool.map(measure, pool.in_network_thread(colored, page).result()))
+
+        for rows in pool.run(measured, shards.read("holdout")):
+            yield from rows
+
+
+def _measured_on_ray(config: EvaluateConfig, shards: ShardSet, models: list[tuple[str, str]]) -> Iterator[Row]:
+    import ray.data
+
+    from jobs.parts.runtime.cluster import connect
+
+    cluster = connect()
+    on_gpu = cluster.on_gpu(config.device)
+    actors = actor_count(config.num_actors) or cluster.actors(on_gpu)
+    share = cluster.cpu_share()
+    rows = shards.rows("holdout", num_cpus=share).flat_map(
+        ModelActor,
+        fn_constructor_kwargs={"models": models, "actors": actors, "on_gpu": on_gpu},
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+        num_cpus=share * 0.9,
+        num_gpus=1 if on_gpu else 0,
+    )
+    options = {"out": config.out, "mean_chroma": shards.mean_chroma}
+    yield from rows.map(measure_row, fn_kwargs=options, num_cpus=share).iter_rows()
+
+
+class Models:
+    """Adds to a row what every model predicts for its ink, and what the prediction cost.
 
     models: (name, URI) of each model.
-    actors: how many such actors share the cluster's CPUs.
-    on_gpu: whether each has a GPU.
+    threads: of the CPUs, where there is no GPU.
+    on_gpu: whether this process has a GPU.
     Rows without colour are dropped.
     """
 
-    def __init__(self, *, models: Sequence[tuple[str, str]], actors: int, on_gpu: bool) -> None:
+    def __init__(self, models: Sequence[tuple[str, str]], threads: int, *, on_gpu: bool) -> None:
         self._variants = {name: load_model(uri) for name, uri in models}
         for variant in self._variants.values():
-            to_device(variant, threads_each(actors), on_gpu=on_gpu)
+            to_device(variant, threads, on_gpu=on_gpu)
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         page = Page.from_row(row)
@@ -89,6 +112,18 @@ class ModelActor:
                 "memory": (weights + cost.memory) / 1e6,
             }
         return [{**row, "predicted": pickle.dumps(predicted), "costs": json.dumps(costs)}]
+
+
+class ModelActor(Models):
+    """The same on Ray.
+
+    actors: how many such actors share the cluster's CPUs.
+    """
+
+    def __init__(self, *, models: Sequence[tuple[str, str]], actors: int, on_gpu: bool) -> None:
+        from jobs.parts.runtime.cluster import threads_each
+
+        super().__init__(models, threads_each(actors), on_gpu=on_gpu)
 
 
 def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) -> dict[str, Any]:

@@ -128,6 +128,12 @@ def actor_count(text: str) -> int:
     return int(text)
 
 
+def check_actors(text: str, runner: str) -> None:
+    """Raises BadUsageError where --num-actors is wrong, or given though --runner local has one network."""
+    require(not (actor_count(text) and runner == "local"), "num_actors", text,
+            "--runner local has one network; leave it out, or take --runner ray")  # fmt: skip
+
+
 def worker_range(text: str) -> tuple[int, int]:
     """Parse --num-workers to (least, most): "2" -> (2, 2), "1:4" -> (1, 4), "0" -> (0, 0), which means automatic.
 

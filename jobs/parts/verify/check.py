@@ -5,16 +5,15 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-import ray.data
+from functools import partial
+from typing import Any, Literal
 
 from datasets.errors import BadUsageError, Code, ObjectNotFoundError, StorageError
 from jobs.parts.ledger.ledger import HOME, JOB, REPORT, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest, number_of
 from jobs.parts.ledger.revisions import OvertakenError
 from jobs.parts.runtime.claims import read_json
-from jobs.parts.runtime.cluster import Cluster
+from jobs.parts.runtime.local import LocalPool
 from jobs.parts.runtime.outcome import Exit, as_json
 from jobs.parts.runtime.progress import Meter
 
@@ -71,12 +70,12 @@ def open_published(out: str) -> Published:
     return Published(ledger, manifests | ledger.recover(), reported)
 
 
-def check_all(published: Published, cluster: Cluster) -> list[Finding]:
-    """Check the log, and read every chapter that should be there again, on the whole cluster. Returns what is wrong."""
+def check_all(published: Published, runner: Literal["local", "ray"]) -> list[Finding]:
+    """Check the log, and read every chapter that should be there again, on all cores. Returns what is wrong."""
     findings = list(_check_log(published))
     digests = {manifest.sha256: manifest.rel for manifest in published.standing if manifest.sha256}
     with Meter("verify", len(published.standing)) as meter:
-        for row in _read_again(published, cluster):
+        for row in _read_again(published, runner):
             meter.advance(1, row["pages"])
             if row["code"] and (other := digests.get(row["sha256"])):
                 row |= {"code": Code.SWAPPED, "message": f"{row['message']}; it is that of {other}"}
@@ -98,10 +97,21 @@ def _check_log(published: Published) -> Iterator[Finding]:
             yield Finding(manifest.rel, Code(manifest.code), manifest.message)
 
 
-def _read_again(published: Published, cluster: Cluster) -> Iterator[dict[str, Any]]:
+def _read_again(published: Published, runner: Literal["local", "ray"]) -> Iterator[dict[str, Any]]:
     rels = [{"rel": manifest.rel} for manifest in published.standing]
-    if not rels:
-        return
+    if runner == "local":
+        with LocalPool() as pool:
+            yield from pool.run(partial(check_row, ledger=published.ledger), rels)
+    elif rels:
+        yield from _read_on_ray(published, rels)
+
+
+def _read_on_ray(published: Published, rels: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    import ray.data
+
+    from jobs.parts.runtime.cluster import connect
+
+    cluster = connect()
     tasks = min(len(rels), max(8, len(rels) // _TASK_CHAPTERS))
     rows = ray.data.from_items(rels, override_num_blocks=tasks)
     options = {"fn_kwargs": {"ledger": published.ledger}, "num_cpus": cluster.cpu_share()}

@@ -1,8 +1,10 @@
 """The options of jobs/verify.py."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jobs.parts.runtime.options import option
+from jobs.parts.runtime.runner import RUNNER_HELP, RunnerName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,3 +14,4 @@ class VerifyConfig:
     """
 
     out: str = option("Folder that colorize.py published to.", group="Output", metavar="URI")
+    runner: Literal[RunnerName] = option(RUNNER_HELP, group="Cluster", default="auto")
