@@ -24,7 +24,7 @@ TAR_SUFFIXES = frozenset(
 ZIP_SUFFIXES = frozenset({".cbz", ".zip"})
 PDF_SUFFIX = ".pdf"
 ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", PDF_SUFFIX, ".epub"}
-Kind = Literal["archive", "folder"]
+Kind = Literal["archive", "folder", "picture"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a ZIP, for all members: equal pages give equal bytes
 
@@ -36,7 +36,7 @@ class ChapterRef:
     root: URI of the source's storage.
     key: where the chapter lies in it.
     rel: the chapter's name.
-    kind: "archive" or "folder".
+    kind: "archive", "folder", or "picture": one that is a chapter by itself.
     size: in bytes.
     version: changes when the content does.
     """
@@ -55,14 +55,14 @@ class ChapterRef:
 
     @property
     def name(self) -> str:
-        """The last part of `rel`, without an archive's extension: 'ep10' for 'series/ep10.cbz'."""
+        """The last part of `rel`, without the extension of a file: 'ep10' for 'series/ep10.cbz'."""
         name = PurePosixPath(self.rel).name
         return name[: len(name) - len(suffix_of(name))] if self.kind != "folder" else name
 
     def version_now(self) -> str:
         """Return the version that storage has at this moment; "" where the chapter is gone."""
         storage = open_storage(self.root)
-        if self.kind == "archive":
+        if self.kind != "folder":
             entry = storage.stat(self.key)
             return "" if entry is None else entry.version
         folder = storage.child(self.key) if self.key else storage
@@ -89,7 +89,7 @@ def leave_out(key: str, error: StorageError) -> None:
 def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[ChapterRef]:
     """Yield all chapters at any depth below `uri`, which may itself be one chapter.
 
-    uri: an archive, or a folder of chapters.
+    uri: an archive, a folder of chapters, or one picture.
     unusable: called for each entry that is, or may hold, a chapter and can't be used, and told why. BadUsageError: its
         key is none. StorageError: a folder can't be listed, or an archive or page is no file. None: the error is
         raised.
@@ -103,7 +103,10 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         entry = open_storage(parent).stat(last)
         if entry is None:
             raise BadUsageError(f"source {uri} does not exist; give an archive, or a folder of chapters")
-        yield _archive_ref(parent, entry)
+        yield _file_ref(parent, entry, "archive")
+        return
+    if is_image(last) and (entry := open_storage(parent).stat(last)) is not None:
+        yield _file_ref(parent, entry, "picture")
         return
     storage = open_storage(uri)
     found = shares_name = False
@@ -127,7 +130,7 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
             continue
         if suffix_of(path.name) in ARCHIVE_SUFFIXES:
             if not path.name.startswith("._"):
-                yield from _usable(_archive_ref(storage.uri, entry), tell)
+                yield from _usable(_file_ref(storage.uri, entry, "archive"), tell)
             continue
         folder = entry.key.rpartition("/")[0]
         for finished in [name for name in folders if name and not f"{folder}/".startswith(f"{name}/")]:
@@ -167,8 +170,8 @@ def _split(uri: str) -> tuple[str, str]:
         return uri, uri.rstrip("/").rpartition("/")[2] or "root"
 
 
-def _archive_ref(root: str, entry: Entry) -> ChapterRef:
-    return ChapterRef(root, entry.key, entry.key, "archive", entry.size, entry.version)
+def _file_ref(root: str, entry: Entry, kind: Kind) -> ChapterRef:
+    return ChapterRef(root, entry.key, entry.key, kind, entry.size, entry.version)
 
 
 def _folder_ref(root: str, last: str, folder: str, entries: list[Entry]) -> Iterator[ChapterRef]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datasets.archive import ChapterRef, suffix_of
 from datasets.chapters.base import Chapter, Directory, Member
 from datasets.chapters.epub import EpubChapter
-from datasets.chapters.folder import FolderChapter
+from datasets.chapters.folder import FolderChapter, PictureChapter
 from datasets.chapters.pdf import PdfChapter
 from datasets.chapters.rar import RarChapter
 from datasets.chapters.streamed import StreamedChapter
@@ -58,8 +58,8 @@ def open_chapter(ref: ChapterRef, limits: Limits | None = None, *, salvage: bool
     """
     limits = limits or Limits()
     storage = open_storage(ref.root)
-    if ref.kind == "folder":
-        return FolderChapter(storage, ref, limits)
+    if ref.kind != "archive":
+        return (FolderChapter if ref.kind == "folder" else PictureChapter)(storage, ref, limits)
     head = storage.read_range(ref.key, 0, _HEAD)
     if not head:
         raise ChapterUnreadableError(Code.EMPTY, "the archive has no bytes")

@@ -1,4 +1,4 @@
-"""A folder of images as a chapter."""
+"""A folder of images as a chapter, and one picture as a chapter."""
 
 from datasets.archive import ARCHIVE_SUFFIXES, ChapterRef, leave_out, suffix_of
 from datasets.chapters.base import Chapter, Listed, Member, unreadable
@@ -22,5 +22,19 @@ class FolderChapter(Chapter):
     def read(self, member: Member) -> bytes:
         try:
             return self._folder.read(self.token(member))
+        except ObjectNotFoundError as error:
+            raise unreadable(member, error) from error
+
+
+class PictureChapter(Chapter):
+    """One picture that is a chapter by itself."""
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+        self._storage = storage
+        super().__init__([Listed(ref.rel, ref.size, ref.key)], limits)
+
+    def read(self, member: Member) -> bytes:
+        try:
+            return self._storage.read(self.token(member))
         except ObjectNotFoundError as error:
             raise unreadable(member, error) from error

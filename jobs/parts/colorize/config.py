@@ -23,7 +23,8 @@ class ColorizeConfig:
     """
 
     model: str = option("Model folder that train.py published (RUN/model).", group="Model", metavar="URI")
-    source: str = option("Chapters: a folder tree of ZIP, RAR, 7z, tar, PDF, EPUB and image folders, or one.",
+    source: str = option("Chapters: a folder tree of ZIP, RAR, 7z, tar, PDF, EPUB and image folders, one of "
+                         "these, or a picture.",
                          group="Source", metavar="URI")  # fmt: skip
     out: str = option("Folder of the coloured chapters; it belongs to one model and its settings.", group="Output",
                       metavar="URI")  # fmt: skip

@@ -1,6 +1,7 @@
 """--hints: colour hints that a person chose, by page.
 
-The file is CSV with a header: page (the chapter's path below --source, and the page's name in it), x, y and radius in
+The file is CSV with a header: page (the chapter's path below --source, and the page's name in it; of a picture that is
+the source, its name alone), x, y and radius in
 pixels of the page, colour (#rrggbb, or a CSS colour name):
 
     page,x,y,radius,colour
@@ -13,11 +14,13 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import ImageColor
 
 from datasets.errors import BadUsageError
+from datasets.names import is_image
 from imaging.color import to_lab
 from imaging.hints import Hint
 from jobs.parts.runtime.options import read_given
@@ -75,6 +78,9 @@ class Hints:
         chapters: dict[str, dict[str, tuple[Hint, ...]]] = {}
         known = set(rels)
         for page, hints in self.by_page.items():
+            if page in known and is_image(page):  # a picture that is a chapter by itself
+                chapters[page] = {PurePosixPath(page).name: hints}
+                continue
             cuts = (end for end in range(len(page) - 1, 0, -1) if page[end] == "/")  # chapters may lie in chapters
             cut = next((end for end in cuts if page[:end] in known), None)
             if cut is None:

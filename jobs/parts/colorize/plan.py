@@ -123,11 +123,12 @@ def _is_edited(manifest: Manifest | None, ref: ChapterRef, ledger: Ledger) -> bo
 
 def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
     """The key of a chapter in the output. A folder or a ZIP archive keeps its name; any other archive becomes a CBZ.
+    A picture gets its name when it is published, by its format.
 
     keep_format: a PDF stays a PDF.
     """
     kept = {*ZIP_SUFFIXES, PDF_SUFFIX} if keep_format else ZIP_SUFFIXES
-    if ref.kind == "folder" or suffix_of(ref.rel) in kept:
+    if ref.kind != "archive" or suffix_of(ref.rel) in kept:
         return ref.rel
     return str(PurePosixPath(ref.rel).with_name(f"{ref.name}.cbz"))
 

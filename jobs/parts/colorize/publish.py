@@ -106,6 +106,11 @@ class ChapterPublisher:
     def _put(self, manifest: Manifest, members: Files) -> Manifest:
         if self._task.ref.kind == "folder":
             return self._publish_over(lambda over: self._ledger.publish_folder(manifest, members, over=over))
+        if self._task.ref.kind == "picture":
+            ((name, data),) = members()
+            (page,) = manifest.pages
+            alone = replace(manifest, output=name, sha256=page.sha256, size=page.size)
+            return self._publish_over(lambda over: self._ledger.publish(alone, data, over=over))
         if suffix_of(self._task.output) == PDF_SUFFIX:
             return self._put_pdf(manifest, members())
         archive = write_zip(members())
