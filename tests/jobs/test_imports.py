@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.__main__ import VERBS
+from jobs.parts.runtime import ROOT
 from tests.archives import zipped
 from tests.jobs.colorize.chapters import gray_page
 from tests.jobs.colorize.library import Library
@@ -32,6 +34,33 @@ def imported(job: str, *arguments: str) -> tuple[set[str], int]:
 @pytest.mark.parametrize("job", HELP)
 def test_help(job: str) -> None:
     assert imported(job, "--help") == (HELP[job], 0)
+
+
+def test_the_list_of_verbs() -> None:
+    code = "import sys; from jobs.__main__ import main\ntry: main(['--help'])\nfinally: "
+    code += f"print({SLOW!r} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert all(f"  {verb} " in told for verb in VERBS)
+    assert told.splitlines()[-1] == "set()"
+
+
+def test_every_job_is_a_verb() -> None:
+    files = {path.stem.replace("_", "-") for path in (ROOT / "jobs").glob("*.py") if not path.stem.startswith("__")}
+    assert files == set(VERBS) == {job.replace("_", "-") for job in HELP}
+
+
+@pytest.mark.parametrize("words", [["verify", "--out", "gopher://x"], ["import-weights", "--help"], ["color"]])
+def test_a_verb_is_its_job(words: list[str]) -> None:
+    """The same output and exit code; a verb that is none is bad usage."""
+    as_verb = subprocess.run([Path(sys.executable).with_name("mangahue"), *words], capture_output=True, text=True)
+    if words == ["color"]:
+        assert as_verb.returncode == 2
+        assert "No such command 'color'" in as_verb.stderr
+        return
+    job = f"jobs/{words[0].replace('-', '_')}.py"
+    alone = subprocess.run([sys.executable, job, *words[1:]], capture_output=True, text=True, cwd=ROOT)
+    assert as_verb.returncode == alone.returncode == (0 if "--help" in words else 2)
+    assert as_verb.stdout.splitlines()[1:] == alone.stdout.splitlines()[1:]  # the first line names the command
 
 
 def test_a_wrong_option() -> None:

@@ -14,6 +14,7 @@ RUNNER_HELP = (
     "local: this machine alone, without Ray; ray: the cluster that runs here or at RAY_ADDRESS, else a local one; "
     "auto: ray for such a cluster, or for more than one GPU, else local."
 )
+DEVICES = Path("/dev")
 _GPU = re.compile(r"nvidia\d+")
 
 
@@ -52,5 +53,5 @@ def _ray_runs_here() -> bool:
 def _count_gpus() -> int:
     """The GPUs that this process may use, by their device files. Without a driver there are none."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    there = sum(bool(_GPU.fullmatch(path.name)) for path in Path("/dev").iterdir())
+    there = sum(bool(_GPU.fullmatch(path.name)) for path in DEVICES.iterdir())
     return there if visible is None else min(there, len([name for name in visible.split(",") if name.strip()]))
