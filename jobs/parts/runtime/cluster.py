@@ -9,6 +9,7 @@ import ray
 import ray.data
 
 from jobs.parts.runtime import ROOT
+from jobs.parts.runtime.pacing import Paced
 
 log = logging.getLogger("mangahue")
 
@@ -67,7 +68,7 @@ def connect(*, state_api: bool = False) -> Cluster:
     except ConnectionError:
         _start_local(state_api)
         where = "local cluster"
-    _quiet_data()
+    _set_up_data()
     resources = ray.cluster_resources()  # what no node has is not in it
     cluster = Cluster(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
     log.info("%s: %g CPUs, %g GPUs, %d nodes", where, cluster.cpus, cluster.gpus, len(ray.nodes()))
@@ -99,8 +100,9 @@ def _silence_notices() -> None:
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
-def _quiet_data() -> None:
+def _set_up_data() -> None:
     context = ray.data.DataContext.get_current()
+    context.custom_execution_callback_classes = [Paced]
     context.enable_progress_bars = False  # each job tells its own: chapters, pages, rate, time left
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
