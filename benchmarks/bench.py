@@ -1,14 +1,15 @@
-"""First figures: each stage of colorize alone, the whole job, and a training step. Written as JSON and as a short page.
+"""Speed: a first chapter, the stages alone, a colouring job on each runner, a training. Each beside its baseline.
 
-    python -m benchmarks.bench [--out build/bench] [--source URI]
+    python -m benchmarks.bench [--out build/bench] [--only start|stages|colorize|train] [--source URI] [--repeat N]
 
-Core-seconds are the processor time of all threads of a process. The model is an untrained pix2pix of the published
-size, which is as fast as a trained one.
+Each part is printed, and written as JSON and as a short page, as soon as it is done. Core-seconds are the processor
+time of all threads of a process. Models are untrained, which makes them no faster.
 """
 
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,10 +24,12 @@ import numpy as np
 import torch
 
 import models
-from datasets.archive import find_chapters
+from datasets.archive import find_chapters, write_zip
 from datasets.chapters import open_chapter
+from datasets.encoding import encode_ink, encode_target
 from datasets.page import decode, encode, gray_of
-from datasets.synthetic import Series, write_series
+from datasets.shards import ShardSet, training_example
+from datasets.synthetic import Series, draw_page
 from imaging.color import is_color_page, join_chroma
 from imaging.descreen import for_network
 from imaging.gate import judge
@@ -41,10 +44,11 @@ from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.model.inference import predict_chroma
 from tests.untrained import publish_untrained
 
-CHAPTERS, PAGES = 20, 3
+CHAPTERS, PAGES = 9, 10
 SIZE = (992, 1400)
 BATCH = 8
 STEPS = ("smooth screens", "lines", "words", "gate")  # the steps for quality, beside the network
+PARTS = ("start", "stages", "colorize", "train")
 T = TypeVar("T")
 
 
@@ -61,6 +65,20 @@ class Stopwatch:
         self.wall[stage] = self.wall.get(stage, 0) + time.perf_counter() - wall
         self.cores[stage] = self.cores.get(stage, 0) + time.process_time() - cores
         return result
+
+
+def time_start(source: str, folder: Path, repeat: int) -> dict[str, Any]:
+    """Time the first chapter of a user: one of 10 pages, from command to report, with pix2pix of the published size."""
+    model = folder / "published"
+    publish_untrained(model)
+    chapter = next(iter(find_chapters(source))).uri
+    took: dict[str, list[float]] = {"local": [], "ray": []}
+    for number in range(repeat):
+        for runner, seconds in took.items():
+            begun = time.monotonic()
+            run_job("colorize", model=model, source=chapter, out=folder / f"start-{runner}-{number}", runner=runner)
+            seconds.append(time.monotonic() - begun)
+    return {f"{runner}_s": statistics.median(seconds) for runner, seconds in took.items()}
 
 
 def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, Any]:
@@ -120,106 +138,141 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
     }
 
 
-def time_colorize(source: str, model: Path, out: Path) -> dict[str, Any]:
-    """Time the whole job as a process. Its rate after start-up is that between the first and the last manifest."""
-    begun = time.time()
-    run_job("colorize", "--model", str(model), "--source", source, "--out", str(out), "--batch-size", str(BATCH))
-    wall = time.time() - begun
+def time_colorize(source: str, folder: Path, repeat: int) -> dict[str, Any]:
+    """Time a job with a network that costs next to nothing, on each runner, each time after the stages alone.
+
+    Pages a second are those between the first manifest and the last. "share" is what the stages alone take of
+    processor time for these pages, over wall time times cores.
+    """
+    variant = publish_untrained(folder / "tiny", base_channels=4, image_size=32)
+    cores = len(os.sched_getaffinity(0))
+    rates: dict[str, list[float]] = {"local": [], "ray": []}
+    shares: dict[str, list[float]] = {"local": [], "ray": []}
+    torch.set_num_threads(1)
+    for number in range(repeat):
+        alone = time_stages(source, variant, folder / f"alone-{number}")["core_seconds_per_page"]
+        for runner in rates:
+            out = folder / f"{runner}-{number}"
+            run_job("colorize", model=folder / "tiny", source=source, out=out, runner=runner)
+            rates[runner].append(pages_per_second(out))
+            shares[runner].append(rates[runner][-1] * alone / cores)
+    torch.set_num_threads(cores)
+    return {
+        runner: {"pages_per_second": statistics.median(rates[runner]), "share": statistics.median(shares[runner])}
+        for runner in rates
+    }
+
+
+def pages_per_second(out: Path) -> float:
+    """The rate of a job after its start: between its first and its last manifest."""
     manifests = sorted((out / "_mangahue/chapters").rglob("*.json"), key=lambda path: path.stat().st_mtime)
     counts = [sum(page["index"] is not None for page in json.loads(path.read_text())["pages"]) for path in manifests]
     first, last = (manifests[i].stat().st_mtime for i in (0, -1))
-    return {
-        "wall_s": wall,
-        "start_up_s": first - begun,
-        "pages": sum(counts),
-        "pages_per_second_whole": sum(counts) / wall,
-        "pages_per_second_after_start": sum(counts[1:]) / (last - first),
-    }
+    return sum(counts[1:]) / (last - first)
 
 
 def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
-    """Time training steps of pix2pix, and the share of the time that they wait for data."""
-    run_job("ingest", "--color", source, "--out", str(folder / "shards"))
-    run_job(
-        "train", "--variant", "pix2pix", "--data", str(folder / "shards"), "--run", str(folder / "run"),
-        "--max-steps", str(steps), "--eval-every", str(steps),
-    )  # fmt: skip
-    lines = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
-    points = [line for line in lines if line["kind"] == "train"]
-    steady = points[1:]  # the first point includes the start of the stream
-    took = [1 / point["steps_per_second"] for point in steady]
-    return {
-        "step_s": float(np.median(took)),
-        "waiting": float(np.mean([point["waiting"] for point in steady])),
-        "first_batch_s": points[0]["waiting"] / points[0]["steps_per_second"] * points[0]["step"],
-        "batch_size": 4,
-    }
+    """Time steps of exemplar through train.py, and in a plain loop over examples that are in memory."""
+    run_job("ingest", color=source, out=folder / "shards")
+    shards = ShardSet.open(str(folder / "shards"))
+    run_job("train", variant="exemplar", batch_size=BATCH, data=folder / "shards", run=folder / "run", max_steps=steps,
+            eval_every=steps)  # fmt: skip
+    points = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
+    first, *_, last = [point for point in points if point["kind"] == "train"]
+    job = (last["step"] - first["step"]) / (last["seconds"] - first["seconds"])
+    variant = models.build("exemplar", {})
+    rows = [vars(page) for page in shards.sample("train", 8 * BATCH)]
+    made = [training_example(row, kind="pairs", size=variant.image_size, target=variant.target) for row in rows]
+    examples = [example for one in made for example in one]
+    training = models.Training(variant, lambda network: network)
+    begun = time.monotonic()
+    for step in range(steps):
+        chosen = [examples[(step * BATCH + number) % len(examples)] for number in range(BATCH)]
+        ink, target = (torch.from_numpy(np.stack([example[name] for example in chosen])) for name in ("ink", "target"))
+        chapters = torch.arange(BATCH) // variant.pages_per_chapter
+        training.step(encode_ink(ink), encode_target(target, variant.target), chapters=chapters)
+        if step == 0:
+            begun = time.monotonic()  # the first step makes plans too
+    plain = (steps - 1) / (time.monotonic() - begun)
+    return {"steps_per_second": job, "plain_steps_per_second": plain, "share": job / plain}
 
 
-def run_job(job: str, *arguments: str) -> None:
-    print(f"$ python -m jobs.{job} {' '.join(arguments)}", flush=True)
-    subprocess.run([sys.executable, "-m", f"jobs.{job}", *arguments], check=True)
+def run_job(job: str, **options: object) -> None:
+    """Run a job as its users do. On Ray it starts a cluster of its own."""
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    print(f"$ python -m jobs.{job} {' '.join(words)}", flush=True)
+    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    subprocess.run([sys.executable, "-m", f"jobs.{job}", *words], check=True, env=environment)
+
+
+def write_pages(folder: Path) -> None:
+    """Write gray and coloured chapters of generated JPEG pages."""
+    series = Series(chapters=CHAPTERS, pages=PAGES, width=SIZE[0], height=SIZE[1])
+    for chapter in range(1, CHAPTERS + 1):
+        drawn = [draw_page(series, chapter, page) for page in range(1, PAGES + 1)]
+        for edition, pictures in (("ink", [page.ink for page in drawn]), ("color", [page.color for page in drawn])):
+            (folder / edition).mkdir(parents=True, exist_ok=True)
+            members = ((f"{number:03}.jpg", encode(picture, "jpeg")) for number, picture in enumerate(pictures, 1))
+            write_zip(members, folder / edition / f"ch{chapter:02}.cbz")
 
 
 def as_page(result: dict[str, Any]) -> str:
-    """The figures as a short page of Markdown."""
-    stage, job, training = result["stages"], result["colorize"], result["training"]
-    rows = "\n".join(
-        f"| {name} | {stage['wall_ms_per_page'][name]:.1f} | {value:.1f} |"
-        for name, value in stage["core_ms_per_page"].items()
-    )
-    return f"""# Figures
+    """The figures that there are, as a short page of Markdown."""
+    parts = [f"# Figures\n\n{result['cores']} cores, {result['machine']}, torch {result['torch']}."]
+    if start := result.get("start"):
+        parts.append(
+            f"A chapter of {PAGES} pages, from command to report: {start['local_s']:.1f} s without Ray, "
+            f"{start['ray_s']:.1f} s on a local cluster."
+        )
+    if stage := result.get("stages"):
+        rows = [
+            f"| {name} | {stage['wall_ms_per_page'][name]:.1f} | {value:.1f} |"
+            for name, value in stage["core_ms_per_page"].items()
+        ]
+        whole = f"| sum | {sum(stage['wall_ms_per_page'].values()):.1f} | {1000 * stage['core_seconds_per_page']:.1f} |"
+        head = ["| stage, alone in one process | wall, ms a page | processor, ms a page |", "| --- | --- | --- |"]
+        parts.append("\n".join([*head, *rows, whole]))
+    if job := result.get("colorize"):
+        rows = [f"| {name} | {job[name]['pages_per_second']:.2f} | {job[name]['share']:.2f} |" for name in job]
+        head = ["| runner | pages/s after start | the stages' own share of wall x cores |", "| --- | --- | --- |"]
+        parts.append("\n".join([*head, *rows]))
+    if training := result.get("train"):
+        parts.append(
+            f"Training (exemplar, batch {BATCH}): {training['steps_per_second']:.2f} steps/s, "
+            f"{training['share']:.2f} of the {training['plain_steps_per_second']:.2f} of a plain loop."
+        )
+    return "\n\n".join(parts) + "\n"
 
-{result["cores"]} cores, {result["machine"]}, torch {result["torch"]}; {job["pages"]} pages.
 
-| stage, alone in one process | wall, ms a page | processor, ms a page |
-| --- | --- | --- |
-{rows}
-| sum | {sum(stage["wall_ms_per_page"].values()):.1f} | {1000 * stage["core_seconds_per_page"]:.1f} |
-
-Whole job: {job["pages_per_second_after_start"]:.2f} pages/s after a start-up of {job["start_up_s"]:.1f} s
-({job["wall_s"]:.1f} s in all). The stages' own core-seconds are {result["efficiency"]:.2f} of wall time x cores
-(mark: at least 0.6).
-
-With the steps of quality ({", ".join(STEPS)}) a page takes {stage["steps"]:.2f} times the processor time that it takes
-without them (mark: at most 1.3).
-
-Training (pix2pix, 256 x 256, batch {training["batch_size"]}): {training["step_s"]:.2f} s a step,
-{training["waiting"]:.1%} of it waiting for data (mark: under 20 %); the first batch came after
-{training["first_batch_s"]:.1f} s.
-"""
-
-
-@click.command()
-@click.option("--out", default="build/bench", show_default=True, help="Folder of bench.json and bench.md.")
-@click.option("--source", default=None, help="Gray chapters to colour instead of generated ones.")
-@click.option("--steps", default=40, show_default=True, help="Training steps.")
-def main(out: str, source: str | None, steps: int) -> None:
-    """Measure the stages of colorize, the whole job, and training."""
-    cores = len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="mangahue-bench-") as scratch:
-        folder = Path(scratch)
-        write_series(Series(chapters=CHAPTERS, pages=PAGES, width=SIZE[0], height=SIZE[1]), folder / "series")
-        source = source or str(folder / "series/ink")
-        variant = publish_untrained(folder / "model")
-        staged = time_stages(source, variant, folder / "alone")
-        del variant
-        whole = time_colorize(source, folder / "model", folder / "out")
-        training = time_training(str(folder / "series/color"), folder, steps)
-    efficiency = staged["core_seconds_per_page"] * whole["pages_per_second_after_start"] / cores
-    result = {
-        "cores": cores,
+@click.command(context_settings={"show_default": True})
+@click.option("--out", default="build/bench", help="Folder of bench.json and bench.md.")
+@click.option("--only", multiple=True, type=click.Choice(PARTS), help="Measure this part; repeat for several.")
+@click.option("--source", default="", help="Gray chapters to colour instead of generated ones.")
+@click.option("--repeat", default=1, help="How often start and colorize are measured; medians are told.")
+@click.option("--steps", default=30, help="Training steps.")
+def main(out: str, only: tuple[str, ...], source: str, repeat: int, steps: int) -> None:
+    """Measure how fast mangahue is on this machine."""
+    result: dict[str, Any] = {
+        "cores": len(os.sched_getaffinity(0)),
         "machine": platform.processor() or platform.machine(),
         "torch": torch.__version__,
-        "stages": staged,
-        "colorize": whole,
-        "efficiency": efficiency,
-        "training": training,
     }
     Path(out).mkdir(parents=True, exist_ok=True)
-    Path(out, "bench.json").write_text(json.dumps(result, indent=1) + "\n")
-    Path(out, "bench.md").write_text(as_page(result))
-    print(as_page(result))
+    with tempfile.TemporaryDirectory(prefix="mangahue-bench-") as scratch:
+        folder = Path(scratch)
+        write_pages(folder / "series")
+        source = source or str(folder / "series/ink")
+        measures: dict[str, Callable[[], dict[str, Any]]] = {
+            "start": lambda: time_start(source, folder, repeat),
+            "stages": lambda: time_stages(source, publish_untrained(folder / "whole"), folder / "stages"),
+            "colorize": lambda: time_colorize(source, folder, repeat),
+            "train": lambda: time_training(str(folder / "series/color"), folder, steps),
+        }
+        for part in only or PARTS:
+            result[part] = measures[part]()
+            Path(out, "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+            Path(out, "bench.md").write_text(as_page(result))
+            print(as_page({**{name: result[name] for name in ("cores", "machine", "torch")}, part: result[part]}))
 
 
 if __name__ == "__main__":

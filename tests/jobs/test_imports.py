@@ -63,6 +63,12 @@ def test_a_verb_is_its_job(words: list[str]) -> None:
     assert as_verb.stdout.splitlines()[1:] == alone.stdout.splitlines()[1:]  # the first line names the command
 
 
+def test_the_stages_on_ray_do_without_torch() -> None:
+    """Each of Ray's workers imports this module for its stage."""
+    code = f"import sys, jobs.parts.colorize.pipeline; print({SLOW!r} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "{'ray'}"
+
+
 def test_a_wrong_option() -> None:
     given = ("--model", "m", "--source", "s", "--out", "o", "--batch-size", "0")
     assert imported("colorize", *given) == (set(), 2)

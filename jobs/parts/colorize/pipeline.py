@@ -18,7 +18,6 @@ import ray.exceptions
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 
 from jobs.parts.colorize.crash_guard import CrashGuard
-from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.run import RunnerError
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
@@ -109,6 +108,8 @@ class PredictorActor:
     """
 
     def __init__(self, *, settings: JobSettings, actors: int, on_gpu: bool, guard: CrashGuard) -> None:
+        from jobs.parts.colorize.predictor import Predictor  # torch, which the driver and the other stages are spared
+
         self._predictor = Predictor.of(settings, threads=threads_each(actors), on_gpu=on_gpu, guard=guard)
 
     def __call__(self, row: Row) -> Row:
