@@ -52,19 +52,22 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tens
     Empty, as before the first step, or whole: the same tensors for each parameter.
     """
     whole = optimizer.state_dict()
-    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in state.items():
         number, _, name = key.partition(".")
-        if not number.isdigit() or int(number) >= len(shapes):
+        if not number.isdigit() or int(number) >= len(parameters):
             raise CheckpointError(f"optimizer state {key!r} belongs to no parameter of this model")
-        wanted = () if name == "step" else tuple(shapes[int(number)])
+        parameter = parameters[int(number)]
+        wanted = () if name == "step" else tuple(parameter.shape)
         if tuple(value.shape) != wanted:
             raise CheckpointError(f"optimizer state {key!r} is {tuple(value.shape)}, not {wanted}")
-        slots.setdefault(int(number), {})[name] = value
+        # In the parameter's memory format: a fused optimizer goes through both as they lie in memory.
+        laid = value if name == "step" else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        slots.setdefault(int(number), {})[name] = laid
     names = {frozenset(slot) for slot in slots.values()}
-    if slots and (len(slots) < len(shapes) or len(names) > 1):
-        raise CheckpointError(f"optimizer state covers {len(slots)} of {len(shapes)} parameters, or some in part")
+    if slots and (len(slots) < len(parameters) or len(names) > 1):
+        raise CheckpointError(f"optimizer state covers {len(slots)} of {len(parameters)} parameters, or some in part")
     whole["state"] = slots
     optimizer.load_state_dict(whole)
 

@@ -293,6 +293,7 @@ class Exemplar(Variant):
             [{"params": of_encoder[False], "lr": rate}, {"params": of_encoder[True], "lr": rate / 3}],
             betas=(0.9, 0.99),
             weight_decay=1e-2,
+            fused=True,
         )
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:

@@ -148,7 +148,7 @@ class Hypercolumn(Variant):
             return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
         if name == "adadelta":
             return torch.optim.Adadelta(parameters, lr=rate)
-        return torch.optim.Adam(parameters, lr=rate)
+        return torch.optim.Adam(parameters, lr=rate, fused=True)
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         stride = self._hypercolumns.stride

@@ -79,8 +79,8 @@ class Training:
         self.chapters: Tensor | None = None
         self._update = True
         generator = variant.trained_generator().to(self.device)  # its frozen parts too
-        average = partial(_averaged, most=self.mechanics.ema_decay)
-        self._average = AveragedModel(generator, avg_fn=average, use_buffers=True)
+        average = partial(_average_all, most=self.mechanics.ema_decay)
+        self._average = AveragedModel(generator, multi_avg_fn=average, use_buffers=True)
         variant.color_with(self._average.module)
         self._dtype = _dtype_of(self.mechanics.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype is torch.float16)
@@ -237,15 +237,19 @@ class Training:
                 own.data.copy_(values[name])
 
 
-def _averaged(average: Tensor, latest: Tensor, count: Tensor | int, *, most: float) -> Tensor:
-    """The running average of one tensor. count: averaged so far. most: the decay after many steps.
+def _average_all(averages: list[Tensor], latest: list[Tensor], count: Tensor | int, *, most: float) -> None:
+    """Take up the latest tensors, all of one dtype, into their running averages.
+
+    count: averaged so far.
+    most: the decay after many steps.
 
     Early on the average is over the last ninth of the steps: what a network knew at first is soon forgotten.
     """
-    if not latest.is_floating_point():
-        return latest
+    if not averages[0].is_floating_point():
+        torch._foreach_copy_(averages, latest)
+        return
     decay = min(most, (1 + int(count)) / (10 + int(count)))
-    return average + (1 - decay) * (latest - average)
+    torch._foreach_lerp_(averages, latest, 1 - decay)
 
 
 def _dtype_of(precision: Precision, device: torch.device) -> torch.dtype | None:

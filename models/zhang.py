@@ -157,7 +157,9 @@ class Zhang(Variant):
         As a part of the gradient it would move weights ahead of a BatchNorm, whose scale tells nothing, by whole steps:
         faster than the running statistics follow at rates above the published one.
         """
-        return torch.optim.AdamW(parameters, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        return torch.optim.AdamW(
+            parameters, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
+        )
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         ab = target.float() * AB_RANGE

@@ -268,6 +268,31 @@ def test_eight_pages_of_the_generated_series_are_learnt(name: str) -> None:
 
 
 @each_variant
+def test_gradients_and_moments_lie_in_memory_as_their_parameters_do(name: str) -> None:
+    """A fused optimizer goes through all of them in that order, whatever their strides say."""
+    training = trainee(name)
+    ink, target = pages(training.variant.target)
+    wrong = []
+
+    def check(parameter: nn.Parameter) -> None:
+        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+            wrong.append(tuple(parameter.shape))
+
+    for network in training.variant.networks.values():
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(check)
+    train(training, ink, target, range(2))
+    resumed = trainee(name, seed=9)
+    resumed.load_state(from_bytes(to_bytes(training.state())))
+    assert wrong == []
+    for one in (training, resumed):
+        for optimizer in one._optimizers.values():
+            for parameter, slots in optimizer.state.items():
+                assert {value.stride() for value in slots.values() if value.dim()} <= {parameter.stride()}
+
+
+@each_variant
 def test_batches_that_add_up_are_one_large_batch(name: str) -> None:
     """Two halves whose gradients make one step are the step of the whole, where no layer mixes the pages of a batch."""
     ink, target = pages(models.build(name, tiny(name)).target)
