@@ -9,6 +9,7 @@ import ray
 import ray.data
 
 from jobs.parts.runtime import ROOT
+from jobs.parts.runtime.cores import available_cores
 from jobs.parts.runtime.pacing import Paced
 
 log = logging.getLogger("mangahue")
@@ -78,11 +79,10 @@ def connect(*, state_api: bool = False) -> Cluster:
 def _start_local(state_api: bool) -> None:
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # of its workers, which tell of each stream they open and end
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
-    cpus = max(1, len(os.sched_getaffinity(0)))
     store = int(min(_STORE_MOST, psutil.virtual_memory().available * _STORE_SHARE))
     ray.init(
         address="local",
-        num_cpus=cpus,
+        num_cpus=available_cores(),
         object_store_memory=max(store, 512 * 2**20),
         include_dashboard=state_api,
         logging_level=logging.WARNING,
@@ -112,4 +112,4 @@ def threads_each(actors: int) -> int:
     """Threads for each of `actors` of the cluster that hold a network, in a process of Ray's: this node's cores shared
     among as many of them as fall on a node."""
     here = -(-actors // max(1, len(ray.nodes())))
-    return max(1, len(os.sched_getaffinity(0)) // here)
+    return max(1, available_cores() // here)

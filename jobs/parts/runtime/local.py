@@ -3,7 +3,6 @@
 Python's threads suffice, because the work itself is done elsewhere: by the sandboxes, by the network, by storage.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
@@ -12,6 +11,7 @@ from itertools import cycle
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from jobs.parts.runtime.cores import available_cores
 from jobs.parts.runtime.sandbox import Sandbox, set_sandbox
 from jobs.parts.runtime.signals import Stopped
 
@@ -126,8 +126,3 @@ def _result(future: "Future[R]") -> R:
         return future.result()
     except CancelledError:
         raise Stopped(_END) from None
-
-
-def available_cores() -> int:
-    """The number of cores that this process may use."""
-    return max(1, len(os.sched_getaffinity(0)))

@@ -23,6 +23,7 @@ from ray.train import Checkpoint
 
 import models
 from jobs.parts.model.folder import RAW, WEIGHTS
+from jobs.parts.runtime.cores import available_cores
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import configure_log
 from jobs.parts.train.batches import batches
@@ -63,7 +64,7 @@ def train_worker(loop_config: dict[str, Plan]) -> str:
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     if device.type == "cpu":
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
+        torch.set_num_threads(max(1, available_cores() // context.get_local_world_size()))
     _choose_algorithms(config.deterministic)
     torch.manual_seed(config.seed)  # the same weights on every worker
     variant = models.build(config.variant, as_settings(config.model))
