@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.color import U8
+from imaging.components import Mask
 from imaging.lines import find_areas, find_lines
 from imaging.panels import find_panels
-from imaging.text import find_text
 
 Outlines = list[NDArray[np.int32]]
 
@@ -24,20 +24,21 @@ _MOST_AREAS = 150
 _SIMPLE = 1.0  # pixels that a simplified outline may be off
 
 
-def find_layers(gray: U8, size: tuple[int, int]) -> dict[str, Outlines]:
+def find_layers(gray: U8, text: Mask, size: tuple[int, int]) -> dict[str, Outlines]:
     """Return the outlines of each of `LAYERS`: text with its bubbles, panels, and the larger areas that lines enclose.
 
     gray: (H, W) levels.
+    text: (H, W) where text is, as `find_text` finds it.
     size: (w, h) of the picture.
 
     A hole, in a bubble or an area, is an outline of its own.
     """
     width, height = size
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-    text = cv2.resize(find_text(gray).view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 127
+    words = cv2.resize(text.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 127
     scale = np.array([width / gray.shape[1], height / gray.shape[0]])
     panels = [np.round(np.array(panel.corners) * scale).astype(np.int32) for panel in find_panels(gray)]
-    return {"words": _outlines(text.view(np.uint8)), "panels": panels, "areas": _areas(small)}
+    return {"words": _outlines(words.view(np.uint8)), "panels": panels, "areas": _areas(small)}
 
 
 def _areas(gray: U8) -> Outlines:

@@ -43,11 +43,13 @@ class Postprocessed:
     """A page as it is to be published.
 
     page: (H, W, 3) sRGB.
+    text: (H, W) where text is that no hint lies on.
     faults: what the gate still has against it; empty if it passes.
     colors: usage of the palette's colours that the page depends on, by their number.
     """
 
     page: U8
+    text: Mask
     faults: tuple[Fault, ...] = ()
     colors: dict[int, Use] = field(default_factory=dict)
 
@@ -110,4 +112,4 @@ def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: Postproces
 def _judged(gray: U8, light: U8, chroma: F32, text: Mask, settings: PostprocessSettings) -> Postprocessed:
     page = join_chroma(light, chroma)
     neutral_text = text if settings.text == "neutral" else None
-    return Postprocessed(page, judge(gray, page, neutral_text, settings.thresholds).faults)
+    return Postprocessed(page, text, judge(gray, page, neutral_text, settings.thresholds).faults)

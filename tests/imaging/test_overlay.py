@@ -28,7 +28,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 def test_words_and_panels_are_outlined_where_they_are() -> None:
     seen = 0
     for ink in PAGES:
-        found = find_layers(ink, SIZE)
+        found = find_layers(ink, find_text(ink), SIZE)
         text = cv2.resize(find_text(ink).astype(np.uint8), SIZE, interpolation=cv2.INTER_AREA) > 0
         if text.any():
             assert overlap(filled(found["words"], SIZE), text) > 0.85
@@ -44,7 +44,7 @@ def test_words_and_panels_are_outlined_where_they_are() -> None:
 def test_an_area_is_outlined_within_its_lines() -> None:
     gray = np.full((448, 320), 255, np.uint8)
     cv2.circle(gray, (120, 150), 80, 0, 5)
-    masks = [filled([outline], SIZE) for outline in find_layers(gray, SIZE)["areas"]]
+    masks = [filled([outline], SIZE) for outline in find_layers(gray, find_text(gray), SIZE)["areas"]]
     around = sorted((mask for mask in masks if mask[150, 120]), key=np.sum)
     assert around[0].sum() == pytest.approx(np.pi * 78**2, rel=0.1)
     assert around[-1].mean() > 0.9
@@ -56,7 +56,7 @@ def test_any_page_has_layers_within_its_picture(height: int, width: int, seed: i
     rng = np.random.default_rng(seed)
     gray = np.clip(rng.integers(0, 256) + rng.integers(-noise, noise + 1, (height, width)), 0, 255).astype(np.uint8)
     size = (max(1, width // 2), max(1, height // 2))
-    found = find_layers(gray, size)
+    found = find_layers(gray, find_text(gray), size)
     assert tuple(found) == LAYERS
     for outlines in found.values():
         for outline in outlines:

@@ -118,7 +118,8 @@ def color_over(
     gray = gray_of(decode(data, pixels=pixels))
     other = None if whole_page_chroma is None else whole_page_chroma.astype(np.float32)
     laid = postprocess_page(gray, chroma.astype(np.float32), settings.postprocess, other, hints)
-    shown = draw_preview(gray, laid.page) if preview == "always" or (preview == "flawed" and laid.faults) else None
+    wanted = preview == "always" or (preview == "flawed" and laid.faults)
+    shown = draw_preview(gray, laid.page, laid.text) if wanted else None
     return Colored(encode(laid.page, settings.image_format), laid.faults, as_record(laid.colors), shown)
 
 

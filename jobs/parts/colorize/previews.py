@@ -15,6 +15,7 @@ import cv2
 
 from datasets.errors import MangahueError
 from imaging.color import U8
+from imaging.components import Mask
 from imaging.overlay import LAYERS, Outlines, find_layers
 from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger.ledger import HOME, Ledger
@@ -45,17 +46,18 @@ class Preview:
     layers: dict[str, bytes]
 
 
-def draw_preview(gray: U8, page: U8) -> Preview:
+def draw_preview(gray: U8, page: U8, text: Mask) -> Preview:
     """Draw the preview of a page.
 
     gray: (H, W) levels of the source.
     page: (H, W, 3), the coloured page.
+    text: (H, W) where text is.
     """
     scale = min(1.0, _LONGEST / max(gray.shape))
     size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
     small = cv2.resize(page, size, interpolation=cv2.INTER_AREA)
     _, picture = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    found = find_layers(gray, size)
+    found = find_layers(gray, text, size)
     return Preview(picture.tobytes(), {name: _svg(name, found[name], size).encode() for name in LAYERS})
 
 

@@ -19,6 +19,7 @@ from imaging.gate import Thresholds
 from imaging.hints import Hint
 from imaging.overlay import LAYERS
 from imaging.postprocess import PostprocessSettings
+from imaging.text import find_text
 from jobs.parts.colorize.conclude import _MOST_SHOWN, _previews, conclude
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.hints import ChapterHints
@@ -48,6 +49,8 @@ from tests.jobs.colorize.chapters import (
 
 PASSES = PageSettings(postprocess=PostprocessSettings(thresholds=LENIENT))
 FAILS = PageSettings(postprocess=PostprocessSettings(thresholds=Thresholds(dull=100, drab=101, wild=200)))
+
+BLANK = np.full((300, 200), 255, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +154,7 @@ def test_pages_that_stay_keep_their_previews(tmp_path: Path) -> None:
 
 def test_a_preview_is_small_and_its_layers_lie_over_it() -> None:
     ink = draw_page(Series(seed=1, chapters=1, pages=8, width=992, height=1400), 1, 3).ink
-    preview = draw_preview(ink, np.repeat(ink[..., None], 3, axis=2))
+    preview = draw_preview(ink, np.repeat(ink[..., None], 3, axis=2), find_text(ink))
     picture = Image.open(io.BytesIO(preview.picture))
     assert (picture.format, picture.size) == ("JPEG", (453, 640))
     assert len(preview.picture) < 100_000
@@ -160,7 +163,7 @@ def test_a_preview_is_small_and_its_layers_lie_over_it() -> None:
         assert root.attrib["viewBox"] == "0 0 453 640"
         assert len(preview.layers[layer]) < 40_000
     assert preview.layers["panels"].count(b"M") > 1
-    blank = draw_preview(np.full((300, 200), 255, np.uint8), np.full((300, 200, 3), 255, np.uint8))
+    blank = draw_preview(BLANK, np.repeat(BLANK[..., None], 3, axis=2), find_text(BLANK))
     assert [b"<text" in blank.layers[layer] for layer in LAYERS] == [True, True, False]  # all of it is one area
     assert b"no words found" in blank.layers["words"]
 
@@ -168,7 +171,7 @@ def test_a_preview_is_small_and_its_layers_lie_over_it() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 2), (31, 33)])
 def test_a_page_of_any_shape_has_one(shape: tuple[int, int]) -> None:
     gray = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    picture = Image.open(io.BytesIO(draw_preview(gray, np.repeat(gray[..., None], 3, axis=2)).picture))
+    picture = Image.open(io.BytesIO(draw_preview(gray, np.repeat(gray[..., None], 3, axis=2), find_text(gray)).picture))
     assert max(picture.size) == min(640, max(shape))
 
 
