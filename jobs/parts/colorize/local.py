@@ -5,9 +5,10 @@ The first chapters are opened, and their pages decoded, while the network is loa
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from datasets.errors import MangahueError
 from jobs.parts.colorize.run import RunnerError
@@ -18,8 +19,10 @@ from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.local import LocalPool
 
+if TYPE_CHECKING:
+    from jobs.parts.colorize.predictor import Predictor
+
 log = logging.getLogger("mangahue")
-Predict = Callable[[Chunk], Chunk]
 
 
 class LocalRunner:
@@ -33,11 +36,11 @@ class LocalRunner:
         self._pool = LocalPool()
         self._stages = Stages(ledger, settings.pages, settings.image_size, self._pool.map)
         self._tally, self._lock = ChunkTally(), threading.Lock()
-        self._predict: Future[Predict] = Future()
+        self._predictor: Future[Predictor] = Future()
 
     def __enter__(self) -> None:
         self._pool.__enter__()
-        self._predict = self._pool.in_network_thread(self._loaded)
+        self._predictor = self._pool.in_network_thread(self._loaded)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._pool.__exit__(kind, error, tb)
@@ -63,30 +66,22 @@ class LocalRunner:
 
     def _predicted(self, chunk: Chunk) -> Chunk:
         try:
-            return self._pool.in_network_thread(self._predict.result(), chunk).result()
+            predictor = self._predictor.result()
+            return self._pool.in_network_thread(predictor, chunk, all_cores=not predictor.on_gpu).result()
         except MangahueError as error:  # of the model's folder
             raise RunnerError(str(error)) from error
         except Exception as error:
             log.error("%s: %r", chunk.task.ref.rel, error, exc_info=error, extra={"chapter": chunk.task.ref.rel})
             raise RunnerError(f"the network could not go on: {type(error).__name__}: {error}") from error
 
-    def _loaded(self) -> Predict:
-        """The network at work on a chunk. On CPUs it has all of them for a chunk, with no step beside it."""
+    def _loaded(self) -> "Predictor":
         # Imported in the thread of the network: torch takes seconds, in which chapters are opened.
         from jobs.parts.colorize.predictor import Predictor
         from jobs.parts.model.inference import gpu_here
 
-        predictor = Predictor.of(
+        return Predictor.of(
             self._settings,
             threads=self._pool.cores,
             on_gpu=gpu_here(self._settings.device),
             check=self._pool.check,
         )
-        if predictor.on_gpu:
-            return predictor
-
-        def predict(chunk: Chunk) -> Chunk:
-            with self._pool.all_cores():
-                return predictor(chunk)
-
-        return predict

@@ -47,15 +47,12 @@ def measure_pages(config: EvaluateConfig, shards: ShardSet, candidates: Sequence
 
 def _measured_here(config: EvaluateConfig, shards: ShardSet, models: list[tuple[str, str]]) -> Iterator[Row]:
     measure = partial(measure_row, out=config.out, mean_chroma=shards.mean_chroma)
+    on_gpu = gpu_here(config.device)
     with LocalPool() as pool:
-        coloring = pool.in_network_thread(partial(Models, models, pool.cores, on_gpu=gpu_here(config.device))).result()
-
-        def colored(page: Page) -> list[Row]:
-            with pool.all_cores():
-                return coloring(vars(page))
+        coloring = pool.in_network_thread(partial(Models, models, pool.cores, on_gpu=on_gpu)).result()
 
         def measured(page: Page) -> list[Row]:
-            return list(pool.map(measure, pool.in_network_thread(colored, page).result()))
+            return list(pool.map(measure, pool.in_network_thread(coloring, vars(page), all_cores=not on_gpu).result()))
 
         for rows in pool.run(measured, shards.read("holdout")):
             yield from rows

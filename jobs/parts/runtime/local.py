@@ -6,7 +6,7 @@ Python's threads suffice, because the work itself is done elsewhere: by the sand
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import cycle
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -80,9 +80,17 @@ class LocalPool:
         finally:
             set_sandbox(None)
 
-    def in_network_thread(self, function: Callable[..., R], *arguments: Any) -> "Future[R]":
-        """Run a function in the one thread that has the network."""
-        return self._submit(self._network, function, *arguments)
+    def in_network_thread(self, function: Callable[..., R], *arguments: Any, all_cores: bool = False) -> "Future[R]":
+        """Run a function in the one thread that has the network.
+
+        all_cores: while it runs no step does: a network that runs on every core would wait for those that are shared.
+        """
+
+        def run() -> R:
+            with self._all_cores() if all_cores else nullcontext():
+                return function(*arguments)
+
+        return self._submit(self._network, run)
 
     def check(self) -> None:
         """Raises Stopped where the pool is ended: for long work that no sandbox does."""
@@ -90,17 +98,18 @@ class LocalPool:
             raise Stopped(_END)
 
     @contextmanager
-    def all_cores(self) -> Iterator[None]:
-        """While the block runs no step does: a network that runs on every core would wait for those that are shared."""
+    def _all_cores(self) -> Iterator[None]:
+        """While the block runs no step does."""
         waiting, over = threading.Semaphore(0), threading.Event()
 
         def hold() -> None:
             waiting.release()
             over.wait()
 
-        for future in [self._submit(self._steps, hold) for _ in range(self.cores)]:
-            future.add_done_callback(lambda future: waiting.release() if future.cancelled() else None)
         try:
+            for _ in range(self.cores):
+                future = self._submit(self._steps, hold)
+                future.add_done_callback(lambda future: waiting.release() if future.cancelled() else None)
             for _ in range(self.cores):
                 waiting.acquire()
             yield

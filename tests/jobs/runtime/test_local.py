@@ -92,14 +92,13 @@ def test_no_step_runs_beside_one_that_has_all_cores() -> None:
         beside.append(alone.is_set())
 
     def network() -> None:
-        with pool.all_cores():
-            alone.set()
-            while at_work.acquire(timeout=0.05):  # steps that were under way before
-                pass
-            alone.clear()
+        alone.set()
+        while at_work.acquire(timeout=0.05):  # steps that were under way before
+            pass
+        alone.clear()
 
     with LocalPool(3) as pool:
-        under_way = [pool.in_network_thread(network) for _ in range(5)]
+        under_way = [pool.in_network_thread(network, all_cores=True) for _ in range(5)]
         for _ in pool.map(step, range(200)):
             pass
         for future in under_way:
@@ -149,15 +148,11 @@ def test_what_waits_for_all_cores_does_not_outlive_the_pool() -> None:
         at_work.release()
         sandbox().call(sleep, 1000.0, seconds=2000)
 
-    def network() -> None:
-        with pool.all_cores():
-            pool.check()
-
     def items() -> Iterator[int]:
         yield 1
         for _ in range(2):
             at_work.acquire()
-        under_way.append(pool.in_network_thread(network))
+        under_way.append(pool.in_network_thread(pool.check, all_cores=True))
         raise Stopped("SIGTERM")
 
     with pytest.raises(Stopped, match="SIGTERM"), LocalPool(2) as pool:
