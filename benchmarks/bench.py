@@ -223,10 +223,10 @@ def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
 
 def run_job(job: str, **options: object) -> None:
     """Run a job as its users do. On Ray it starts a cluster of its own."""
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    print(f"$ python -m jobs.{job} {' '.join(words)}", flush=True)
+    arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    print(f"$ python -m jobs.{job} {' '.join(arguments)}", flush=True)
     environment = {**os.environ, "RAY_ADDRESS": "local"}
-    subprocess.run([sys.executable, "-m", f"jobs.{job}", *words], check=True, env=environment)
+    subprocess.run([sys.executable, "-m", f"jobs.{job}", *arguments], check=True, env=environment)
 
 
 def write_pages(folder: Path) -> None:

@@ -35,10 +35,10 @@ def find_layers(gray: U8, text: Mask, size: tuple[int, int]) -> dict[str, Outlin
     """
     width, height = size
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-    words = cv2.resize(text.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 127
+    shown = cv2.resize(text.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 127
     scale = np.array([width / gray.shape[1], height / gray.shape[0]])
     panels = [np.round(np.array(panel.corners) * scale).astype(np.int32) for panel in find_panels(gray)]
-    return {"words": _outlines(words.view(np.uint8)), "panels": panels, "areas": _areas(small)}
+    return {"words": _outlines(shown.view(np.uint8)), "panels": panels, "areas": _areas(small)}
 
 
 def _areas(gray: U8) -> Outlines:

@@ -49,6 +49,7 @@ def test_the_lines_for_one_machine_colour_a_library(head: RayCluster, home: Path
     head.start_head(start)
     made = shell(submit.replace("http://127.0.0.1:8265", head.dashboard), head)
 
+    assert "--runner auto: on Ray, because RAY_ADDRESS is set" in made
     assert "3 chapters: 3 done" in made
     assert sorted(path.name for path in (home / "library/coloured").glob("*.cbz")) == [
         "ch01.cbz",
