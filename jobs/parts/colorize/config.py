@@ -78,7 +78,7 @@ class ColorizeConfig:
     batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
     num_actors: str = option("Workers that hold the network; auto: one per GPU, those that join later included, or one "
                              "per 4 CPUs.", group="Cluster", default="auto", metavar="N|auto")  # fmt: skip
-    gpus_per_actor: float = option("GPUs for each worker; below 1 several workers share one.", group="Cluster",
+    gpus_per_actor: float = option("GPUs for each worker on Ray; below 1 several workers share one.", group="Cluster",
                                    default=1.0)  # fmt: skip
     device: Literal[Device] = option(DEVICE_HELP, group="Cluster", default="auto")
 

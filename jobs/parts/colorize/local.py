@@ -17,7 +17,7 @@ from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, ChunkTally
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.runtime.local import LocalPool
+from jobs.parts.runtime.local import LocalPool, result_of
 
 if TYPE_CHECKING:
     from jobs.parts.colorize.predictor import Predictor
@@ -26,13 +26,14 @@ log = logging.getLogger("mangahue")
 
 
 class LocalRunner:
-    """A `run.Runner` that needs no Ray.
+    """A `run.Runner` that needs no Ray. Raises BadUsageError for --device cuda where there is no GPU.
 
     A network that ends its process, or hangs, ends the job: the next run goes on. On Ray such a page would be flagged.
     """
 
     def __init__(self, settings: JobSettings, ledger: Ledger) -> None:
         self._settings = settings
+        self._on_gpu = _gpu_asked_for(settings.device)
         self._pool = LocalPool()
         self._stages = Stages(ledger, settings.pages, settings.image_size, self._pool.map)
         self._tally, self._lock = ChunkTally(), threading.Lock()
@@ -66,8 +67,8 @@ class LocalRunner:
 
     def _predicted(self, chunk: Chunk) -> Chunk:
         try:
-            predictor = self._predictor.result()
-            return self._pool.in_network_thread(predictor, chunk, all_cores=not predictor.on_gpu).result()
+            predictor = result_of(self._predictor)
+            return result_of(self._pool.in_network_thread(predictor, chunk, all_cores=not predictor.on_gpu))
         except MangahueError as error:  # of the model's folder
             raise RunnerError(str(error)) from error
         except Exception as error:
@@ -82,6 +83,15 @@ class LocalRunner:
         return Predictor.of(
             self._settings,
             threads=self._pool.cores,
-            on_gpu=gpu_here(self._settings.device),
+            on_gpu=self._on_gpu or gpu_here(self._settings.device),
             check=self._pool.check,
         )
+
+
+def _gpu_asked_for(device: str) -> bool:
+    """Whether --device cuda is given, which is bad usage where PyTorch finds no GPU. It is not asked otherwise."""
+    if device != "cuda":
+        return False
+    from jobs.parts.model.inference import gpu_here
+
+    return gpu_here(device)

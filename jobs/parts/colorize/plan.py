@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
 from datasets.errors import BadUsageError, Code, MangahueError
@@ -65,6 +65,8 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
         ended[ref.rel] = _unusable(ref, error, ledger)
 
     inputs = list(find_chapters(source, end))
+    for ref in inputs:
+        _check_beside(ref, ledger.storage.uri, keep_format=settings.policy.keep_format)
     if not inputs and not refused:
         raise BadUsageError(f"--source {source} holds no chapter: no archive, and no folder with images")
     hints = settings.hints.by_chapter(ref.rel for ref in inputs) if settings.hints else {}
@@ -163,7 +165,22 @@ def _collision(ref: ChapterRef, ledger: Ledger, message: str) -> Manifest:
     return ledger.unpublished(ref, "quarantined", code=Code.COLLISION, message=message)
 
 
+def _check_beside(ref: ChapterRef, out: str, *, keep_format: bool) -> None:
+    """Raises BadUsageError where the chapter's output may be its own source: a file alone, coloured into its folder."""
+    own = ref.kind == "picture" or output_of(ref, keep_format=keep_format) == ref.key
+    if ref.kind != "folder" and own and _place(ref.root) == _place(out):
+        raise BadUsageError(
+            f"--out {out} is the folder of --source {ref.uri}, which would be overwritten; give another"
+        )
+
+
+def _place(uri: str) -> str:
+    """Where a storage is, with links on disk followed."""
+    where = open_storage(uri).uri
+    return where if "://" in where else str(Path(where).resolve())
+
+
 def _check_apart(source: str, out: str) -> None:
-    inner, outer = f"{open_storage(out).uri}/", f"{open_storage(source).uri}/"
+    inner, outer = f"{_place(out)}/", f"{_place(source)}/"
     if inner.startswith(outer) or outer.startswith(f"{inner}{HOME}/"):
         raise BadUsageError(f"--out {out} lies in --source {source}: its chapters would be coloured again; keep apart")

@@ -21,7 +21,7 @@ from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.cost import measured_cost
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import device_of, gpu_here, predict_chroma, to_device
-from jobs.parts.runtime.local import LocalPool
+from jobs.parts.runtime.local import LocalPool, result_of
 from jobs.parts.runtime.options import actor_count
 from jobs.parts.runtime.progress import Meter
 from jobs.parts.runtime.runner import choose_runner
@@ -47,12 +47,14 @@ def measure_pages(config: EvaluateConfig, shards: ShardSet, candidates: Sequence
 
 def _measured_here(config: EvaluateConfig, shards: ShardSet, models: list[tuple[str, str]]) -> Iterator[Row]:
     measure = partial(measure_row, out=config.out, mean_chroma=shards.mean_chroma)
-    on_gpu = gpu_here(config.device)
     with LocalPool() as pool:
-        coloring = pool.in_network_thread(partial(Models, models, pool.cores, on_gpu=on_gpu)).result()
+        coloring = result_of(
+            pool.in_network_thread(partial(Models, models, pool.cores, on_gpu=gpu_here(config.device)))
+        )
 
         def measured(page: Page) -> list[Row]:
-            return list(pool.map(measure, pool.in_network_thread(coloring, vars(page), all_cores=not on_gpu).result()))
+            # No step runs beside the network, on a GPU neither: what a prediction costs is measured.
+            return list(pool.map(measure, result_of(pool.in_network_thread(coloring, vars(page), all_cores=True))))
 
         for rows in pool.run(measured, shards.read("holdout")):
             yield from rows

@@ -7,11 +7,13 @@ there; if it dies before, its staged manifest tells. A run that is overtaken by 
 its caller knows whether its source is still the present one.
 """
 
+import mimetypes
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from datasets.archive import ZIP_SUFFIXES, suffix_of
 from datasets.errors import ObjectExistsError, ObjectNotFoundError
 from datasets.storage import Storage
 from jobs.parts.ledger.manifest import Manifest, number_of
@@ -115,7 +117,7 @@ class ArchivePublication(Publication):
         lost = known is not None and known.is_lost
         overwrites = lost or (earlier is not None and earlier.output == mine.output)
         metadata = {"sha256": mine.sha256, "fingerprint": mine.fingerprint, "source-version": mine.version}
-        content = "application/vnd.comicbook+zip"
+        content = _content_type(mine.output)
         try:
             self._storage.put(
                 mine.output, self._archive, if_absent=not overwrites, metadata=metadata, content_type=content
@@ -208,6 +210,13 @@ class FolderPublication(Publication):
         if there not in digests:
             raise not_ours(self._storage, key)
         return there
+
+
+def _content_type(key: str) -> str:
+    """What browsers are told of an archive, a PDF or a picture in a bucket."""
+    if suffix_of(key) in ZIP_SUFFIXES:
+        return "application/vnd.comicbook+zip"
+    return mimetypes.guess_type(key)[0] or "application/octet-stream"
 
 
 def not_ours(storage: Storage, key: str) -> ObjectExistsError:

@@ -5,9 +5,10 @@ Python's threads suffice, because the work itself is done elsewhere: by the sand
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import cycle
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -38,27 +39,34 @@ class LocalPool:
         self._steps = self._threads("step", self.cores)
         self._runs = self._threads("run", self._most)
         self._network = ThreadPoolExecutor(1, "network")
+        self._all_threads = (self._runs, self._steps, self._network)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        pools = (self._runs, self._steps, self._network)
-        if kind is None:
-            for threads in pools:
-                threads.shutdown()
+        try:
+            if kind is None:
+                for threads in self._all_threads:
+                    threads.shutdown()
+            self._end()
+        except Stopped:  # by a signal, just now: no thread may go on after this
+            self._end()
+            raise
+
+    def _end(self) -> None:
         self._ended = True
-        for threads in pools:
+        for threads in self._all_threads:
             threads.shutdown(wait=False, cancel_futures=True)
         for sandbox in self._sandboxes:
             sandbox.stop()  # its call under way ends, and that ends the thread
-        for threads in pools:
+        for threads in self._all_threads:
             threads.shutdown()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Run a step for each item, all at once. Yields the results in the order of the items."""
         for future in [self._submit(self._steps, function, item) for item in items]:
-            yield _result(future)
+            yield result_of(future)
 
     def run(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Run what is made of steps for each item. Yields each result as soon as it is there, in no order.
@@ -66,17 +74,18 @@ class LocalPool:
         items: taken one after the other, by the caller's thread, as threads become free. That thread has a sandbox
         meanwhile.
         """
-        under_way: set[Future[R]] = set()
+        ended: SimpleQueue[Future[R]] = SimpleQueue()  # a signal that breaks into its `get` leaves no lock behind
+        under_way = 0
         set_sandbox(self._sandboxes[0])
         try:
             for item in items:
-                under_way.add(self._submit(self._runs, function, item))
-                if len(under_way) > self._most:
-                    ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                    yield from map(_result, ended)
-            while under_way:
-                ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                yield from map(_result, ended)
+                self._submit(self._runs, function, item).add_done_callback(ended.put)
+                under_way += 1
+                if under_way > self._most:
+                    under_way -= 1
+                    yield result_of(ended.get())
+            for _ in range(under_way):
+                yield result_of(ended.get())
         finally:
             set_sandbox(None)
 
@@ -120,8 +129,9 @@ class LocalPool:
         """Raises Stopped where the pool is ended."""
         try:
             return threads.submit(function, *arguments)
-        except RuntimeError:
-            raise Stopped(_END) from None
+        except RuntimeError:  # it is shut down, or the system gives it no thread
+            self.check()
+            raise
 
     def _threads(self, name: str, count: int) -> ThreadPoolExecutor:
         """Threads that have the sandboxes in turn."""
@@ -129,7 +139,7 @@ class LocalPool:
         return ThreadPoolExecutor(count, name, initializer=lambda: set_sandbox(next(sandboxes)))
 
 
-def _result(future: "Future[R]") -> R:
+def result_of(future: "Future[R]") -> R:
     """What a thread has returned. Raises Stopped where the pool was ended before."""
     try:
         return future.result()

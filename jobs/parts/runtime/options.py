@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 Device = Literal["auto", "cpu", "cuda"]
-DEVICE_HELP = "auto: GPUs where the cluster has any now; cuda asks an autoscaler for them too."
+DEVICE_HELP = "auto: GPUs where there are any now; cuda: GPUs; on Ray an autoscaler is asked for them."
 
 
 def option(

@@ -27,7 +27,7 @@ def choose_runner(asked: RunnerName, device: str, *, actors: int = 0) -> Literal
     if asked != "auto":
         return asked
     reasons = {
-        "RAY_ADDRESS is set": "RAY_ADDRESS" in os.environ,
+        "RAY_ADDRESS is set": bool(os.environ.get("RAY_ADDRESS")),
         "a Ray cluster runs here": _ray_runs_here(),
         "there are several GPUs": device != "cpu" and _count_gpus() > 1,
         "--num-actors is given": actors > 0,

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from datasets.errors import Code
+from datasets.errors import BadUsageError, Code
 from datasets.storage import open_storage
 from imaging.color import F32, U8
 from jobs.parts.colorize import predictor
@@ -76,6 +77,15 @@ def test_a_model_that_can_not_be_loaded_ends_the_job_and_loses_nothing(
     assert published(tmp_path / "out") == {}
 
 
+def test_a_gpu_that_is_not_there_is_bad_usage(
+    source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadUsageError, match="--device cuda: PyTorch finds no GPU here"):
+        colored(source, model, tmp_path / "out", device="cuda")
+    assert published(tmp_path / "out") == {}
+
+
 def test_a_network_that_fails_ends_the_job_and_keeps_what_is_done(
     source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +109,7 @@ def test_a_network_that_fails_ends_the_job_and_keeps_what_is_done(
 
 
 def test_a_stop_ends_all_that_is_under_way(
-    source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As a signal raises it in the main thread, here while a network is at work."""
     at_work = []
@@ -118,6 +128,7 @@ def test_a_stop_ends_all_that_is_under_way(
     monkeypatch.setattr(LocalRunner, "chapters", chapters)
     state = colored(source, model, tmp_path / "out", batch_size=1)
     assert state.stopped == "the job was stopped by SIGTERM"
+    assert "Traceback" not in caplog.text  # of what was under way
     assert set(state.results) == {ref.rel for ref in state.inputs}
     assert published(tmp_path / "out").keys() == {
         key

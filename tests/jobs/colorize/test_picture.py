@@ -10,7 +10,9 @@ from datasets.archive import find_chapters
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
 from jobs.parts.colorize.hints import parse_hints
+from jobs.parts.ledger.publication import _content_type
 from jobs.parts.verify.check import check_row
+from tests.archives import tarred, zipped
 from tests.jobs.colorize.chapters import color_page, gray_page
 from tests.jobs.colorize.library import Library
 
@@ -64,12 +66,40 @@ def test_a_picture_of_somebody_else_is_not_overwritten(library: Library) -> None
     assert (library.out / "page.jpg").read_bytes() == b"of somebody else"
 
 
+@pytest.mark.parametrize("out", ["in", "a link"])
+@pytest.mark.parametrize("key", ["in/page.png", "in/page.jpg", "in/ch01.cbz"])
+def test_a_file_is_not_coloured_into_its_own_folder(library: Library, key: str, out: str) -> None:
+    """What lies there is the source. A page that is kept has its very bytes, so it would count as published here."""
+    data = zipped({"1.png": color_page()}) if key.endswith(".cbz") else color_page()
+    library.put(key, data)
+    (library.home / "a link").symlink_to(library.home / "in")
+    library.out = library.home / out
+    with pytest.raises(BadUsageError, match="is the folder of --source"):
+        library.run(key)
+    assert (library.home / key).read_bytes() == data
+    assert not (library.home / "in/_mangahue").exists()
+
+
+def test_an_archive_that_becomes_another_may_lie_beside_it(library: Library) -> None:
+    library.put("in/ch01.cbt", tarred({"1.png": gray_page(1)}))
+    library.out = library.home / "in"
+    assert library.run("in/ch01.cbt")["ch01.cbt"].output == "ch01.cbz"
+
+
 def test_a_published_picture_is_verified(library: Library) -> None:
     library.put("in/page.png", gray_page(1))
     library.run("in/page.png")
     assert check_row({"rel": "page.png"}, ledger=library.ledger)["code"] == ""
     (library.out / "page.jpg").write_bytes(b"x")
     assert check_row({"rel": "page.png"}, ledger=library.ledger)["code"] == "SIZE"
+
+
+@pytest.mark.parametrize(("name", "told"), [
+    ("page.jpg", "image/jpeg"), ("page.png", "image/png"), ("ch01.pdf", "application/pdf"),
+    ("ch01.cbz", "application/vnd.comicbook+zip"), ("ch01.zip", "application/vnd.comicbook+zip"),
+])  # fmt: skip
+def test_a_browser_is_told_what_it_is(name: str, told: str) -> None:
+    assert _content_type(name) == told
 
 
 def test_hints_name_a_picture_by_its_name(library: Library) -> None:
