@@ -68,7 +68,7 @@ class Options:
         limits = Limits(pixels=100) if self.few_pixels else Limits()
         return JobSettings(
             model="", card=card, out=f"{home}/{out}", pages=PageSettings(self.image_format, postprocess=post),
-            batch_size=1, num_actors=1, gpus_per_actor=1.0, device="cpu",
+            batch_size=1, num_actors=1, gpus_per_actor=1.0, device="cpu", runner="local",
             policy=Policy(limits, self.strict, keep_format=self.keep_format), reference_pages=None,
             hints=parse_hints(_HINTS, "hints.csv") if self.hints else None, config={},
         )  # fmt: skip
