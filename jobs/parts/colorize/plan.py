@@ -168,19 +168,19 @@ def _collision(ref: ChapterRef, ledger: Ledger, message: str) -> Manifest:
 def _check_beside(ref: ChapterRef, out: str, *, keep_format: bool) -> None:
     """Raises BadUsageError where the chapter's output may be its own source: a file alone, coloured into its folder."""
     own = ref.kind == "picture" or output_of(ref, keep_format=keep_format) == ref.key
-    if ref.kind != "folder" and own and _place(ref.root) == _place(out):
+    if ref.kind != "folder" and own and _resolved(ref.root) == _resolved(out):
         raise BadUsageError(
             f"--out {out} is the folder of --source {ref.uri}, which would be overwritten; give another"
         )
 
 
-def _place(uri: str) -> str:
+def _resolved(uri: str) -> str:
     """Where a storage is, with links on disk followed."""
     where = open_storage(uri).uri
     return where if "://" in where else str(Path(where).resolve())
 
 
 def _check_apart(source: str, out: str) -> None:
-    inner, outer = f"{_place(out)}/", f"{_place(source)}/"
+    inner, outer = f"{_resolved(out)}/", f"{_resolved(source)}/"
     if inner.startswith(outer) or outer.startswith(f"{inner}{HOME}/"):
         raise BadUsageError(f"--out {out} lies in --source {source}: its chapters would be coloured again; keep apart")
