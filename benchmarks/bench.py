@@ -10,8 +10,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,8 +38,11 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask
+from jobs.parts.demo.run import run
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.model.inference import predict_chroma
+from jobs.parts.runtime.cores import available_cores
+from jobs.parts.runtime.outcome import configure_log
 from jobs.parts.runtime.sandbox import Sandbox, set_sandbox
 from tests.untrained import publish_untrained
 
@@ -77,7 +78,7 @@ def time_start(source: str, folder: Path, repeat: int) -> dict[str, Any]:
     for number in range(repeat):
         for runner, seconds in took.items():
             begun = time.monotonic()
-            run_job("colorize", model=model, source=chapter, out=folder / f"start-{runner}-{number}", runner=runner)
+            run("colorize", model=model, source=chapter, out=folder / f"start-{runner}-{number}", runner=runner)
             seconds.append(time.monotonic() - begun)
     return {f"{runner}_s": statistics.median(seconds) for runner, seconds in took.items()}
 
@@ -169,7 +170,7 @@ def time_colorize(source: str, folder: Path, repeat: int) -> dict[str, Any]:
     processor time for these pages, over wall time times cores.
     """
     variant = publish_untrained(folder / "tiny", base_channels=4, image_size=32)
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     rates: dict[str, list[float]] = {"local": [], "ray": []}
     shares: dict[str, list[float]] = {"local": [], "ray": []}
     torch.set_num_threads(1)
@@ -177,7 +178,7 @@ def time_colorize(source: str, folder: Path, repeat: int) -> dict[str, Any]:
         alone = plain_loop(source, variant, folder / f"alone-{number}")
         for runner in rates:
             out = folder / f"{runner}-{number}"
-            run_job("colorize", model=folder / "tiny", source=source, out=out, runner=runner)
+            run("colorize", model=folder / "tiny", source=source, out=out, runner=runner)
             rates[runner].append(pages_per_second(out))
             shares[runner].append(rates[runner][-1] * alone / cores)
     torch.set_num_threads(cores)
@@ -197,9 +198,9 @@ def pages_per_second(out: Path) -> float:
 
 def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
     """Time steps of exemplar through train.py, and in a plain loop over examples that are in memory."""
-    run_job("ingest", color=source, out=folder / "shards")
+    run("ingest", color=source, out=folder / "shards")
     shards = ShardSet.open(str(folder / "shards"))
-    run_job("train", variant="exemplar", batch_size=BATCH, data=folder / "shards", run=folder / "run", max_steps=steps,
+    run("train", variant="exemplar", batch_size=BATCH, data=folder / "shards", run=folder / "run", max_steps=steps,
             eval_every=steps)  # fmt: skip
     points = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
     first, *_, last = [point for point in points if point["kind"] == "train"]
@@ -219,14 +220,6 @@ def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
             begun = time.monotonic()  # the first step makes plans too
     plain = (steps - 1) / (time.monotonic() - begun)
     return {"steps_per_second": job, "plain_steps_per_second": plain, "share": job / plain}
-
-
-def run_job(job: str, **options: object) -> None:
-    """Run a job as its users do. On Ray it starts a cluster of its own."""
-    arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    print(f"$ python -m jobs.{job} {' '.join(arguments)}", flush=True)
-    environment = {**os.environ, "RAY_ADDRESS": "local"}
-    subprocess.run([sys.executable, "-m", f"jobs.{job}", *arguments], check=True, env=environment)
 
 
 def write_pages(folder: Path) -> None:
@@ -276,8 +269,10 @@ def as_page(result: dict[str, Any]) -> str:
 @click.option("--steps", default=30, help="Training steps.")
 def main(out: str, only: tuple[str, ...], source: str, repeat: int, steps: int) -> None:
     """Measure how fast mangahue is on this machine."""
+    configure_log()
+    os.environ["RAY_ADDRESS"] = "local"  # a job on Ray starts a cluster of its own
     result: dict[str, Any] = {
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "machine": platform.processor() or platform.machine(),
         "torch": torch.__version__,
     }

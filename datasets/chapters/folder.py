@@ -1,4 +1,6 @@
-"""A folder of images as a chapter, and one picture as a chapter."""
+"""Chapters of plain files: a folder of images, or one picture."""
+
+from collections.abc import Iterable
 
 from datasets.archive import ARCHIVE_SUFFIXES, ChapterRef, leave_out, suffix_of
 from datasets.chapters.base import Chapter, Listed, Member, unreadable
@@ -7,34 +9,35 @@ from datasets.limits import Limits
 from datasets.storage import Storage
 
 
-class FolderChapter(Chapter):
-    """A folder of images.
+class _FilesChapter(Chapter):
+    """Files of a storage, each found by its key."""
 
-    Files below deeper folders are not part of it, nor are archives: each is a chapter of its own.
-    """
-
-    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
-        self._folder = storage.child(ref.key) if ref.key else storage
-        own = (entry for entry in self._folder.list(refused=leave_out) if "/" not in entry.key)
-        files = (entry for entry in own if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
-        super().__init__((Listed(entry.key, entry.size, entry.key) for entry in files), limits)
-
-    def read(self, member: Member) -> bytes:
-        try:
-            return self._folder.read(self.token(member))
-        except ObjectNotFoundError as error:
-            raise unreadable(member, error) from error
-
-
-class PictureChapter(Chapter):
-    """One picture that is a chapter by itself."""
-
-    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+    def __init__(self, storage: Storage, files: Iterable[Listed], limits: Limits) -> None:
         self._storage = storage
-        super().__init__([Listed(ref.rel, ref.size, ref.key)], limits)
+        super().__init__(files, limits)
 
     def read(self, member: Member) -> bytes:
         try:
             return self._storage.read(self.token(member))
         except ObjectNotFoundError as error:
             raise unreadable(member, error) from error
+
+
+class FolderChapter(_FilesChapter):
+    """A folder of images.
+
+    Files below deeper folders are not part of it, nor are archives: each is a chapter of its own.
+    """
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+        folder = storage.child(ref.key) if ref.key else storage
+        own = (entry for entry in folder.list(refused=leave_out) if "/" not in entry.key)
+        files = (entry for entry in own if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
+        super().__init__(folder, (Listed(entry.key, entry.size, entry.key) for entry in files), limits)
+
+
+class PictureChapter(_FilesChapter):
+    """One picture that is a chapter by itself."""
+
+    def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
+        super().__init__(storage, [Listed(ref.rel, ref.size, ref.key)], limits)

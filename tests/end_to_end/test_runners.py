@@ -61,15 +61,17 @@ def files_of(out: Path) -> dict[str, Any]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("more", [(), ("--strict", "--salvage", "--format", "png")], ids=["plain", "strict"])
-def test_both_runners_publish_the_same(cluster: RayCluster, model: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+def test_both_runners_publish_the_same(
+    cluster: RayCluster, machine: LocalMachine, model: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
     write_library(tmp_path / "in")
     made = {}
-    for name, machine in {"ray": cluster, "local": LocalMachine({})}.items():
+    for name, runner in {"ray": cluster, "local": machine}.items():
         words = ("--model", str(model), "--source", str(tmp_path / "in"), "--out", str(tmp_path / name))
-        done = machine.job("colorize", *words, *more)
+        done = runner.job("colorize", *words, *more)
         assert done.returncode == 3, done.stdout
         assert ("cluster: 2 CPUs" in done.stdout) == (name == "ray")
-        checked = machine.job("verify", "--out", str(tmp_path / name))
+        checked = runner.job("verify", "--out", str(tmp_path / name))
         assert checked.returncode == 0, checked.stdout
         made[name] = files_of(tmp_path / name)
     report = made["ray"]["_mangahue/report.json"]

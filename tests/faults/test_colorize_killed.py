@@ -17,6 +17,15 @@ from tests.ray_cluster import RayCluster
 POINTS = ("before put", "after put", "after manifest")
 
 
+@pytest.fixture(params=["ray", "local"])
+def runner(request: pytest.FixtureRequest, faults: Faults) -> RayCluster | LocalMachine:
+    """Each runner in turn, with jobs that can be made to die."""
+    if request.param == "local":
+        return LocalMachine(faults.environment())
+    deadly: RayCluster = request.getfixturevalue("deadly")
+    return deadly
+
+
 def ended(driver: "subprocess.Popen[str]") -> str:
     told, _ = driver.communicate(timeout=200)
     return told
@@ -39,20 +48,18 @@ def test_a_worker_dies_at_each_point(
     assert unfinished(out) == []
 
 
-@pytest.mark.parametrize("runner", ["ray", "local"])
 def test_the_driver_dies_at_each_point(
-    deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, runner: str
+    runner: RayCluster | LocalMachine, faults: Faults, tiny_model: Path, tmp_path: Path
 ) -> None:
-    machine = deadly if runner == "ray" else LocalMachine(faults.environment())
     names = write_library(tmp_path / "in", 10)
     out = open_storage(str(tmp_path / "out"))
     command = colorize(tiny_model, tmp_path / "in", out.uri)
     for point in POINTS:
-        faults.plan(point, "driver" if runner == "ray" else "self")
-        killed = machine.job("colorize", *command)
+        faults.plan(point, "driver" if isinstance(runner, RayCluster) else "self")
+        killed = runner.job("colorize", *command)
         assert killed.returncode == -signal.SIGKILL, killed.stdout
     assert faults.waiting == []
-    last = machine.job("colorize", *command)
+    last = runner.job("colorize", *command)
     assert last.returncode == 0, last.stdout
     check_whole(out, names)
     assert set(faults.counted("put").values()) == {1}
@@ -117,15 +124,13 @@ def test_the_head_dies_at_each_point(faults: Faults, tiny_model: Path, tmp_path:
     check_finished_elsewhere(faults, command, out, names)
 
 
-@pytest.mark.parametrize("runner", ["ray", "local"])
 def test_a_job_that_is_told_to_stop(
-    deadly: RayCluster, faults: Faults, tiny_model: Path, tmp_path: Path, runner: str
+    runner: RayCluster | LocalMachine, faults: Faults, tiny_model: Path, tmp_path: Path
 ) -> None:
-    machine = deadly if runner == "ray" else LocalMachine(faults.environment())
     names = write_library(tmp_path / "in", 100)
     out = open_storage(str(tmp_path / "out"))
     command = colorize(tiny_model, tmp_path / "in", out.uri)
-    driver = machine.start("colorize", *command)
+    driver = runner.start("colorize", *command)
     while len(faults.counted("put")) < 5 and driver.poll() is None:
         time.sleep(0.05)
     driver.send_signal(signal.SIGTERM)
@@ -140,7 +145,7 @@ def test_a_job_that_is_told_to_stop(
     assert {line["code"] for line in report["lines"]} == {"", "STOPPED"}
     assert out.stat("_SUCCESS") is None
 
-    last = machine.job("colorize", *command)
+    last = runner.job("colorize", *command)
     assert last.returncode == 0, last.stdout
     assert f"{len(published)} done already" in last.stdout
     check_whole(out, names)

@@ -1,8 +1,7 @@
 """--hints: colour hints that a person chose, by page.
 
 The file is CSV with a header: page (the chapter's path below --source, and the page's name in it; of a picture that is
-the source, its name alone), x, y and radius in
-pixels of the page, colour (#rrggbb, or a CSS colour name):
+the source, its name alone), x, y and radius in pixels of the page, colour (#rrggbb, or a CSS colour name):
 
     page,x,y,radius,colour
     series/ch01.cbz/003.jpg,412,230,12,#e8772e

@@ -65,8 +65,8 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
         ended[ref.rel] = _unusable(ref, error, ledger)
 
     inputs = list(find_chapters(source, end))
-    for ref in inputs:
-        _check_beside(ref, ledger.storage.uri, keep_format=settings.policy.keep_format)
+    if len(inputs) == 1:
+        _check_beside(inputs[0], ledger.storage.uri, keep_format=settings.policy.keep_format)
     if not inputs and not refused:
         raise BadUsageError(f"--source {source} holds no chapter: no archive, and no folder with images")
     hints = settings.hints.by_chapter(ref.rel for ref in inputs) if settings.hints else {}
@@ -166,7 +166,9 @@ def _collision(ref: ChapterRef, ledger: Ledger, message: str) -> Manifest:
 
 
 def _check_beside(ref: ChapterRef, out: str, *, keep_format: bool) -> None:
-    """Raises BadUsageError where the chapter's output may be its own source: a file alone, coloured into its folder."""
+    """Raises BadUsageError where the chapter's output may be its own source: a file alone, coloured into its folder.
+    Of more than one file, `_check_apart` has told.
+    """
     own = ref.kind == "picture" or output_of(ref, keep_format=keep_format) == ref.key
     if ref.kind != "folder" and own and _resolved(ref.root) == _resolved(out):
         raise BadUsageError(
