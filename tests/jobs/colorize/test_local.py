@@ -16,10 +16,11 @@ from jobs.parts.colorize.local import LocalRunner
 from jobs.parts.colorize.plan import JobState, plan
 from jobs.parts.colorize.run import color
 from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.tasks import Chunk, ChunkTally
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.runtime.signals import Stopped
 from tests.archives import zipped
-from tests.jobs.colorize.chapters import LONG, color_page, gray_page
+from tests.jobs.colorize.chapters import LONG, color_page, gray_page, task_of
 from tests.jobs.colorize.library import Library, good
 
 SOURCE = {
@@ -53,11 +54,28 @@ def published(out: Path) -> dict[str, bytes]:
             if not entry.key.startswith("_mangahue/")}  # fmt: skip
 
 
+def previews(out: Path) -> dict[str, bytes]:
+    storage = open_storage(str(out))
+    return {entry.key: storage.read(entry.key) for entry in storage.list("_mangahue/previews/")}
+
+
+def test_a_chapter_ends_once(tmp_path: Path) -> None:
+    """With the first outcome that a chunk of it has, or when all its chunks have come without one."""
+    task = task_of(str(tmp_path), {"ch01.cbz": good(1)})
+    tally, ended = ChunkTally(), Ledger(f"{tmp_path}/out", "f").unpublished(task.ref, "failed")
+    chunks = [Chunk(task, 0, 3), Chunk(task, 1, 3, outcome=ended), Chunk(task, 2, 3, outcome=ended)]
+    assert [tally.ends_chapter(chunk) for chunk in chunks] == [False, True, False]
+    assert [ChunkTally().ends_chapter(Chunk(task, 0, of)) for of in (1, 2)] == [True, False]
+    tally = ChunkTally()
+    assert [tally.ends_chapter(Chunk(task, number, 3)) for number in (2, 0, 1)] == [False, False, True]
+
+
 def test_it_publishes_what_one_thread_publishes(source: Path, model: Path, tmp_path: Path) -> None:
     state = colored(source, model, tmp_path / "here", batch_size=4)
     library = Library(tmp_path, model)
     assert {rel: m.status for rel, m in state.results.items()} == {rel: m.status for rel, m in library.run().items()}
     assert published(tmp_path / "here") == published(library.out)
+    assert previews(tmp_path / "here") == previews(library.out) != {}
     assert state.stopped == ""
     assert colored(source, model, tmp_path / "here", batch_size=4).computed == set()
 
@@ -70,7 +88,7 @@ def test_a_model_that_can_not_be_loaded_ends_the_job_and_loses_nothing(
     (broken / "model.json").write_bytes((model / "model.json").read_bytes())
     (broken / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-100])
     state = colored(source, broken, tmp_path / "out")
-    assert "model.safetensors is not the file that model.json describes" in state.stopped
+    assert state.stopped.startswith(f"--model {broken}: model.safetensors is not the file that model.json describes")
     codes = {rel: manifest.code for rel, manifest in state.results.items()}
     assert codes.pop("cut.cbz") in (Code.CUT_OFF, Code.STOPPED)  # it may have ended before
     assert set(codes.values()) == {Code.STOPPED}
