@@ -208,8 +208,9 @@ class ShardSet:
         passes: over the split.
         seed: of the order.
         num_cpus: CPUs that a task asks for.
-        cache: in bytes; a split whose examples fit is decoded once and kept in Ray's object store. A larger one is
-            decoded on each pass, and pages whose ink is drawn by chance are drawn anew.
+        cache: in bytes; a split whose examples fit is decoded once and kept in Ray's object store, where there are
+            three passes or more. Otherwise it is decoded on each pass, and pages whose ink is drawn by chance are
+            drawn anew.
 
         Ink is (1, size, size) uint8, as colouring sees it (imaging.descreen.network_view). Target is (C, size, size)
         int8 or uint8 (imaging.target), the page resized to a square as pix2pix does. Pages without colour give ink
@@ -223,18 +224,18 @@ class ShardSet:
         order = np.random.default_rng(seed)
         options = {"uri": self.uri, "kind": kind, "size": size, "target": target}
         channels = {"pairs": 1 + CHANNELS[target], "ink": 1, "color": CHANNELS[target]}[kind]
-        fits = self.pages(split) * channels * size * size <= cache
+        kept = passes > 2 and self.pages(split) * channels * size * size <= cache
         # A task is a list of shards to read: Ray's own reader, given small files many times over, came back short.
         reads = [
             (keys[i], int(order.integers(2**31)))
-            for _ in range(1 if fits else passes)
+            for _ in range(1 if kept else passes)
             for i in order.permutation(len(keys))
         ]
         per_task = max(1, _TASK_PAGES * len(keys) // max(1, self.pages(split)))
         tasks = [{"reads": json.dumps(reads[i : i + per_task])} for i in range(0, len(reads), per_task)]
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
         examples = rows.flat_map(read_examples, fn_kwargs=options, num_cpus=num_cpus)
-        if not fits:
+        if not kept:
             return examples
         blocks = examples.materialize().to_arrow_refs()
         return ray.data.from_arrow_refs([blocks[i] for _ in range(passes) for i in order.permutation(len(blocks))])

@@ -16,14 +16,18 @@ log = logging.getLogger("mangahue")
 
 _STORE_SHARE = 0.2
 _STORE_MOST = 8 * 2**30
+# A worker without a task is kept, by Ray's default for a second: on few cores more workers than cores take turns, and
+# each new one costs two seconds of a core until it and its sandbox are ready.
+_IDLE_MS = 600_000
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What there is to work with, now. cpus, gpus: Ray's own counts over all nodes."""
+    """What there is to work with, now, over all nodes: CPUs and GPUs by Ray's count, bytes of the object store."""
 
     cpus: float
     gpus: float
+    store: float = 0.0
 
     def cpu_share(self, tasks: int = 4) -> float:
         """CPUs one task may ask for so that `tasks` of them run at once: 1 where there are enough, else a part.
@@ -71,7 +75,7 @@ def connect(*, state_api: bool = False) -> Cluster:
         where = "local cluster"
     _set_up_data()
     resources = ray.cluster_resources()  # what no node has is not in it
-    cluster = Cluster(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+    cluster = Cluster(*(resources.get(name, 0.0) for name in ("CPU", "GPU", "object_store_memory")))
     log.info("%s: %g CPUs, %g GPUs, %d nodes", where, cluster.cpus, cluster.gpus, len(ray.nodes()))
     return cluster
 
@@ -79,6 +83,7 @@ def connect(*, state_api: bool = False) -> Cluster:
 def _start_local(state_api: bool) -> None:
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # of its workers, which tell of each stream they open and end
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(_IDLE_MS))
     store = int(min(_STORE_MOST, psutil.virtual_memory().available * _STORE_SHARE))
     ray.init(
         address="local",

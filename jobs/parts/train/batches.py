@@ -19,7 +19,8 @@ from jobs.parts.train.config import TrainConfig
 _STREAM_STEPS = 1000  # steps that a stream lasts at least, because opening one takes seconds
 _BLOCK_BYTES = 8 * 2**20
 _AHEAD_BYTES = 64 * 2**20
-_CACHE_BYTES = 256 * 2**20  # a thousand pages at 286 x 286; a smaller object store spills to disk
+_LEAST_KEPT = 256 * 2**20  # bytes, a thousand pages at 286 x 286; a smaller object store spills to disk
+_KEPT_SHARE = 0.5  # of the object store
 
 
 def open_streams(
@@ -35,6 +36,7 @@ def open_streams(
     ray.data.DataContext.get_current().target_max_block_size = _BLOCK_BYTES
     pages = min(steps, _STREAM_STEPS) if steps else _STREAM_STEPS
     pages *= config.batch_size * config.accumulate * workers
+    kinds = ("pairs",) if paired else ("ink", "color")
     return {
         kind: shards.stream(
             "train",
@@ -44,9 +46,9 @@ def open_streams(
             passes=1 + math.ceil(pages / max(1, shards.pages("train"))),
             seed=config.seed + number,  # so that a batch's ink and colour come from different pages
             num_cpus=cluster.cpu_share(),
-            cache=_CACHE_BYTES,
+            cache=max(_LEAST_KEPT, int(_KEPT_SHARE * cluster.store / len(kinds))),
         )
-        for number, kind in enumerate(("pairs",) if paired else ("ink", "color"))
+        for number, kind in enumerate(kinds)
     }
 
 
