@@ -1,6 +1,6 @@
-"""Speed: a first chapter, the stages alone, a colouring job on each runner, a training. Each beside its baseline.
+"""Speed, each part beside its baseline: a first chapter, the stages alone, a job on each runner, a step, a training.
 
-    python -m benchmarks.bench [--out build/bench] [--only start|stages|colorize|train] [--source URI] [--repeat N]
+    python -m benchmarks.bench [--out build/bench] [--only start|stages|colorize|step|train] [--source URI] [--repeat N]
 
 Each part is printed, and written as JSON and as a short page, as soon as it is done. Core-seconds are the processor
 time of all threads of a process. Models are untrained, which makes them no faster.
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import models
+from benchmarks.step import time_step
 from datasets.archive import find_chapters, write_zip
 from datasets.chapters import open_chapter
 from datasets.encoding import encode_ink, encode_target
@@ -50,7 +51,7 @@ CHAPTERS, PAGES = 9, 10
 SIZE = (992, 1400)
 BATCH = 8
 STEPS = ("smooth screens", "lines", "words", "gate")  # the steps for quality, beside the network
-PARTS = ("start", "stages", "colorize", "train")
+PARTS = ("start", "stages", "colorize", "step", "train")
 T = TypeVar("T")
 
 
@@ -196,15 +197,22 @@ def pages_per_second(out: Path) -> float:
     return sum(counts[1:]) / (last - first)
 
 
-def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
-    """Time steps of exemplar through train.py, and in a plain loop over examples that are in memory."""
-    run("ingest", color=source, out=folder / "shards")
-    shards = ShardSet.open(str(folder / "shards"))
-    run("train", variant="exemplar", batch_size=BATCH, data=folder / "shards", run=folder / "run", max_steps=steps,
+def time_training(data: str, folder: Path, steps: int) -> dict[str, Any]:
+    """Time steps of exemplar through train.py, and in a plain loop over examples that are in memory.
+
+    data: URI of the shards.
+    """
+    run("train", variant="exemplar", batch_size=BATCH, data=data, run=folder / "run", max_steps=steps,
             eval_every=steps)  # fmt: skip
     points = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
     first, *_, last = [point for point in points if point["kind"] == "train"]
     job = (last["step"] - first["step"]) / (last["seconds"] - first["seconds"])
+    plain = plain_steps_per_second(ShardSet.open(data), min(steps, 60))
+    return {"steps_per_second": job, "plain_steps_per_second": plain, "share": job / plain}
+
+
+def plain_steps_per_second(shards: ShardSet, steps: int) -> float:
+    """The rate of exemplar's steps where nothing else is done."""
     variant = models.build("exemplar", {})
     rows = [vars(page) for page in shards.sample("train", 8 * BATCH)]
     made = [training_example(row, kind="pairs", size=variant.image_size, target=variant.target) for row in rows]
@@ -218,8 +226,13 @@ def time_training(source: str, folder: Path, steps: int) -> dict[str, Any]:
         training.step(encode_ink(ink), encode_target(target, variant.target), chapters=chapters)
         if step == 0:
             begun = time.monotonic()  # the first step makes plans too
-    plain = (steps - 1) / (time.monotonic() - begun)
-    return {"steps_per_second": job, "plain_steps_per_second": plain, "share": job / plain}
+    return (steps - 1) / (time.monotonic() - begun)
+
+
+def ingested(source: str, folder: Path) -> str:
+    """Shards of the chapters of `source`, in colour."""
+    run("ingest", color=source, out=folder)
+    return str(folder)
 
 
 def write_pages(folder: Path) -> None:
@@ -253,6 +266,9 @@ def as_page(result: dict[str, Any]) -> str:
         rows = [f"| {name} | {job[name]['pages_per_second']:.2f} | {job[name]['share']:.2f} |" for name in job]
         head = ["| runner | pages/s after start | the stages' own share of wall x cores |", "| --- | --- | --- |"]
         parts.append("\n".join([*head, *rows]))
+    if step := result.get("step"):
+        rows = [f"| {name} | {seconds:.3f} |" for name, seconds in step.items()]
+        parts.append("\n".join(["| a step alone: pix2pix one page, exemplar eight | s |", "| --- | --- |", *rows]))
     if training := result.get("train"):
         parts.append(
             f"Training (exemplar, batch {BATCH}): {training['steps_per_second']:.2f} steps/s, "
@@ -265,9 +281,10 @@ def as_page(result: dict[str, Any]) -> str:
 @click.option("--out", default="build/bench", help="Folder of bench.json and bench.md.")
 @click.option("--only", multiple=True, type=click.Choice(PARTS), help="Measure this part; repeat for several.")
 @click.option("--source", default="", help="Gray chapters to colour instead of generated ones.")
+@click.option("--data", default="", help="Shards to train on instead of those of generated pages.")
 @click.option("--repeat", default=1, help="How often start and colorize are measured; medians are told.")
 @click.option("--steps", default=30, help="Training steps.")
-def main(out: str, only: tuple[str, ...], source: str, repeat: int, steps: int) -> None:
+def main(out: str, only: tuple[str, ...], source: str, data: str, repeat: int, steps: int) -> None:
     """Measure how fast mangahue is on this machine."""
     configure_log()
     os.environ["RAY_ADDRESS"] = "local"  # a job on Ray starts a cluster of its own
@@ -285,7 +302,10 @@ def main(out: str, only: tuple[str, ...], source: str, repeat: int, steps: int) 
             "start": lambda: time_start(source, folder, repeat),
             "stages": lambda: time_stages(source, publish_untrained(folder / "whole"), folder / "stages"),
             "colorize": lambda: time_colorize(source, folder, repeat),
-            "train": lambda: time_training(str(folder / "series/color"), folder, steps),
+            "step": lambda: time_step(10 * repeat),
+            "train": lambda: time_training(
+                data or ingested(str(folder / "series/color"), folder / "shards"), folder, steps
+            ),
         }
         for part in only or PARTS:
             result[part] = measures[part]()
