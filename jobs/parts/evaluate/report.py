@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
 from jobs.parts.report.charts import draw_curve, span_of
-from jobs.parts.report.render import number, render
+from jobs.parts.report.render import counted, number, render
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 TRUTH = "truth"  # the column that holds the value of the true colour page
@@ -27,6 +28,9 @@ MEANINGS = {
     "CIEDE2000": "Mean colour difference to the true page as the eye sees it (CIE ΔE₀₀): 0 is none, 1 is just seen.",
     "PSNR": "Peak signal-to-noise ratio against the true page, in decibel: how small the squared pixel error is.",
     "SSIM": "Structural similarity to the true page; 1 is identical. Mostly about ink and edges, little about hue.",
+    "Colour names right": "The share of areas within lines whose colour has the truth's name, of eleven; averaged over "
+    "names, not over areas, so that brown everywhere is right about one name.",
+    "Clouds": "How blotched the colour inside areas is, beyond the truth's, as a share of the mean chroma.",
     "Colourfulness": "How vivid the page is (Hasler and Süsstrunk). More is not better: the truth is the goal.",
 }
 
@@ -102,6 +106,7 @@ def render_report(
     title: str,
     summary: Mapping[str, str],
     figures: Sequence[Figure],
+    names: Mapping[str, Mapping[str, tuple[int, int]]] = MappingProxyType({}),
     curves: Sequence[Curve],
     picture_rows: Sequence[PictureRow] = (),
     pages: Sequence[PageView],
@@ -110,6 +115,7 @@ def render_report(
     """The report as one HTML page, to be written as UTF-8.
 
     summary: names and values for the head of the page.
+    names: for each method and colour name, the areas named right and all areas of that name.
     settings: the options of the job and of the training.
     Raises ValueError where the path of a picture is not relative.
     """
@@ -121,6 +127,8 @@ def render_report(
         summary=summary,
         columns=columns,
         rows=[_row(figure, columns) for figure in figures],
+        name_columns=list(names),
+        name_rows=_name_rows(names),
         charts=[draw_curve(curve.name, curve.points, shared_steps) for curve in curves],
         picture_rows=picture_rows,
         chapters=by_chapter(pages),
@@ -174,3 +182,16 @@ def _row(figure: Figure, columns: Sequence[str]) -> dict[str, object]:
         "meaning": figure.meaning or MEANINGS.get(figure.name, ""),
         "cells": [(number(figure.values.get(column), figure.digits), column in best) for column in columns],
     }
+
+
+def _name_rows(names: Mapping[str, Mapping[str, tuple[int, int]]]) -> list[dict[str, object]]:
+    """A row for each colour name: the share of its areas that each method names right. None is marked as the best."""
+    areas = {name: total for by_name in names.values() for name, (_, total) in by_name.items()}
+    return [
+        {
+            "name": f"{name}, {counted(total, 'area')}",
+            "direction": "",
+            "cells": [(number(by_name[name][0] / total), False) for by_name in names.values()],
+        }
+        for name, total in areas.items()
+    ]
