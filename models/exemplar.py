@@ -152,6 +152,20 @@ class ExemplarGenerator(nn.Module):
         allowed: (B, R) which pages of the memory a page may look at; None: all.
         hints: (B, 3, S, S); None: none.
         """
+        ab = self.paint(self.decode(ink, seen, places, memory, allowed, hints))
+        full = F.interpolate(ab, ink.shape[-2:], mode="bilinear", align_corners=False)
+        return full if self.training else full.clamp(-1, 1)
+
+    def decode(
+        self,
+        ink: Tensor,
+        seen: list[Tensor],
+        places: Tensor,
+        memory: Memory,
+        allowed: Tensor | None,
+        hints: Tensor | None,
+    ) -> Tensor:
+        """The features that chroma is made of, at half the page's size: (B, C, S / 2, S / 2). Arguments of `color`."""
         if allowed is None:
             allowed = torch.ones(len(ink), len(memory.keys), dtype=torch.bool, device=ink.device)
         if hints is None:
@@ -165,9 +179,7 @@ class ExemplarGenerator(nn.Module):
             under: list[Tensor] = [] if x is None else [F.interpolate(x, features.shape[-2:], mode="nearest")]
             x = up(torch.cat([features, *given.get(number, []), *under], dim=1), code)
         assert x is not None
-        ab = self.paint(torch.cat([x, by_table, near], dim=1))
-        full = F.interpolate(ab, ink.shape[-2:], mode="bilinear", align_corners=False)
-        return full if self.training else full.clamp(-1, 1)
+        return torch.cat([x, by_table, near], dim=1)
 
     def _palette(self, memory: Memory, allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Mean ab by lightness of the pages that each page may look at, (B, levels, 2), and the code made of it."""
@@ -186,9 +198,10 @@ class ExemplarGenerator(nn.Module):
         hint_squares = _rows(hints)
         own = self._values_at(hint_squares[..., 1:], _rows(F.avg_pool2d(ink, _STRIDE)), places)
         none = torch.zeros_like(places[:, :1])
-        keys = torch.cat([memory.keys.flatten(0, 1).expand(batch, -1, -1), places, none], dim=1)
-        values = torch.cat([memory.values.flatten(0, 1).expand(batch, -1, -1), own, none], dim=1)
-        others = torch.where(allowed, 0.0, _NEVER).repeat_interleave(memory.keys.shape[1], dim=1)
+        index = _first(allowed)
+        keys = torch.cat([memory.keys[index].flatten(1, 2), places, none], dim=1)
+        values = torch.cat([memory.values[index].flatten(1, 2), own, none], dim=1)
+        others = torch.where(allowed.gather(1, index), 0.0, _NEVER).repeat_interleave(memory.keys.shape[1], dim=1)
         mask = torch.cat([others, hint_squares[..., 0].clamp_min(1e-4).log(), none[..., 0]], dim=1)
         with torch.autocast(ink.device.type, enabled=False):
             found = F.scaled_dot_product_attention(
@@ -226,6 +239,12 @@ class _Up(nn.Module):
         y = self.norm(F.leaky_relu(self.second(F.leaky_relu(x, 0.1)), 0.1)) * (1 + scale) + shift
         out: Tensor = x + self.third(F.leaky_relu(y, 0.1))
         return out
+
+
+def _first(allowed: Tensor) -> Tensor:
+    """(B, m): for each page the numbers of those it may look at, filled up with others to the most that a page may."""
+    most = int(allowed.sum(dim=1).amax()) if allowed.numel() else 0
+    return allowed.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
 def _rows(images: Tensor) -> Tensor:
@@ -300,9 +319,9 @@ class Exemplar(Variant):
         given: tuple[Tensor, ...] = ()
         hints = None
         if training.chapters is not None:
-            target = _recolored(target, training.chapters)
+            target = recolored(target, training.chapters)
             hints = draw_hints(target)
-            given = (target, _shown(training.chapters), hints)
+            given = (target, draw_shown(training.chapters), hints)
         with training.gradients_of("network"):
             predicted = training.call("network", ink, *given)
             off = (predicted.float() - target) * AB_RANGE
@@ -346,15 +365,15 @@ class Exemplar(Variant):
         return values.to(parameter.device, parameter.dtype, non_blocking=True)
 
 
-def _shown(chapters: Tensor) -> Tensor:
-    """(B, B): which pages see which others of their chapter. Some see none."""
+def draw_shown(chapters: Tensor, alone: float = _ALONE) -> Tensor:
+    """(B, B): which pages see which others of their chapter. The share `alone` sees none."""
     count = len(chapters)
     same = (chapters[:, None] == chapters) & ~torch.eye(count, dtype=torch.bool, device=chapters.device)
-    chance = torch.rand(count, 1).clamp_min(_LEAST_SHOWN) * (torch.rand(count, 1) >= _ALONE)
+    chance = torch.rand(count, 1).clamp_min(_LEAST_SHOWN) * (torch.rand(count, 1) >= alone)
     return same & (torch.rand(count, count) < chance).to(chapters.device)
 
 
-def _recolored(target: Tensor, chapters: Tensor) -> Tensor:
+def recolored(target: Tensor, chapters: Tensor) -> Tensor:
     """Chroma with the hues of some chapters turned, of half of those mirrored too: the same for all pages of one."""
     out = target
     for chapter in chapters.unique():

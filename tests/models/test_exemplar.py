@@ -83,6 +83,22 @@ def test_followed_pages_do_not_depend_on_their_batch(taught: Variant) -> None:
     torch.testing.assert_close(taught.predict(ink[2:3], hints[2:3]), together[2:3], atol=5e-5, rtol=0)
 
 
+def test_a_page_sees_what_it_may_as_if_the_others_were_not_there() -> None:
+    torch.manual_seed(0)
+    network = ExemplarGenerator(8, 8).eval()
+    ink, target = chapter(2.0, 4, 8000)
+    allowed = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1], [0, 0, 1, 0]], dtype=torch.bool)
+
+    together = network(ink, target, allowed)
+
+    seen, places = network.encode(ink)
+    for page, pages in enumerate(allowed):
+        memory = network.memorize(places[pages], ink[pages], target[pages])
+        own = [features[page : page + 1] for features in seen]
+        apart = network.color(ink[page : page + 1], own, places[page : page + 1], memory, None, None)
+        torch.testing.assert_close(together[page : page + 1], apart, atol=5e-5, rtol=0)
+
+
 def test_a_hint_changes_the_page_where_it_is_and_where_it_looks_alike(taught: Variant) -> None:
     ink, target = chapter(0.7, 1, 8000)
     taught.look_at(ink[:0], target[:0])
