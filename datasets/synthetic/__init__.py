@@ -10,7 +10,8 @@ count from 1, as in an archive's names.
 import io
 import os
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -24,7 +25,7 @@ from datasets.synthetic.body import Pose
 from datasets.synthetic.cast import CAST
 from datasets.synthetic.layout import Panel, layout
 from datasets.synthetic.lettering import Box, bubble, caption, sound
-from datasets.synthetic.pen import INK, LETTERING, Pen, blank, halftone, lay, level_of
+from datasets.synthetic.pen import INK, LETTERING, Material, Pen, blank, halftone, lay, level_of
 from datasets.synthetic.scenes import SCENES, draw_scene
 from datasets.synthetic.script import LINES, SERIES_TITLE, TITLES
 from datasets.synthetic.stage import Figure, Shot, draw_figure, stage
@@ -32,6 +33,7 @@ from imaging.color import join_chroma
 
 U8 = NDArray[np.uint8]
 Rng = np.random.Generator
+Dyes = Mapping[Material, Material]
 
 __all__ = ["CAST", "DrawnPage", "Panel", "Series", "draw_page", "layout_page", "write_series"]
 
@@ -48,6 +50,7 @@ class Series:
     pages: number of pages of each chapter.
     width: of a page, in pixels.
     height: of a page, in pixels.
+    dyes: materials that another one is drawn for: the same figures in other colours.
 
     Raises BadUsageError for a number out of range.
     """
@@ -57,6 +60,7 @@ class Series:
     pages: int = 8
     width: int = 800
     height: int = 1200
+    dyes: Dyes = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
@@ -108,11 +112,11 @@ def draw_page(series: Series, chapter: int, page: int) -> DrawnPage:
     places = _places(series, chapter)
     canvas = blank(series.height * _OVER, series.width * _OVER)
     if page == 1:
-        _draw_splash(canvas, panels[0], chapter, places[0], rng)
+        _draw_splash(canvas, panels[0], chapter, places[0], series.dyes, rng)
     else:
         first = (page - 1) * len(places) // series.pages
         for panel, shot in zip(panels, _shots(panels, places[first:] + places[:first], rng), strict=True):
-            _draw_panel(canvas, panel, shot, rng)
+            _draw_panel(canvas, panel, shot, series.dyes, rng)
     return _develop(canvas)
 
 
@@ -192,20 +196,20 @@ def _next_line(deck: list[int]) -> int:
     return int(deck[-1])
 
 
-def _draw_panel(canvas: U8, panel: Panel, shot: Shot, rng: Rng) -> None:
-    pen, corners = _panel_pen(canvas, panel, rng)
+def _draw_panel(canvas: U8, panel: Panel, shot: Shot, dyes: Dyes, rng: Rng) -> None:
+    pen, corners = _panel_pen(canvas, panel, dyes, rng)
     slant = max(abs(corners[0, 0] - corners[3, 0]), abs(corners[1, 0] - corners[2, 0]))
     unit = _unit(canvas)
     stage(pen, shot, round(float(slant)), unit * 0.0165, rng)
     _mount(canvas, pen, panel, unit)
 
 
-def _draw_splash(canvas: U8, panel: Panel, chapter: int, place: str, rng: Rng) -> None:
+def _draw_splash(canvas: U8, panel: Panel, chapter: int, place: str, dyes: Dyes, rng: Rng) -> None:
     """Draw the title page: all of the cast, the title, and one of them talking."""
-    pen, _ = _panel_pen(canvas, panel, rng)
+    pen, _ = _panel_pen(canvas, panel, dyes, rng)
     height, width = pen.canvas.shape[:2]
     unit = _unit(canvas)
-    draw_scene(Pen(pen.canvas, pen.screen, pen.line * 0.85).placed(0, 0, height), place, width / height, rng)
+    draw_scene(replace(pen, line=pen.line * 0.85).placed(0, 0, height), place, width / height, rng)
     back, front = rng.permutation([2, 4]), rng.permutation([1, 3, 5])
     marks = [(int(w), x, 0.77) for w, x in zip(back, (0.335, 0.675), strict=True)]
     marks += [(int(w), x, 0.955) for w, x in zip(front, (0.18, 0.51, 0.82), strict=True)]
@@ -240,13 +244,13 @@ def _unit(canvas: U8) -> float:
     return float(canvas.shape[0] * canvas.shape[1]) ** 0.5 * 1.1
 
 
-def _panel_pen(canvas: U8, panel: Panel, rng: Rng) -> tuple[Pen, NDArray[np.float64]]:
+def _panel_pen(canvas: U8, panel: Panel, dyes: Dyes, rng: Rng) -> tuple[Pen, NDArray[np.float64]]:
     """Return a pen on a canvas of the panel's own, and the panel's corners in pixels of that canvas."""
     left, top, right, bottom = _box(canvas, panel)
     own = blank(bottom - top, right - left)
     unit = _unit(canvas)
     screen = halftone(bottom - top, right - left, max(unit * float(rng.choice([0.0046, 0.0052, 0.006])), 4.0))
-    return Pen(own, screen, max(unit * 0.0021, 1.0)), panel.corners * _OVER - (left, top)
+    return Pen(own, screen, max(unit * 0.0021, 1.0), dyes=dyes), panel.corners * _OVER - (left, top)
 
 
 def _mount(canvas: U8, pen: Pen, panel: Panel, unit: float) -> None:

@@ -5,8 +5,8 @@ Each stroke writes all four, so the ink, its chroma and who is where can never d
 pen's own frame (see Pen.placed), x to the right, y down. Line widths are in widths of the page's ink line.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import cv2
@@ -121,6 +121,7 @@ class Pen:
     matrix: of the pen's frame: pixels = matrix @ point + origin.
     origin: of the pen's frame, in pixels.
     label: who is being drawn.
+    dyes: materials that another one is drawn for.
     """
 
     canvas: U8
@@ -129,6 +130,7 @@ class Pen:
     matrix: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 1.0)
     origin: tuple[float, float] = (0.0, 0.0)
     label: int = 0
+    dyes: Mapping[Material, Material] = field(default_factory=dict)
 
     @property
     def scale(self) -> float:
@@ -159,6 +161,7 @@ class Pen:
 
     def paint(self, material: Material) -> tuple[int, int, int, int]:
         """Return what the canvas holds where this material is drawn."""
+        material = self.dyes.get(material, material)
         return level_of(material.lightness), round(material.a) + 128, round(material.b) + 128, self.label
 
     def fill(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,6 +20,7 @@ from PIL import Image
 
 from datasets.errors import BadUsageError
 from datasets.synthetic import CAST, DrawnPage, Series, draw_page, layout_page, write_series
+from datasets.synthetic.cast import FUR
 from imaging.color import gray_of_equal_lightness, to_lab
 from jobs.parts.runtime import ROOT
 
@@ -51,6 +53,17 @@ def gutters(series: Series, chapter: int, page: int) -> np.ndarray:
     for panel in layout_page(series, chapter, page):
         cv2.fillPoly(outside, [np.round(panel.corners).astype(np.int32)], 0)
     return cv2.erode(outside, np.ones((5, 5), np.uint8)) > 0
+
+
+def test_dyes_change_the_colours_of_what_they_name_and_nothing_else() -> None:
+    plain = drawn(2, 4)
+    dyed = draw_page(replace(SMALL, dyes={FUR: FUR._replace(a=-40.0, b=-40.0)}), 2, 4)
+    changed = np.abs(chroma_of(plain) - chroma_of(dyed)).max(axis=-1) > 20
+
+    assert np.array_equal(plain.ink, dyed.ink)
+    assert changed.mean() > 0.005
+    assert set(np.unique(plain.cast[changed])) <= {0, 1}  # the fox, and the soft edge of her fur
+    assert (plain.cast[changed] == 1).mean() > 0.9
 
 
 def test_the_same_arguments_draw_the_same_bytes_in_any_process() -> None:
