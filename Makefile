@@ -67,7 +67,7 @@ s3: setup ## Serve a local S3 bucket, for jobs run by hand
 
 clean: ## Remove what was built: out/, build/ and the caches; .venv stays
 	rm -rf out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find jobs models imaging datasets tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find jobs models imaging datasets tests benchmarks pretraining -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The steps of setup.
 

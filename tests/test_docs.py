@@ -11,7 +11,7 @@ from jobs.parts.runtime import ROOT
 from jobs.parts.runtime.telemetry import METRICS
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-ROOMS = ("benchmarks", "datasets", "deploy", "docs", "imaging", "jobs", "models", "tests")
+ROOMS = ("benchmarks", "datasets", "deploy", "docs", "imaging", "jobs", "models", "pretraining", "tests")
 ABSENT = {  # what a reader may write, or what is said not to be
     "jobs/x.py",
     "models/tinted.py",

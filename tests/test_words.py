@@ -10,7 +10,7 @@ import pytest
 
 from jobs.parts.runtime import ROOT
 
-PACKAGES = ("jobs", "models", "imaging", "datasets", "benchmarks")
+PACKAGES = ("jobs", "models", "imaging", "datasets", "benchmarks", "pretraining")
 WORDS = tomllib.loads((ROOT / "tests/retired_words.toml").read_text())
 
 
