@@ -133,7 +133,8 @@ class ExemplarGenerator(nn.Module):
         small = _rows(F.avg_pool2d(torch.cat([ab, ink], dim=1).float(), _STRIDE))
         values = self._values_at(small[..., :2], small[..., 2:], places)
         if self.training:
-            kept = torch.randperm(places.shape[1], device=places.device)[: places.shape[1] // 2]
+            # Drawn on the CPU, as all else that a step draws: the same on every device.
+            kept = torch.randperm(places.shape[1])[: places.shape[1] // 2].to(places.device)
             places, values = places[:, kept], values[:, kept]
         return Memory(places, values, _sums(ink, ab))
 
