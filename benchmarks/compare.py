@@ -27,15 +27,16 @@ ROWS: dict[str, dict[str, Any]] = {  # the published settings, except where they
     "zhang": {"variant": "zhang", "base_channels": 32},
     "exemplar": {"variant": "exemplar", "batch_size": 8, "clip_norm": 20},
 }  # fmt: skip
-_COLUMNS = (("ciede2000", 2), ("psnr", 2), ("ssim", 3), ("colorfulness", 1))
+_COLUMNS = (("ciede2000", 2), ("color_names", 2), ("clouds", 3), ("psnr", 2), ("ssim", 3), ("colorfulness", 1))
 
 
 def table(metrics: dict[str, Any]) -> str:
     """The rows of metrics.json as Markdown, with the best CIEDE2000 first."""
     means, costs, models = metrics["means"], metrics["costs"], metrics["models"]
     lines = [
-        "| | steps | CIEDE2000 | PSNR | SSIM | colourfulness | parameters, M | pages/s | memory, MB |",
-        "|" + " --- |" * 9,
+        "| | steps | CIEDE2000 | colour names | clouds | PSNR | SSIM | colourfulness |"
+        " parameters, M | pages/s | memory, MB |",
+        "|" + " --- |" * 11,
     ]
     for name in sorted(means, key=lambda name: means[name].get("ciede2000", -1)):
         figures = [f"{means[name][key]:.{digits}f}" if key in means[name] else "" for key, digits in _COLUMNS]

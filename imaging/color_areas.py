@@ -10,7 +10,6 @@ colour changes: painted pages have soft borders too, and lines leave openings. I
 The median colour would not do: of an area half blue and half orange it is a gray that nobody sees.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -48,17 +47,6 @@ class AreaCounts:
     excess: float
     chroma: float
 
-    @classmethod
-    def sum(cls, pages: Iterable["AreaCounts"]) -> "AreaCounts":
-        """Add up the counts of pages; of none they are 0."""
-        rights, totals, excess, chroma = [], [], 0.0, 0.0
-        for page in pages:
-            rights.append(page.right)
-            totals.append(page.total)
-            excess, chroma = excess + page.excess, chroma + page.chroma
-        nothing = np.zeros(len(COLOR_NAMES), np.int64)
-        return cls(np.sum([nothing, *rights], axis=0), np.sum([nothing, *totals], axis=0), excess, chroma)
-
     def named_right(self, least: int = LEAST_AREAS) -> float:
         """Return the share of areas that are named right, averaged over names and not over areas.
 
@@ -69,6 +57,11 @@ class AreaCounts:
         """
         seen = self.total >= max(1, least)
         return float((self.right[seen] / self.total[seen]).mean()) if seen.any() else float("nan")
+
+    def by_name(self) -> dict[str, tuple[int, int]]:
+        """Return the areas named right and all areas of each name that the truth has."""
+        counts = zip(COLOR_NAMES, self.right.tolist(), self.total.tolist(), strict=True)
+        return {name: (right, total) for name, right, total in counts if total}
 
     @property
     def clouds(self) -> float:

@@ -13,9 +13,11 @@ from datasets.page import Page, encode
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
 from imaging.color import U8, join_chroma
+from imaging.color_areas import ColorAreas
 from imaging.descreen import network_view
 from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
 from imaging.postprocess import PostprocessSettings, postprocess_page
+from jobs.parts.evaluate.area_figures import area_record
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate, in_file_name
 from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.cost import measured_cost
@@ -148,6 +150,11 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
     methods = {**coloured, GRAY: plain, MEAN: join_chroma(ink, flat)}
     figures = {name: _measure(picture, truth, ink) for name, picture in methods.items()}
     figures[TRUTH] = {"colorfulness": colorfulness(truth), "luminance_ssim": luminance_ssim(truth, ink)}
+    areas = ColorAreas(ink, truth)
+    by_area = {
+        name: area_record(areas.count(picture), figures[name]["colorfulness"], figures[TRUTH]["colorfulness"])
+        for name, picture in methods.items()
+    }
     pictures = {}
     storage = open_storage(out)
     for name, picture in {INK: plain, **coloured, TRUTH: truth}.items():
@@ -162,6 +169,7 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
         "width": ink.shape[1],
         "height": ink.shape[0],
         "figures": figures,
+        "areas": by_area,
         "costs": json.loads(row["costs"]),
         "pictures": pictures,
     }

@@ -27,6 +27,9 @@ MEANINGS = {
     "CIEDE2000": "Mean colour difference to the true page as the eye sees it (CIE ΔE₀₀): 0 is none, 1 is just seen.",
     "PSNR": "Peak signal-to-noise ratio against the true page, in decibel: how small the squared pixel error is.",
     "SSIM": "Structural similarity to the true page; 1 is identical. Mostly about ink and edges, little about hue.",
+    "Colour names right": "The share of areas within lines whose colour has the truth's name, of eleven; averaged over "
+    "names, not over areas, so that brown everywhere is right about one name.",
+    "Clouds": "How blotched the colour inside areas is, beyond the truth's, as a share of the mean chroma.",
     "Colourfulness": "How vivid the page is (Hasler and Süsstrunk). More is not better: the truth is the goal.",
 }
 
@@ -102,6 +105,7 @@ def render_report(
     title: str,
     summary: Mapping[str, str],
     figures: Sequence[Figure],
+    names: Sequence[Figure] = (),
     curves: Sequence[Curve],
     picture_rows: Sequence[PictureRow] = (),
     pages: Sequence[PageView],
@@ -110,6 +114,7 @@ def render_report(
     """The report as one HTML page, to be written as UTF-8.
 
     summary: names and values for the head of the page.
+    names: for each colour name, the share of its areas that is named right.
     settings: the options of the job and of the training.
     Raises ValueError where the path of a picture is not relative.
     """
@@ -121,6 +126,8 @@ def render_report(
         summary=summary,
         columns=columns,
         rows=[_row(figure, columns) for figure in figures],
+        name_columns=columns_of(names),
+        name_rows=[_row(figure, columns_of(names)) for figure in names],
         charts=[draw_curve(curve.name, curve.points, shared_steps) for curve in curves],
         picture_rows=picture_rows,
         chapters=by_chapter(pages),

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,19 +10,24 @@ import numpy as np
 
 from datasets.errors import BadUsageError
 from datasets.storage import Storage, open_storage, split_uri
+from jobs.parts.evaluate.area_figures import area_figures, sum_of_records
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, OURS, TRUTH, Candidate
 from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.report import Curve, Figure, PageView, PictureRow, render_report
 from jobs.parts.model.folder import METRICS
+from jobs.parts.report.render import counted
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 
 log = logging.getLogger("mangahue")
 _MEASURES = (  # name in metrics.json, name in the report, which way is better, digits
     ("ciede2000", "CIEDE2000", "lower", 2),
+    ("color_names", "Colour names right", "higher", 2),
+    ("clouds", "Clouds", "lower", 3),
     ("psnr", "PSNR", "higher", 2),
     ("ssim", "SSIM", "higher", 3),
     ("colorfulness", "Colourfulness", "truth", 1),
+    ("colorfulness_share", "Colourfulness, of the truth's", "truth", 2),
     ("luminance_ssim", "Luminance SSIM", "higher", 3),
 )
 _COSTS = (  # per model: name in metrics.json, name in the report, which way is better, digits, meaning
@@ -60,17 +66,21 @@ def publish(
         raise BadUsageError(f"--data {config.data}: no held-out page has its true colours; ingest a colour edition")
     names = [candidate.name for candidate in candidates]
     means = {method: _mean([page["figures"][method] for page in pages]) for method in (*names, GRAY, MEAN, TRUTH)}
+    by_name = _add_area_figures(means, pages)
     costs = {name: _cost([page["costs"][name] for page in pages]) for name in names}
-    described = {
-        candidate.name: {
-            name: candidate.card[name] for name in ("variant", "config", "weights_sha256", "steps", "seconds")
-        }
-        for candidate in candidates
-    }
     settings = as_settings(config)
     out.put(
         "metrics.json",
-        as_json({"models": described, "pages": pages, "means": means, "costs": costs, "settings": settings}),
+        as_json(
+            {
+                "models": {candidate.name: _card(candidate) for candidate in candidates},
+                "pages": pages,
+                "means": means,
+                "color_names": by_name,
+                "costs": costs,
+                "settings": settings,
+            }
+        ),
     )
     best = min(candidates, key=lambda candidate: means[candidate.name]["ciede2000"])
     report = render_report(
@@ -81,6 +91,7 @@ def publish(
             "CIEDE2000": f"{means[best.name]['ciede2000']:.2f} {best.name}, {means[GRAY]['ciede2000']:.2f} gray page",
         },
         figures=[*(_figure(measure, means) for measure in _MEASURES), *_cost_figures(costs)],
+        names=_name_figures(by_name),
         curves=loss_curves(candidates),
         picture_rows=_picture_rows(pages, names) if len(names) > 1 else [],
         pages=[_view(page, best.name) for page in pages],
@@ -91,6 +102,10 @@ def publish(
         log.info("%-12s %s", method, ", ".join(f"{name} {value:.3f}" for name, value in means[method].items()))
     log.info("%d pages -> %s/report.html", len(pages), out.uri)
     return Exit.DONE
+
+
+def _card(candidate: Candidate) -> dict[str, Any]:
+    return {name: candidate.card[name] for name in ("variant", "config", "weights_sha256", "steps", "seconds")}
 
 
 def _described(candidate: Candidate) -> str:
@@ -105,6 +120,24 @@ def _training(candidates: Sequence[Candidate]) -> Mapping[str, Any]:
 
 def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([page[name] for page in figures])) for name in figures[0]}
+
+
+def _add_area_figures(
+    means: Mapping[str, dict[str, float]], pages: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """Add to the means of each method what is counted in areas, from the sums over pages.
+
+    Returns for each method and name the areas that it names right, and all of them.
+    """
+    truth = means[TRUTH]["colorfulness"]
+    means[TRUTH]["colorfulness_share"] = 1.0
+    by_name = {}
+    for method in means:
+        if method != TRUTH:
+            counts = sum_of_records([page["areas"][method] for page in pages])
+            means[method].update(area_figures(counts, means[method]["colorfulness"], truth))
+            by_name[method] = counts.by_name()
+    return by_name
 
 
 def _cost(pages: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -132,6 +165,19 @@ def _figure(measure: tuple[str, str, str, int], means: Mapping[str, Mapping[str,
     return Figure(title, better, values, digits)
 
 
+def _name_figures(by_name: Mapping[str, Mapping[str, tuple[int, int]]]) -> list[Figure]:
+    """For each name that the truth has, the share of its areas that each method names right."""
+    areas = {name: total for names in by_name.values() for name, (_, total) in names.items()}
+    return [
+        Figure(
+            f"{name}, {counted(total, 'area')}",
+            "higher",
+            {method: names[name][0] / names[name][1] for method, names in by_name.items()},
+        )
+        for name, total in areas.items()
+    ]
+
+
 def _picture_rows(pages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[PictureRow]:
     """A row of pictures for each model, all of the same few pages, evenly spread. Ink comes first, the truth last."""
     shown = [pages[i] for i in sorted({round(i) for i in np.linspace(0, len(pages) - 1, _ROW_PAGES)})]
@@ -142,7 +188,7 @@ def _picture_rows(pages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
 
 
 def _view(page: Mapping[str, Any], name: str) -> PageView:
-    ours, gray = page["figures"][name], page["figures"][GRAY]
+    ours, gray, areas = page["figures"][name], page["figures"][GRAY], page["areas"][name]
     return PageView(
         chapter=page["chapter"],
         name=page["name"],
@@ -152,6 +198,8 @@ def _view(page: Mapping[str, Any], name: str) -> PageView:
         figures={
             "CIEDE2000": ours["ciede2000"],
             "CIEDE2000 of the gray page": gray["ciede2000"],
+            "Colour names right": areas.get("color_names", math.nan),
+            "Clouds": areas["clouds"],
             "Colourfulness": ours["colorfulness"],
             "Luminance SSIM": ours["luminance_ssim"],
         },
