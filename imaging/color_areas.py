@@ -73,6 +73,7 @@ class ColorAreas:
     """The areas of a page whose true colours are known.
 
     labels: (y, x) the area of each pixel, from 1; 0 for ink, and for what is too small.
+    names: (N,) indices into `COLOR_NAMES`, by the truth.
     """
 
     def __init__(self, ink: U8, truth: U8) -> None:
@@ -87,7 +88,7 @@ class ColorAreas:
         self.labels = _find(self._shrunk(ink), color_names(cv2.medianBlur(small, _SPECK)))
         self._flat = self.labels.ravel()
         self._pixels = np.bincount(self._flat, minlength=1)[1:]
-        self._names, self._spread, _ = self._look(small)
+        self.names, self._spread, _ = self._look(small)
 
     def count(self, page: U8) -> AreaCounts:
         """Compare a coloured page with the truth.
@@ -97,8 +98,8 @@ class ColorAreas:
         names, spread, chroma = self._look(self._shrunk(page))
         count = len(COLOR_NAMES)
         return AreaCounts(
-            right=np.bincount(self._names[names == self._names], minlength=count),
-            total=np.bincount(self._names, minlength=count),
+            right=np.bincount(self.names[names == self.names], minlength=count),
+            total=np.bincount(self.names, minlength=count),
             excess=float((np.maximum(spread - self._spread, 0) * self._pixels).sum()),
             chroma=chroma,
         )

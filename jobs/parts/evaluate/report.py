@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
 from jobs.parts.report.charts import draw_curve, span_of
-from jobs.parts.report.render import number, render
+from jobs.parts.report.render import counted, number, render
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 TRUTH = "truth"  # the column that holds the value of the true colour page
@@ -105,7 +106,7 @@ def render_report(
     title: str,
     summary: Mapping[str, str],
     figures: Sequence[Figure],
-    names: Sequence[Figure] = (),
+    names: Mapping[str, Mapping[str, tuple[int, int]]] = MappingProxyType({}),
     curves: Sequence[Curve],
     picture_rows: Sequence[PictureRow] = (),
     pages: Sequence[PageView],
@@ -114,7 +115,7 @@ def render_report(
     """The report as one HTML page, to be written as UTF-8.
 
     summary: names and values for the head of the page.
-    names: for each colour name, the share of its areas that is named right.
+    names: for each method and colour name, the areas named right and all areas of that name.
     settings: the options of the job and of the training.
     Raises ValueError where the path of a picture is not relative.
     """
@@ -126,8 +127,8 @@ def render_report(
         summary=summary,
         columns=columns,
         rows=[_row(figure, columns) for figure in figures],
-        name_columns=columns_of(names),
-        name_rows=[_row(figure, columns_of(names)) for figure in names],
+        name_columns=list(names),
+        name_rows=_name_rows(names),
         charts=[draw_curve(curve.name, curve.points, shared_steps) for curve in curves],
         picture_rows=picture_rows,
         chapters=by_chapter(pages),
@@ -181,3 +182,16 @@ def _row(figure: Figure, columns: Sequence[str]) -> dict[str, object]:
         "meaning": figure.meaning or MEANINGS.get(figure.name, ""),
         "cells": [(number(figure.values.get(column), figure.digits), column in best) for column in columns],
     }
+
+
+def _name_rows(names: Mapping[str, Mapping[str, tuple[int, int]]]) -> list[dict[str, object]]:
+    """A row for each colour name: the share of its areas that each method names right. None is marked as the best."""
+    areas = {name: total for by_name in names.values() for name, (_, total) in by_name.items()}
+    return [
+        {
+            "name": f"{name}, {counted(total, 'area')}",
+            "direction": "",
+            "cells": [(number(by_name[name][0] / total), False) for by_name in names.values()],
+        }
+        for name, total in areas.items()
+    ]

@@ -15,7 +15,6 @@ from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, OURS, TRUTH, Candida
 from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.report import Curve, Figure, PageView, PictureRow, render_report
 from jobs.parts.model.folder import METRICS
-from jobs.parts.report.render import counted
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 
@@ -91,7 +90,7 @@ def publish(
             "CIEDE2000": f"{means[best.name]['ciede2000']:.2f} {best.name}, {means[GRAY]['ciede2000']:.2f} gray page",
         },
         figures=[*(_figure(measure, means) for measure in _MEASURES), *_cost_figures(costs)],
-        names=_name_figures(by_name),
+        names=by_name,
         curves=loss_curves(candidates),
         picture_rows=_picture_rows(pages, names) if len(names) > 1 else [],
         pages=[_view(page, best.name) for page in pages],
@@ -163,19 +162,6 @@ def _figure(measure: tuple[str, str, str, int], means: Mapping[str, Mapping[str,
         values.pop(TRUTH, None)
         return Figure(title, better, values, digits, _LUMINANCE)
     return Figure(title, better, values, digits)
-
-
-def _name_figures(by_name: Mapping[str, Mapping[str, tuple[int, int]]]) -> list[Figure]:
-    """For each name that the truth has, the share of its areas that each method names right."""
-    areas = {name: total for names in by_name.values() for name, (_, total) in names.items()}
-    return [
-        Figure(
-            f"{name}, {counted(total, 'area')}",
-            "higher",
-            {method: names[name][0] / names[name][1] for method, names in by_name.items()},
-        )
-        for name, total in areas.items()
-    ]
 
 
 def _picture_rows(pages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[PictureRow]:

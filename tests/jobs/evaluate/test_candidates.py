@@ -84,6 +84,15 @@ def test_every_model_has_figures_and_pictures_of_its_own(tmp_path: Path, monkeyp
     config = EvaluateConfig(model=tuple(uris), data="shards", out=str(tmp_path))
     publish(open_storage(str(tmp_path)), config, [Candidate(name, f"{tmp_path}/x/model", CARD) for name in found],
             [measured])  # fmt: skip
-    means = json.loads((tmp_path / "metrics.json").read_text())["means"]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    means = metrics["means"]
     assert sorted(means) == sorted(columns)
+    methods = sorted({*columns} - {TRUTH})
+    assert sorted(measured["areas"]) == sorted(metrics["color_names"]) == methods
+    assert all({"clouds", "colorfulness_share"} <= set(means[method]) for method in methods)
+    assert means[GRAY]["colorfulness_share"] == 0
+    assert means[MEAN]["colorfulness_share"] == pytest.approx(
+        means[MEAN]["colorfulness"] / means[TRUTH]["colorfulness"]
+    )
+    assert measured["areas"][GRAY]["names"] == metrics["color_names"][GRAY]
     assert len({json.dumps(means[name]) for name in found}) == len(found)

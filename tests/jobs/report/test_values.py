@@ -77,6 +77,16 @@ def test_a_long_curve_keeps_its_spikes_and_its_breaks() -> None:
     assert [tick.label for tick in chart.x_ticks] == ["0", "50k"]
 
 
+def test_names_are_shown_as_shares_of_their_areas_by_method() -> None:
+    names = {"ours": {"brown": (3, 4), "blue": (0, 1)}, "gray page": {"brown": (0, 4), "blue": (0, 1)}}
+    figures = [Figure("Colour names right", "higher", {"ours": 0.375, "gray page": 0.0})]
+    html = render_report(title="t", summary={}, figures=figures, names=names, curves=[], pages=[], settings={})
+    table = html[html.index('id="names-caption"') :]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)]
+    assert rows == [["brown, 4 areas", "0.75", "0.00"], ["blue, 1 area", "0.00", "0.00"]]
+    assert re.findall(r'<th scope="col" class="n">(.*?)</th>', table) == ["ours", "gray page"]
+
+
 def test_ticks_can_be_read() -> None:
     assert nice_ticks(0.1, 11.8, outward=True) == [0, 5, 10, 15]
     assert tick_labels([0, 5, 10, 15]) == ["0", "5", "10", "15"]
