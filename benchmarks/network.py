@@ -1,0 +1,107 @@
+"""The network alone on CPUs: each backend on the same squares, beside the machine's convolution peak in the same run.
+
+    python -m benchmarks.network [--rounds N] [--variant NAME ...]
+
+The peak is the best rate of a few plain 3x3 convolutions, of shapes that suit any processor. All are measured in turn,
+round after round, so that what else the machine does hits all alike; medians are told. Weights are untrained, which
+makes them no faster.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, get_args
+
+import click
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import models
+from jobs.parts.model.backends.choice import Backend, BackendName
+from jobs.parts.model.backends.compiled import color_by
+from jobs.parts.model.backends.export import export
+from jobs.parts.runtime.cores import available_cores
+
+BATCHES = (1, 8)
+SHAPES = ((8, 256, 64), (8, 128, 128), (1, 512, 64))  # of the plain convolutions: batch, channels, side
+VARIANTS = ("pix2pix", "exemplar", "zhang")
+
+
+def time_network(names: tuple[str, ...], rounds: int) -> dict[str, Any]:
+    """Squares a second of each variant (of the published size), backend and batch, and its share of the peak."""
+    torch.set_num_threads(available_cores())
+    runs, flops = plain_convolutions()
+    plain = tuple(runs)
+    for name in names:
+        torch.manual_seed(0)
+        model = export(models.build(name, {}).coloring())
+        for backend in get_args(BackendName):
+            variant = models.build(name, {})
+            variant.generator().to(memory_format=torch.channels_last)
+            if backend != "torch":
+                color_by(variant, Backend(backend), model, available_cores())
+            for batch in BATCHES:
+                ink = torch.rand(batch, 1, variant.image_size, variant.image_size) * 2 - 1
+                key = f"{name} {backend} {batch}"
+                runs[key] = lambda variant=variant, ink=ink: variant.predict(ink)  # type: ignore[misc]
+                flops[key] = flops[f"{name} torch {batch}"] if backend != "torch" else count_flops(runs[key])
+    seconds = {key: statistics.median(times) for key, times in in_turn(runs, rounds).items()}
+    rates = {key: flops[key] / seconds[key] for key in runs}
+    peak = max(rates[key] for key in plain)
+    return {
+        "peak_gflops": peak / 1e9,
+        "squares_per_second": {key: int(key.split()[-1]) / seconds[key] for key in runs if key not in plain},
+        "share": {key: rate / peak for key, rate in rates.items() if key not in plain},
+    }
+
+
+def plain_convolutions() -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """What runs each plain convolution, and its floating point operations."""
+    runs: dict[str, Callable[[], Any]] = {}
+    for batch, channels, side in SHAPES:
+        layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)
+        images = torch.rand(batch, channels, side, side).to(memory_format=torch.channels_last)
+        runs[f"{batch}x{channels}x{side}"] = lambda layer=layer, images=images: layer(images)  # type: ignore[misc]
+    return runs, {key: count_flops(run) for key, run in runs.items()}
+
+
+@torch.inference_mode()
+def in_turn(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each run in each round; the first round, in which plans are made, is left out."""
+    times: dict[str, list[float]] = {key: [] for key in runs}
+    for _ in range(rounds + 1):
+        for key, run in runs.items():
+            begun = time.perf_counter()
+            run()
+            times[key].append(time.perf_counter() - begun)
+    return {key: each[1:] for key, each in times.items()}
+
+
+def count_flops(run: Callable[[], Any]) -> float:
+    """Two for each multiplication with its addition."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def as_table(network: dict[str, Any]) -> str:
+    """The figures as a table of Markdown."""
+    head = [
+        f"Convolution peak {network['peak_gflops']:.0f} GFLOP/s.\n",
+        "| network, backend, batch | squares/s | share of the peak |",
+        "| --- | --- | --- |",
+    ]
+    rates, shares = network["squares_per_second"], network["share"]
+    return "\n".join([*head, *(f"| {key} | {rate:.1f} | {shares[key]:.2f} |" for key, rate in rates.items())])
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--rounds", default=7, help="How often each is measured; medians are told.")
+@click.option("--variant", multiple=True, default=VARIANTS, type=click.Choice(sorted(models.VARIANTS)), help="Which.")
+def main(rounds: int, variant: tuple[str, ...]) -> None:
+    """Measure how fast each backend runs networks on this machine's CPUs."""
+    print(as_table(time_network(variant, rounds)))
+
+
+if __name__ == "__main__":
+    main()
