@@ -1,6 +1,8 @@
-"""Speed, each part beside its baseline: a first chapter, the stages alone, a job on each runner, a step, a training.
+"""Speed, each part beside its baseline: a first chapter, the stages alone, a job on each runner, the network alone, a
+step, a training.
 
-    python -m benchmarks.bench [--out build/bench] [--only start|stages|colorize|step|train] [--source URI] [--repeat N]
+    python -m benchmarks.bench [--out build/bench] [--only start|stages|colorize|network|step|train] [--source URI]
+                               [--data URI] [--repeat N]
 
 Each part is printed, and written as JSON and as a short page, as soon as it is done. Core-seconds are the processor
 time of all threads of a process. Models are untrained, which makes them no faster.
@@ -22,6 +24,7 @@ import numpy as np
 import torch
 
 import models
+from benchmarks.network import as_table, time_network
 from benchmarks.step import time_step
 from datasets.archive import find_chapters, write_zip
 from datasets.chapters import open_chapter
@@ -51,7 +54,7 @@ CHAPTERS, PAGES = 9, 10
 SIZE = (992, 1400)
 BATCH = 8
 STEPS = ("smooth screens", "lines", "words", "gate")  # the steps for quality, beside the network
-PARTS = ("start", "stages", "colorize", "step", "train")
+PARTS = ("start", "stages", "colorize", "network", "step", "train")
 T = TypeVar("T")
 
 
@@ -274,6 +277,8 @@ def as_page(result: dict[str, Any]) -> str:
             f"Training (exemplar, batch {BATCH}): {training['steps_per_second']:.2f} steps/s, "
             f"{training['share']:.2f} of the {training['plain_steps_per_second']:.2f} of a plain loop."
         )
+    if network := result.get("network"):
+        parts.append(as_table(network))
     return "\n\n".join(parts) + "\n"
 
 
@@ -302,6 +307,7 @@ def main(out: str, only: tuple[str, ...], source: str, data: str, repeat: int, s
             "start": lambda: time_start(source, folder, repeat),
             "stages": lambda: time_stages(source, publish_untrained(folder / "whole"), folder / "stages"),
             "colorize": lambda: time_colorize(source, folder, repeat),
+            "network": time_network,
             "step": lambda: time_step(10 * repeat),
             "train": lambda: time_training(
                 data or ingested(str(folder / "series/color"), folder / "shards"), folder, steps

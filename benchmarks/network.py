@@ -1,7 +1,5 @@
 """The network alone on CPUs: each backend on the same squares, beside the machine's convolution peak in the same run.
 
-    python -m benchmarks.network [--rounds N] [--variant NAME ...]
-
 The peak is the best rate of a few plain 3x3 convolutions, of shapes that suit any processor. All are measured in turn,
 round after round, so that what else the machine does hits all alike; medians are told. Weights are untrained, which
 makes them no faster.
@@ -10,42 +8,47 @@ makes them no faster.
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
-import click
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from jobs.parts.model.backends.choice import Backend, BackendName
+from jobs.parts.model.backends.choice import Backend, choose_backend
 from jobs.parts.model.backends.compiled import color_by
 from jobs.parts.model.backends.export import export
 from jobs.parts.runtime.cores import available_cores
 
 BATCHES = (1, 8)
 SHAPES = ((8, 256, 64), (8, 128, 128), (1, 512, 64))  # of the plain convolutions: batch, channels, side
+ROUNDS = 7
 VARIANTS = ("pix2pix", "exemplar", "zhang")
 
 
-def time_network(names: tuple[str, ...], rounds: int) -> dict[str, Any]:
-    """Squares a second of each variant (of the published size), backend and batch, and its share of the peak."""
+def time_network() -> dict[str, Any]:
+    """Squares a second of each variant in its published size, backend and batch, and its share of the peak.
+
+    OpenVINO computes in the precision that a job would choose here, and in float32.
+    """
     torch.set_num_threads(available_cores())
     runs, flops = plain_convolutions()
     plain = tuple(runs)
-    for name in names:
+    for name in VARIANTS:
         torch.manual_seed(0)
         model = export(models.build(name, {}).coloring())
-        for backend in get_args(BackendName):
+        chosen = dict.fromkeys([Backend(), choose_backend("openvino", "cpu", name, None), Backend("openvino"),
+                                Backend("onnx")])  # fmt: skip
+        for backend in chosen:
             variant = models.build(name, {})
             variant.generator().to(memory_format=torch.channels_last)
-            if backend != "torch":
-                color_by(variant, Backend(backend), model, available_cores())
+            if backend.name != "torch":
+                color_by(variant, backend, model, available_cores())
             for batch in BATCHES:
                 ink = torch.rand(batch, 1, variant.image_size, variant.image_size) * 2 - 1
-                key = f"{name} {backend} {batch}"
+                key = f"{name}, {backend.name}{' bf16' * backend.bf16}, {batch}"
                 runs[key] = lambda variant=variant, ink=ink: variant.predict(ink)  # type: ignore[misc]
-                flops[key] = flops[f"{name} torch {batch}"] if backend != "torch" else count_flops(runs[key])
-    seconds = {key: statistics.median(times) for key, times in in_turn(runs, rounds).items()}
+                flops[key] = count_flops(runs[key]) if backend.name == "torch" else flops[f"{name}, torch, {batch}"]
+    seconds = {key: statistics.median(times) for key, times in in_turn(runs).items()}
     rates = {key: flops[key] / seconds[key] for key in runs}
     peak = max(rates[key] for key in plain)
     return {
@@ -66,10 +69,10 @@ def plain_convolutions() -> tuple[dict[str, Callable[[], Any]], dict[str, float]
 
 
 @torch.inference_mode()
-def in_turn(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def in_turn(runs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
     """Seconds of each run in each round; the first round, in which plans are made, is left out."""
     times: dict[str, list[float]] = {key: [] for key in runs}
-    for _ in range(rounds + 1):
+    for _ in range(ROUNDS + 1):
         for key, run in runs.items():
             begun = time.perf_counter()
             run()
@@ -88,20 +91,8 @@ def as_table(network: dict[str, Any]) -> str:
     """The figures as a table of Markdown."""
     head = [
         f"Convolution peak {network['peak_gflops']:.0f} GFLOP/s.\n",
-        "| network, backend, batch | squares/s | share of the peak |",
+        "| network, backend, batch | squares/s | share of the convolution peak |",
         "| --- | --- | --- |",
     ]
     rates, shares = network["squares_per_second"], network["share"]
     return "\n".join([*head, *(f"| {key} | {rate:.1f} | {shares[key]:.2f} |" for key, rate in rates.items())])
-
-
-@click.command(context_settings={"show_default": True})
-@click.option("--rounds", default=7, help="How often each is measured; medians are told.")
-@click.option("--variant", multiple=True, default=VARIANTS, type=click.Choice(sorted(models.VARIANTS)), help="Which.")
-def main(rounds: int, variant: tuple[str, ...]) -> None:
-    """Measure how fast each backend runs networks on this machine's CPUs."""
-    print(as_table(time_network(variant, rounds)))
-
-
-if __name__ == "__main__":
-    main()

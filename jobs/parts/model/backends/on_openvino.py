@@ -27,13 +27,16 @@ def compile_model(model: bytes, threads: int, *, bf16: bool) -> "Run":
     }
     core = _openvino().Core()
     network = core.read_model(model)
-    ready = [core.compile_model(network, "CPU", properties)]
+    ready = [core.compile_model(network, "CPU", properties).create_infer_request()]
 
     def run(inputs: Mapping[str, F32]) -> F32:
         # One that has failed, for want of memory, keeps that memory and the sizes of the failed batch: it is let go.
-        compiled = ready.pop() if ready else core.compile_model(network, "CPU", properties)
-        out = np.asarray(compiled(dict(inputs))[0], np.float32)
-        ready.append(compiled)
+        request = ready.pop() if ready else core.compile_model(network, "CPU", properties).create_infer_request()
+        # Not `infer`: with one thread it swallows an error, and gives the last batch's output again.
+        request.start_async(dict(inputs), share_inputs=True)
+        request.wait()
+        out = np.array(request.get_output_tensor().data, np.float32)
+        ready.append(request)
         return out
 
     return run
