@@ -29,13 +29,13 @@ from benchmarks.step import time_step
 from datasets.archive import find_chapters, write_zip
 from datasets.chapters import open_chapter
 from datasets.encoding import encode_ink, encode_target
-from datasets.page import decode, encode, gray_of
+from datasets.page import decode_plain, encode, gray_of
 from datasets.shards import ShardSet, training_example
 from datasets.synthetic import Series, draw_page
 from imaging.color import is_color_page, join_chroma
 from imaging.descreen import for_network
 from imaging.gate import judge
-from imaging.lines import refine_chroma
+from imaging.lines import refined_rows
 from imaging.text import find_text, neutral
 from imaging.views import plan_views
 from jobs.parts.colorize.page_settings import PageSettings
@@ -59,17 +59,21 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Wall and core seconds by stage."""
+    """Wall and core seconds by stage; a stage within another counts for itself alone."""
 
     def __init__(self) -> None:
         self.wall: dict[str, float] = {}
         self.cores: dict[str, float] = {}
+        self._within = [0.0, 0.0]  # wall and core seconds of stages that ended within the present one
 
     def __call__(self, stage: str, work: Callable[[], T]) -> T:
+        outside, self._within = self._within, [0.0, 0.0]
         wall, cores = time.perf_counter(), time.process_time()
         result = work()
-        self.wall[stage] = self.wall.get(stage, 0) + time.perf_counter() - wall
-        self.cores[stage] = self.cores.get(stage, 0) + time.process_time() - cores
+        wall, cores = time.perf_counter() - wall, time.process_time() - cores
+        self.wall[stage] = self.wall.get(stage, 0) + wall - self._within[0]
+        self.cores[stage] = self.cores.get(stage, 0) + cores - self._within[1]
+        self._within = [outside[0] + wall, outside[1] + cores]
         return result
 
 
@@ -113,8 +117,8 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 if work.member.index is None:
                     continue
                 pages += 1
-                page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
-                if not watch("is it in colour", lambda p=page: is_color_page(p)):  # type: ignore[misc]
+                page = watch("decode", lambda w=work: decode_plain(w.data))  # type: ignore[misc]
+                if page.ndim == 2 or not watch("is it in colour", lambda p=page: is_color_page(p)):  # type: ignore[misc]
                     work.action = "coloured"
                     gray = watch("prepare", lambda p=page: gray_of(p))  # type: ignore[misc]
                     gray = watch("smooth screens", lambda g=gray: for_network(g))  # type: ignore[misc]
@@ -124,13 +128,15 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
             for work in chunk.pages:
                 if work.chroma is None:
                     continue
-                page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
+                page = watch("decode", lambda w=work: decode_plain(w.data))  # type: ignore[misc]
                 chroma = work.chroma.astype(np.float32)
                 gray = watch("join", lambda p=page: gray_of(p))  # type: ignore[misc]
-                chroma = watch("lines", lambda g=gray, c=chroma: refine_chroma(g, c))  # type: ignore[misc]
+                refined = watch("lines", lambda g=gray, c=chroma: refined_rows(g, c))  # type: ignore[misc]
                 text = watch("words", lambda g=gray: find_text(g))  # type: ignore[misc]
-                chroma = watch("words", lambda w=text, c=chroma: neutral(c, w, overwrite=True))  # type: ignore[misc]
-                joined = watch("join", lambda g=gray, c=chroma: join_chroma(g, c))  # type: ignore[misc]
+                # Rows are made as they are joined; the time for them is told by step all the same.
+                laid = neutral(lambda rows, r=refined: watch("lines", lambda: r(rows)), text)  # type: ignore[misc]
+                timed = lambda rows, n=laid: watch("words", lambda: n(rows))  # type: ignore[misc]  # noqa: E731
+                joined = watch("join", lambda g=gray, c=timed: join_chroma(g, c))  # type: ignore[misc]
                 watch("gate", lambda g=gray, j=joined, w=text: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
                 work.action, work.chroma = "kept", None  # so that `postprocess` only packs, checks and puts
