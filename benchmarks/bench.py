@@ -314,7 +314,7 @@ def main(out: str, only: tuple[str, ...], source: str, data: str, repeat: int, s
             "stages": lambda: time_stages(source, publish_untrained(folder / "whole"), folder / "stages"),
             "colorize": lambda: time_colorize(source, folder, repeat),
             "network": time_network,
-            "step": lambda: time_step(10 * repeat),
+            "step": lambda: time_step(5 * repeat),
             "train": lambda: time_training(
                 data or ingested(str(folder / "series/color"), folder / "shards"), folder, steps
             ),
