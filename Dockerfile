@@ -15,7 +15,7 @@ RUN apt-get update \
 ARG RAY_VERSION=2.60.0
 WORKDIR /app
 COPY pyproject.toml ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > /tmp/requirements.txt \
+RUN python -c "import tomllib; it = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*it['dependencies'], *it['optional-dependencies']['cpu'], sep='\n')" > /tmp/requirements.txt \
  && echo "ray==${RAY_VERSION}" > /tmp/constraints.txt \
  && pip install --no-cache-dir -r /tmp/requirements.txt -c /tmp/constraints.txt
 

@@ -26,8 +26,9 @@ from typing import Any
 import click
 import psutil
 
+from benchmarks.plots import plot
 from datasets.storage import open_storage
-from jobs.parts.report.charts import HEIGHT, WIDTH, Chart, draw_curve
+from jobs.parts.report.charts import draw_curve
 from jobs.parts.runtime import ROOT
 from tests.faults.harness import check_whole
 from tests.faults.kills import write_pages
@@ -168,27 +169,6 @@ def watch(
     return samples, int(job.returncode)
 
 
-def plot(charts: list[Chart]) -> str:
-    """One SVG with the charts one below the other. x is in seconds."""
-    parts = []
-    for number, chart in enumerate(charts):
-        marks = [
-            f'<text x="{tick.at:.1f}" y="{chart.bottom + 16}" text-anchor="middle">{tick.label}</text>'
-            for tick in chart.x_ticks
-        ] + [
-            f'<text x="{chart.left - 6}" y="{tick.at + 4:.1f}" text-anchor="end">{tick.label}</text>'
-            f'<path d="M{chart.left},{tick.at:.1f}H{chart.right}" stroke="#ddd"/>'
-            for tick in chart.y_ticks
-        ]
-        name = f'<text x="{chart.left + 6}" y="{chart.top + 12}" font-weight="bold">{chart.name}</text>'
-        curve = f'<path d="{chart.path}" fill="none" stroke="#0a66c2" stroke-width="1.5"/>'
-        parts.append(f'<g transform="translate(0,{number * HEIGHT})">{"".join(marks)}{curve}{name}</g>')
-    size = f'width="{WIDTH * 2}" height="{HEIGHT * 2 * len(charts)}" viewBox="0 0 {WIDTH} {HEIGHT * len(charts)}"'
-    font = 'font-family="sans-serif" font-size="11" fill="#333"'
-    paper = '<rect width="100%" height="100%" fill="#fff"/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{paper}{"".join(parts)}</svg>\n'
-
-
 @click.command(context_settings={"show_default": True})
 @click.option("--out", default="build/autoscaling", type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option("--chapters", default=200, help="Chapters of the library, of two pages each.")
@@ -201,7 +181,7 @@ def main(out: Path, chapters: int, kill_a_node: bool) -> None:
     (out / "samples.json").write_text(json.dumps(samples))
     whole = (0.0, samples[-1]["seconds"])
     curves = {name: [(s["seconds"], s[name]) for s in samples] for name in ("nodes", "predictors", "chapters")}
-    (out / "plot.svg").write_text(plot([draw_curve(name, points, whole) for name, points in curves.items()]))
+    (out / "plot.svg").write_text(plot([[draw_curve(name, points, whole)] for name, points in curves.items()]))
     most = {name: max(sample[name] for sample in samples) for name in ("nodes", "predictors", "chapters")}
     click.echo(f"exit {code}; most at once: {most}; at the end: {samples[-1]}; {out / 'plot.svg'}")
 

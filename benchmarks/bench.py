@@ -1,6 +1,8 @@
-"""Speed, each part beside its baseline: a first chapter, the stages alone, a job on each runner, a step, a training.
+"""Speed, each part beside its baseline: a first chapter, the stages alone, a job on each runner, the network alone, a
+step, a training.
 
-    python -m benchmarks.bench [--out build/bench] [--only start|stages|colorize|step|train] [--source URI] [--repeat N]
+    python -m benchmarks.bench [--out build/bench] [--only start|stages|colorize|network|step|train] [--source URI]
+                               [--data URI] [--repeat N]
 
 Each part is printed, and written as JSON and as a short page, as soon as it is done. Core-seconds are the processor
 time of all threads of a process. Models are untrained, which makes them no faster.
@@ -22,17 +24,18 @@ import numpy as np
 import torch
 
 import models
+from benchmarks.network import as_table, time_network
 from benchmarks.step import time_step
 from datasets.archive import find_chapters, write_zip
 from datasets.chapters import open_chapter
 from datasets.encoding import encode_ink, encode_target
-from datasets.page import decode, encode, gray_of
+from datasets.page import decode_plain, encode, gray_of
 from datasets.shards import ShardSet, training_example
 from datasets.synthetic import Series, draw_page
 from imaging.color import is_color_page, join_chroma
 from imaging.descreen import for_network
 from imaging.gate import judge
-from imaging.lines import refine_chroma
+from imaging.lines import refined_rows
 from imaging.text import find_text, neutral
 from imaging.views import plan_views
 from jobs.parts.colorize.page_settings import PageSettings
@@ -51,22 +54,26 @@ CHAPTERS, PAGES = 9, 10
 SIZE = (992, 1400)
 BATCH = 8
 STEPS = ("smooth screens", "lines", "words", "gate")  # the steps for quality, beside the network
-PARTS = ("start", "stages", "colorize", "step", "train")
+PARTS = ("start", "stages", "colorize", "network", "step", "train")
 T = TypeVar("T")
 
 
 class Stopwatch:
-    """Wall and core seconds by stage."""
+    """Wall and core seconds by stage; a stage within another counts for itself alone."""
 
     def __init__(self) -> None:
         self.wall: dict[str, float] = {}
         self.cores: dict[str, float] = {}
+        self._within = [0.0, 0.0]  # wall and core seconds of stages that ended within the present one
 
     def __call__(self, stage: str, work: Callable[[], T]) -> T:
+        outside, self._within = self._within, [0.0, 0.0]
         wall, cores = time.perf_counter(), time.process_time()
         result = work()
-        self.wall[stage] = self.wall.get(stage, 0) + time.perf_counter() - wall
-        self.cores[stage] = self.cores.get(stage, 0) + time.process_time() - cores
+        wall, cores = time.perf_counter() - wall, time.process_time() - cores
+        self.wall[stage] = self.wall.get(stage, 0) + wall - self._within[0]
+        self.cores[stage] = self.cores.get(stage, 0) + cores - self._within[1]
+        self._within = [outside[0] + wall, outside[1] + cores]
         return result
 
 
@@ -110,8 +117,8 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
                 if work.member.index is None:
                     continue
                 pages += 1
-                page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
-                if not watch("is it in colour", lambda p=page: is_color_page(p)):  # type: ignore[misc]
+                page = watch("decode", lambda w=work: decode_plain(w.data))  # type: ignore[misc]
+                if page.ndim == 2 or not watch("is it in colour", lambda p=page: is_color_page(p)):  # type: ignore[misc]
                     work.action = "coloured"
                     gray = watch("prepare", lambda p=page: gray_of(p))  # type: ignore[misc]
                     gray = watch("smooth screens", lambda g=gray: for_network(g))  # type: ignore[misc]
@@ -121,13 +128,15 @@ def time_stages(source: str, variant: models.Variant, out: Path) -> dict[str, An
             for work in chunk.pages:
                 if work.chroma is None:
                     continue
-                page = watch("decode", lambda w=work: decode(w.data))  # type: ignore[misc]
+                page = watch("decode", lambda w=work: decode_plain(w.data))  # type: ignore[misc]
                 chroma = work.chroma.astype(np.float32)
                 gray = watch("join", lambda p=page: gray_of(p))  # type: ignore[misc]
-                chroma = watch("lines", lambda g=gray, c=chroma: refine_chroma(g, c))  # type: ignore[misc]
+                refined = watch("lines", lambda g=gray, c=chroma: refined_rows(g, c))  # type: ignore[misc]
                 text = watch("words", lambda g=gray: find_text(g))  # type: ignore[misc]
-                chroma = watch("words", lambda w=text, c=chroma: neutral(c, w, overwrite=True))  # type: ignore[misc]
-                joined = watch("join", lambda g=gray, c=chroma: join_chroma(g, c))  # type: ignore[misc]
+                # Rows are made as they are joined; the time for them is told by step all the same.
+                laid = neutral(lambda rows, r=refined: watch("lines", lambda: r(rows)), text)  # type: ignore[misc]
+                timed = lambda rows, n=laid: watch("words", lambda: n(rows))  # type: ignore[misc]  # noqa: E731
+                joined = watch("join", lambda g=gray, c=timed: join_chroma(g, c))  # type: ignore[misc]
                 watch("gate", lambda g=gray, j=joined, w=text: judge(g, j, w))  # type: ignore[misc]
                 work.data = watch("encode", lambda j=joined: encode(j, "jpeg"))  # type: ignore[misc]
                 work.action, work.chroma = "kept", None  # so that `postprocess` only packs, checks and puts
@@ -274,6 +283,8 @@ def as_page(result: dict[str, Any]) -> str:
             f"Training (exemplar, batch {BATCH}): {training['steps_per_second']:.2f} steps/s, "
             f"{training['share']:.2f} of the {training['plain_steps_per_second']:.2f} of a plain loop."
         )
+    if network := result.get("network"):
+        parts.append(as_table(network))
     return "\n\n".join(parts) + "\n"
 
 
@@ -302,7 +313,8 @@ def main(out: str, only: tuple[str, ...], source: str, data: str, repeat: int, s
             "start": lambda: time_start(source, folder, repeat),
             "stages": lambda: time_stages(source, publish_untrained(folder / "whole"), folder / "stages"),
             "colorize": lambda: time_colorize(source, folder, repeat),
-            "step": lambda: time_step(10 * repeat),
+            "network": time_network,
+            "step": lambda: time_step(5 * repeat),
             "train": lambda: time_training(
                 data or ingested(str(folder / "series/color"), folder / "shards"), folder, steps
             ),

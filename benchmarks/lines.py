@@ -21,8 +21,9 @@ import torch
 from benchmarks.bleed import Strokes, bleed, find_strokes, near_strokes
 from benchmarks.pages import pages
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
-from imaging.lines import refine_chroma, upsample_chroma
+from imaging.lines import refine_chroma
 from imaging.metrics import ciede2000_map, colorfulness
+from imaging.upsampling import upsample_chroma
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import predict_chroma
 

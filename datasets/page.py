@@ -9,7 +9,7 @@ derived from the colour page when it is decoded.
 import hashlib
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from datasets.errors import Code, PageUnreadableError
 from datasets.limits import Limits
-from imaging.color import U8, gray_of_equal_lightness, luma
+from imaging.bands import bands
+from imaging.color import U8, gray_of_equal_lightness, luma, neutral_levels
 from imaging.descreen import network_pair
 from imaging.screentone import to_screentone
 
@@ -175,6 +176,23 @@ def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) ->
     EXIF rotation is applied, an ICC profile is converted to sRGB, 16 bits are scaled, and alpha is laid over white.
     Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over `pixels`).
     """
+    return _decode(data, hint, pixels, lambda image: _array(image, "RGB"))
+
+
+def decode_plain(data: bytes, pixels: int = Limits.pixels) -> U8:
+    """Decode a picture as `decode` does, to (H, W) levels where all of it is neutral, else to (H, W, 3) sRGB.
+
+    data: the encoded bytes.
+    pixels: the most that the picture may have.
+
+    Raises as `decode`.
+    """
+    picture = _decode(data, None, pixels, lambda image: _array(image, "L" if image.mode in ("1", "L") else "RGB"))
+    levels = neutral_levels(picture) if picture.ndim == 3 else picture
+    return picture if levels is None else levels
+
+
+def _decode(data: bytes, hint: int | None, pixels: int, array_of: Callable[[Image.Image], U8]) -> U8:
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except Exception as error:  # decoders of hostile bytes raise whatever comes
@@ -188,14 +206,25 @@ def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) ->
         if hint is not None:
             scale = hint / min(image.size)
             image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-        return _to_srgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        return array_of(_to_srgb(image))
     except MemoryError as error:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels: not enough memory") from error
     except Exception as error:
         raise PageUnreadableError(Code.TRUNCATED, f"{len(data)} bytes of {image.format}: {error}") from error
 
 
-def _to_srgb(image: Image.Image) -> U8:
+def _array(image: Image.Image, mode: Literal["L", "RGB"]) -> U8:
+    """Return a picture's pixels, (H, W) or (H, W, 3). Pillow holds copies of all that it is asked for at once."""
+    width, height = image.size
+    pixels = np.empty((height, width) if mode == "L" else (height, width, 3), np.uint8)
+    for rows in bands((height, width)):
+        pixels[rows] = np.asarray(image.crop((0, rows.start, width, rows.stop)).convert(mode))
+    return pixels
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Return a picture without alpha, profile and 16 bits, of any mode that Pillow converts to RGB."""
     if image.mode.startswith("I"):  # 16-bit gray: scaled, not clipped
         wide = np.asarray(image).astype(np.float32)
         image = Image.fromarray(np.clip(np.round(wide / 257), 0, 255).astype(np.uint8))
@@ -207,7 +236,7 @@ def _to_srgb(image: Image.Image) -> U8:
         image = image.convert("RGB")
     if profile and image.mode in ("RGB", "CMYK", "L"):
         image = _through_profile(image, profile)
-    return np.array(image.convert("RGB"))
+    return image
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
@@ -221,17 +250,17 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
         return image  # every viewer ignores a profile that does not fit its picture
 
 
-def gray_of(rgb: U8) -> U8:
+def gray_of(picture: U8) -> U8:
     """Return the gray page (H, W) of a decoded gray picture.
 
-    rgb: (H, W, 3) sRGB.
+    picture: (H, W, 3) sRGB, or (H, W) levels.
 
     It is the picture's levels where the whole picture is neutral, else its gray of equal L*.
     """
-    red = rgb[..., 0]
-    if np.array_equal(red, rgb[..., 1]) and np.array_equal(red, rgb[..., 2]):
-        return np.ascontiguousarray(red)
-    return gray_of_equal_lightness(rgb)
+    if picture.ndim == 2:
+        return picture
+    levels = neutral_levels(picture)
+    return gray_of_equal_lightness(picture) if levels is None else levels
 
 
 def encode(rgb: U8, image_format: ImageFormat) -> bytes:

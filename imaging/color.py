@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.bands import ChromaRows, bands, resized_chroma
 from imaging.colorimetry import (
     LAB_DELTA,
     LAB_EPSILON,
@@ -32,6 +33,7 @@ F32 = NDArray[np.float32]
 _RGB_TO_XYZN = RGB_TO_XYZN.astype(np.float32)
 _XYZN_TO_RGB = XYZN_TO_RGB.astype(np.float32)
 _LUMINANCE = _RGB_TO_XYZN[1:2]
+_TINY = np.float32(1e-9)  # of linear light
 
 
 @cache
@@ -58,7 +60,7 @@ def _encode(linear: F32) -> U8:
     step = linear * np.float32(65535)
     step += np.float32(0.5)
     np.clip(step, 0, 65535, out=step)
-    return _level_of_linear()[step.astype(np.uint16)]
+    return np.take(_level_of_linear(), step.astype(np.uint16))
 
 
 @cache
@@ -75,9 +77,24 @@ def gray_of_equal_lightness(rgb: U8) -> U8:
 
     Returns (H, W) gray levels, to within half a level.
     """
-    linear = _linear_of_level()[rgb]
-    luminance: F32 = cv2.transform(linear, _LUMINANCE)
-    return _encode(luminance.reshape(rgb.shape[:2]))
+    height, width = rgb.shape[:2]
+    gray = np.empty((height, width), np.uint8)
+    for rows in bands((height, width)):
+        linear = cv2.LUT(rgb[rows], _linear_of_level())
+        gray[rows] = _encode(cv2.transform(linear, _LUMINANCE).reshape(gray[rows].shape))
+    return gray
+
+
+def neutral_levels(rgb: U8) -> U8 | None:
+    """Return the levels (H, W) of a picture (H, W, 3) that is neutral in every pixel; None of any other."""
+    height, width = rgb.shape[:2]
+    levels = np.empty((height, width), np.uint8)
+    for rows in bands((height, width)):
+        red, green, blue = cv2.split(rgb[rows])
+        if not (np.array_equal(red, green) and np.array_equal(red, blue)):
+            return None
+        levels[rows] = red
+    return levels
 
 
 def luma(rgb: U8) -> U8:
@@ -104,47 +121,40 @@ def to_lab(rgb: U8) -> F32:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def join_chroma(ink: U8, chroma: F32) -> U8:
+def join_chroma(ink: U8, chroma: F32 | ChromaRows) -> U8:
     """Lay predicted colour under the source's own ink.
 
     ink: (H, W) uint8 gray levels of the page at full size.
-    chroma: (h, w, 2) float32 ab, resized to (H, W).
+    chroma: (h, w, 2) float32 ab, resized to (H, W); or the page's rows of chroma.
 
     Returns (H, W, 3) uint8 sRGB with the luminance of `ink`: L* is the same within the rounding of 8 bits. A colour out
     of gamut gives up chroma until it fits. It moves towards the gray of its own luminance along a straight line in
     linear light, which leaves luminance as it is.
     """
-    height, width = ink.shape
-    rgb = np.empty((height, width, 3), dtype=np.uint8)
-    if chroma.shape[:2] != (height, width):
-        chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
-    strip = max(1, 131072 // max(1, width))  # rows that stay in the cache while they are worked on
-    for top in range(0, height, strip):
-        rows = slice(top, top + strip)
-        rgb[rows] = _join_rows(ink[rows], chroma[rows])
-    return rgb
+    rows_of = chroma if callable(chroma) else resized_chroma(chroma, ink.shape)
+    page = np.empty((*ink.shape, 3), np.uint8)
+    for rows in bands(ink.shape):
+        page[rows] = cv2.merge(_joined(ink[rows], rows_of(rows)))
+    return page
 
 
-def _join_rows(ink: U8, chroma: F32) -> U8:
-    fy = _f_of_level()[ink]
-    y = _linear_of_level()[ink]
-    x = _inverse_f(fy + chroma[..., 0] * np.float32(1 / 500))
-    z = _inverse_f(fy - chroma[..., 1] * np.float32(1 / 200))
+def _joined(ink: U8, chroma: F32) -> list[U8]:
+    """Return the three channels, (n, W) each, of ink (n, W) and chroma (2, n, W)."""
+    fy, y = cv2.LUT(ink, _f_of_level()), cv2.LUT(ink, _linear_of_level())
+    x = _inverse_f(fy + chroma[0] * np.float32(1 / 500))
+    z = _inverse_f(fy - chroma[1] * np.float32(1 / 200))
     x -= y  # with D65 as white the gray of luminance y is (y, y, y): offsets from it are linear in x - y and z - y
     z -= y
     offsets = [x * row[0] + z * row[2] for row in _XYZN_TO_RGB]
     # The largest share of the way from gray that keeps every channel within [0, 1]. This is in closed form; scaling ab
     # would need a search. The price is a small shift of hue for colours out of gamut.
-    tiny = np.float32(1e-9)
-    highest = np.maximum(np.maximum(offsets[0], offsets[1]), np.maximum(offsets[2], tiny))
-    lowest = np.minimum(np.minimum(offsets[0], offsets[1]), np.minimum(offsets[2], -tiny))
-    room = np.minimum(np.minimum((1 - y) / highest, y / -lowest), np.float32(1))
-    rgb = np.empty((*ink.shape, 3), dtype=np.uint8)
-    for channel, offset in enumerate(offsets):
+    highest = np.maximum(np.maximum(offsets[0], offsets[1]), offsets[2]).clip(_TINY, np.inf)
+    lowest = np.minimum(np.minimum(offsets[0], offsets[1]), offsets[2]).clip(-np.inf, -_TINY)
+    room = np.minimum((1 - y) / highest, y / -lowest).clip(0, 1)
+    for offset in offsets:
         offset *= room
         offset += y
-        rgb[..., channel] = _encode(offset)
-    return rgb
+    return [_encode(offset) for offset in offsets]
 
 
 @cache
@@ -157,12 +167,15 @@ def _inverse_f(f: F32) -> F32:
 
     It is the cube of f, and below 6/29 a straight line.
     """
-    cube = f * f
-    cube *= f
-    straight = f * np.float32(116 / LAB_KAPPA)
-    straight -= np.float32(16 / LAB_KAPPA)
-    np.copyto(straight, cube, where=f > np.float32(LAB_DELTA))
-    return straight
+    # Line and cube meet at 6/29. So each is taken of f as far as it goes, and a mask is not needed, which is slow.
+    straight = f.clip(-np.inf, LAB_DELTA)
+    straight -= np.float32(LAB_DELTA)
+    straight *= np.float32(116 / LAB_KAPPA)
+    above = f.clip(LAB_DELTA, np.inf)
+    cube = above * above
+    cube *= above
+    cube += straight
+    return cube
 
 
 def is_color_page(rgb: U8, *, chroma: float = 12.0, share: float = 0.005) -> bool:

@@ -21,14 +21,14 @@ I64 = NDArray[np.int64]
 class Components:
     """N components of a mask.
 
-    labels: (H, W) the component of each pixel, from 1; 0 off the mask.
+    width: W.
     start: (R,) first pixel of each run, as an index into the flat page, in order.
     long: (R,) pixels of each run.
     owner: (R,) the component that each run is of, from 1.
     area: (N + 1,) pixels of each component; 0 at 0.
     """
 
-    labels: I32
+    width: int
     start: I64
     long: I64
     owner: I32
@@ -41,15 +41,15 @@ class Components:
         mask: (H, W) bool.
         connectivity: 4, or 8, where diagonal neighbours touch.
         """
+        start, long = _runs(mask)
         count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
-        # An empty column at either side, so that no run goes over the end of a row.
-        flat = cv2.copyMakeBorder(mask.view(np.uint8), 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0).ravel()
-        change = np.flatnonzero(flat[1:] != flat[:-1])
-        start, long = change[::2], change[1::2] - change[::2]
-        start -= 2 * (start // (mask.shape[1] + 2))
         owner = labels.ravel()[start]
         area = np.bincount(owner, weights=long, minlength=count).astype(np.int64)
-        return cls(labels, start, long, owner, area)
+        return cls(mask.shape[1], start, long, owner, area)
+
+    def at(self, pixels: I64) -> I32:
+        """Return the component that each of these pixels of the mask, indices into the flat page, is of."""
+        return self.owner[np.searchsorted(self.start, pixels, side="right") - 1]
 
     def boxes(self, chosen: Mask) -> tuple[I64, I32]:
         """Return the numbers (n,) of the components chosen, and their boxes (n, 4): left, top, right, bottom.
@@ -60,7 +60,7 @@ class Components:
         """
         ids = np.flatnonzero(chosen)
         there = chosen[self.owner]
-        row, left = np.divmod(self.start[there], self.labels.shape[1])
+        row, left = np.divmod(self.start[there], self.width)
         right = left + self.long[there]
         index = (chosen.cumsum() - 1)[self.owner[there]]
         low, high = np.full((2, len(ids)), np.iinfo(np.int32).max), np.zeros((2, len(ids)), np.int64)
@@ -82,3 +82,12 @@ class Components:
         before = long.cumsum() - long
         pixels = np.repeat(start - before, long) + np.arange(long.sum())
         return pixels, np.repeat((chosen.cumsum() - 1)[self.owner[there]], long)
+
+
+def _runs(mask: Mask) -> tuple[I64, I64]:
+    """Return the first pixel of each run of a mask (H, W), as an index into the flat page, and its length."""
+    # An empty column at either side, so that no run goes over the end of a row.
+    flat = cv2.copyMakeBorder(mask.view(np.uint8), 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0).ravel()
+    change = np.flatnonzero(flat[1:] != flat[:-1])
+    start, long = change[::2], change[1::2] - change[::2]
+    return start - 2 * (start // (mask.shape[1] + 2)), long

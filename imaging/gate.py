@@ -15,6 +15,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from imaging.bands import ChromaRows, bands, with_margin
 from imaging.color import F32, U8, join_chroma
 from imaging.colorfulness import colorfulness
 from imaging.components import Mask
@@ -32,6 +33,7 @@ _LEAST_CHROMA = 3.0  # with less chroma, hue is noise
 _REDUCED = 0.9  # share of the limits: chroma reduced on a small sample must hold at full size
 _SAMPLE = 256  # pixels of a side: enough to judge colour by
 _REDUCE_STEPS = 8  # halvings
+_WINDOW = 11  # pixels: side of the Gaussian window that similarity is measured in
 
 
 class GateCode(StrEnum):
@@ -193,32 +195,48 @@ def judge(gray: U8, colored: U8, text: Mask | None = None, thresholds: Threshold
     return Verdict(_faults(measures, thresholds or Thresholds()), measures)
 
 
-def reduce_chroma(gray: U8, chroma: F32, text: Mask | None = None, thresholds: Thresholds | None = None) -> F32:
+def reduce_chroma(
+    gray: U8, chroma: ChromaRows, text: Mask | None = None, thresholds: Thresholds | None = None
+) -> ChromaRows:
     """Reduce a page's chroma where it is WILD or leaves the GAMUT; return other chroma as it is.
 
     gray: (H, W) levels.
-    chroma: (h, w, 2) ab, as `join_chroma` takes it.
+    chroma: of the page.
     text: (H, W) mask of what must be neutral; None for no text.
     thresholds: None for the defaults.
 
-    Returns (h, w, 2) ab. All of it is scaled down by one factor, the largest at which the page stays well within these
-    two limits.
+    All of it is scaled down by one factor, the largest at which the page stays well within these two limits.
     """
     limits = thresholds or Thresholds()
     scale = min(1.0, _SAMPLE / max(gray.shape))
     size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
     level = cv2.resize(gray, size, interpolation=cv2.INTER_NEAREST)  # a sample, since means are clipped less
-    map_ = cv2.resize(chroma, size, interpolation=cv2.INTER_LINEAR)
+    map_ = _sampled(chroma, gray.shape, level.shape)
     lettered = np.zeros(level.shape, dtype=bool)
     if text is not None:
-        lettered = cv2.resize(text.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        lettered = cv2.resize(text.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     if _bounded(level, map_, lettered, limits, 1.0):
         return chroma
     low, high = 0.0, 1.0
     for _ in range(_REDUCE_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if _bounded(level, map_ * middle, lettered, limits, _REDUCED) else (low, middle)
-    return chroma * np.float32(low)
+    return lambda rows: chroma(rows) * np.float32(low)
+
+
+def _sampled(chroma: ChromaRows, shape: tuple[int, int], size: tuple[int, ...]) -> F32:
+    """Return a sample (h, w, 2) ab of the chroma of a page.
+
+    shape: (H, W).
+    size: (h, w).
+    """
+    y, x = (((np.arange(few) + 0.5) * (many / few)).astype(np.int64) for few, many in zip(size, shape, strict=True))
+    parts = []
+    for rows in bands(shape):
+        here = y[(y >= rows.start) & (y < rows.stop)] - rows.start
+        parts.append(chroma(rows)[:, here[:, None], x])
+    sample: F32 = np.concatenate(parts, axis=1).transpose(1, 2, 0)
+    return np.ascontiguousarray(sample)
 
 
 def _bounded(gray: U8, chroma: F32, text: Mask, limits: Thresholds, share: float) -> bool:
@@ -246,6 +264,15 @@ def _ssim(one: U8, other: U8) -> float:
 
     Wang et al. 2004, with a Gaussian window of 11 pixels and sigma 1.5.
     """
+    total = 0.0
+    for rows in bands(one.shape):
+        wide, inner = with_margin(rows, _WINDOW // 2, one.shape[0])
+        total += cv2.sumElems(_similarity(one[wide], other[wide])[inner])[0]
+    return total / one.size
+
+
+def _similarity(one: U8, other: U8) -> F32:
+    """Return the structural similarity around each pixel."""
     x, y = (cv2.max(plane, _BLACK).astype(np.float32) for plane in (one, other))
     mean_x, mean_y = _window(x), _window(y)
     together, both = 2 * _window(x * y), 2 * mean_x * mean_y
@@ -257,11 +284,12 @@ def _ssim(one: U8, other: U8) -> float:
         plane += least
     together *= both
     spread *= squares
-    return float(cv2.mean(cv2.divide(together, spread))[0])
+    similarity: F32 = cv2.divide(together, spread)
+    return similarity
 
 
 def _window(plane: F32) -> F32:
-    mean: F32 = cv2.GaussianBlur(plane, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT)
+    mean: F32 = cv2.GaussianBlur(plane, (_WINDOW, _WINDOW), 1.5, borderType=cv2.BORDER_REFLECT)
     return mean
 
 

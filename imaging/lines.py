@@ -7,29 +7,25 @@ Gray levels are uint8, ab is in CIELAB units.
 
 There are three steps:
 
-1. `upsample_chroma` resizes the map. A cell of the map is a mean over some pixels of the page. The page's own levels
-   inside the cell show where in it the colour changes.
+1. The map is resized (imaging.upsampling).
 2. `keep_sides` corrects the chroma next to a line, where the map has mixed the colours of both sides. There each pixel
    takes the chroma of what lies further in on its own side.
 3. `draw_together` brings an area that lines enclose closer to one colour, if it nearly is. It is off unless asked for:
    on the pages it was measured on it costs a good prediction more than a poor one gains.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.bands import ChromaRows, whole
 from imaging.color import F32, U8
+from imaging.upsampling import Slopes, shrunk, without_lines
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
 _WORK_PIXELS = 250_000  # a page of 1000 x 1400 at two fifths: its lines are still a pixel wide
-_GUIDE_NOISE = 130.0  # levels squared: a variance of gray that says nothing about colour (paper, screentone, JPEG)
-_GUIDE_REACH = 20.0  # levels: further from its cell's mean, a pixel's gray is not believed
-_PEN = 7  # pixels: narrower dark strokes are lines, not areas
 _INK = (10.0, 40.0)  # levels below the paper around: up to 10 no line, from 40 a line
 _EDGE = (6.0, 30.0)  # levels from one pixel to the next: up to 6 no edge, from 30 an edge
 _GAP = 8.0  # pixels: wider openings in a line are meant to be open
@@ -45,6 +41,11 @@ _STIFF = 500.0  # pixels cubed: an area with a smaller second moment gets hardly
 
 
 def refine_chroma(gray: U8, chroma: F32, *, sides: float = 1.0, areas: float = 0.0) -> F32:
+    """Return all of what `refined_rows` returns: (H, W, 2) float32 ab."""
+    return whole(refined_rows(gray, chroma, sides=sides, areas=areas), gray.shape)
+
+
+def refined_rows(gray: U8, chroma: F32, *, sides: float = 1.0, areas: float = 0.0) -> ChromaRows:
     """Return a predicted chroma map at the size of the page, its colours kept to their own side of the ink.
 
     gray: (H, W) uint8 levels of the page.
@@ -52,14 +53,15 @@ def refine_chroma(gray: U8, chroma: F32, *, sides: float = 1.0, areas: float = 0
     sides: strength of the step `keep_sides`, in [0, 1].
     areas: strength of the step `draw_together`, in [0, 1].
 
-    Returns (H, W, 2) float32 ab, within the range of `chroma` channel by channel. With both strengths 0 the map is only
-    resized, by `upsample_chroma`. A blank page gets the map resized bilinearly.
+    The rows are within the range of `chroma` channel by channel. With both strengths 0 the map is only resized, by
+    `upsample_chroma`. A blank page gets the map resized bilinearly.
     """
-    slopes = _Slopes.of(gray, chroma)
+    guide = without_lines(gray)
+    slopes = Slopes.of(guide, chroma)
     if not (sides or areas):
-        return slopes.upsample(gray)
-    small = _shrunk(gray, _work_size(gray, chroma))
-    before = slopes.upsample(small)
+        return slopes.upsampled(guide)
+    small = shrunk(gray, _work_size(gray, chroma))
+    before = whole(slopes.upsampled(without_lines(small)), small.shape)
     cell = max(small.shape[0] / chroma.shape[0], small.shape[1] / chroma.shape[1])
     ink = find_lines(small)
     lines = close_gaps(ink, gap=_GAP)
@@ -69,7 +71,7 @@ def refine_chroma(gray: U8, chroma: F32, *, sides: float = 1.0, areas: float = 0
         after = keep_sides(after, away, lines, reach=_REACH * cell, strength=sides)
     if areas:
         after = draw_together(after, small, _sureness(away), find_areas(ink, gap=_GAP), strength=areas)
-    return slopes.upsample(gray, after - before)
+    return slopes.upsampled(guide, np.stack(cv2.split(after - before)))
 
 
 def _work_size(gray: U8, chroma: F32) -> tuple[int, int]:
@@ -83,80 +85,6 @@ def _work_size(gray: U8, chroma: F32) -> tuple[int, int]:
     return max(1, round(width / scale)), max(1, round(height / scale))
 
 
-def upsample_chroma(gray: U8, chroma: F32) -> F32:
-    """Resize a chroma map to the page, sharper than bilinear where the page's levels show how.
-
-    gray: (H, W) levels.
-    chroma: (h, w, 2) ab.
-
-    Returns (H, W, 2) ab, within the range of `chroma`.
-
-    Around each cell chroma is fitted as a straight line of gray, ab = a * gray + b, by least squares. This is the local
-    model of the guided filter (He, Sun, Tang 2010; at low resolution: He, Sun 2015). That filter gives a * gray + b,
-    which also smooths the map. Here only its slope is used, for detail: ab = resized(ab) + a * (gray - resized(gray)),
-    which keeps each cell's mean. Thin ink is taken out of the guide: a line shows where a colour ends, not which colour
-    it is.
-    """
-    return _Slopes.of(gray, chroma).upsample(gray)
-
-
-@dataclass(frozen=True)
-class _Slopes:
-    """A chroma map, and how its channels follow gray.
-
-    chroma: (h, w, 2) ab.
-    level: (h, w) uint8 mean gray of the cells, thin ink taken out.
-    slopes: for each channel (h, w), in ab to a level.
-    """
-
-    chroma: F32
-    level: U8
-    slopes: tuple[F32, ...]
-
-    @classmethod
-    def of(cls, gray: U8, chroma: F32) -> "_Slopes":
-        """Fit the slopes of a map (h, w, 2) to the page's levels (H, W)."""
-        small = _shrunk(_without_lines(gray), chroma.shape[1::-1])
-        level = small.astype(np.float32)
-        mean = _box(level)
-        noise = _box(level * level) - mean * mean + np.float32(_GUIDE_NOISE)
-        planes = cv2.split(chroma)
-        slopes = tuple(((_box(level * p) - mean * _box(p)) / noise).astype(np.float32, copy=False) for p in planes)
-        return cls(chroma, small, slopes)
-
-    def upsample(self, gray: U8, change: F32 | None = None) -> F32:
-        """Return the map at the size of `gray`, (H, W, 2), within the range of the map channel by channel.
-
-        gray: (H, W) levels of the page, or of a smaller form of it.
-        change: (y, x, 2) ab that is resized and added to the map; None for no change.
-        """
-        size = gray.shape[::-1]
-        guide = _without_lines(gray)
-        detail = cv2.subtract(guide, cv2.resize(self.level, size, interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_32F)
-        np.clip(detail, -_GUIDE_REACH, _GUIDE_REACH, out=detail)
-        planes, resized = [], np.empty(gray.shape, np.float32)
-        changes = [None, None] if change is None else cv2.split(change)
-        for plane, slope, more in zip(cv2.split(self.chroma), self.slopes, changes, strict=True):
-            sharp = cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR)
-            sharp *= detail
-            for addend in (plane, more):
-                if addend is not None:
-                    sharp += cv2.resize(addend, size, dst=resized, interpolation=cv2.INTER_LINEAR)
-            planes.append(np.clip(sharp, plane.min(), plane.max(), out=sharp))
-        full: F32 = cv2.merge(planes)
-        return full
-
-
-def _shrunk(gray: U8, size: tuple[int, int]) -> U8:
-    """Return the page at this size (width, height), by means over pixels.
-
-    It is halved as long as it can be, which is much faster.
-    """
-    while gray.shape[1] >= 2 * size[0] and gray.shape[0] >= 2 * size[1]:
-        gray = cv2.resize(gray, (gray.shape[1] // 2, gray.shape[0] // 2), interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-
-
 def find_lines(gray: U8) -> F32:
     """Find where colour may end: strokes of ink, and edges between two levels.
 
@@ -164,7 +92,7 @@ def find_lines(gray: U8) -> F32:
 
     Returns (y, x) in [0, 1].
     """
-    paper = _without_lines(gray)
+    paper = without_lines(gray)
     stroke = (paper.astype(np.float32) - gray - _INK[0]) / (_INK[1] - _INK[0])
     step = cv2.morphologyEx(cv2.blur(paper, (3, 3)), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
     edge = (step.astype(np.float32) - _EDGE[0]) / (_EDGE[1] - _EDGE[0])
@@ -378,14 +306,3 @@ def _distance(lines: F32) -> F32:
     """
     away: F32 = cv2.distanceTransform((lines < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     return np.minimum(away, np.float32(sum(lines.shape)))
-
-
-def _without_lines(gray: U8) -> U8:
-    """Return the page with dark strokes narrower than `_PEN` filled with the darker of their sides (closing)."""
-    closed: U8 = cv2.morphologyEx(gray, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_PEN, _PEN)))
-    return closed
-
-
-def _box(values: F32) -> F32:
-    mean: F32 = cv2.blur(values, (3, 3), borderType=cv2.BORDER_REPLICATE)
-    return mean

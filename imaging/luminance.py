@@ -10,9 +10,10 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from imaging.bands import bands, resized_rows
 from imaging.color import F32, U8, lightness_of_level
 from imaging.components import Mask
-from imaging.text import neutral
+from imaging.text import fade
 
 Luminance = Literal["keep", "blend", "predict"]
 
@@ -40,18 +41,26 @@ def relight(gray: U8, lightness: F32, luminance: Luminance, text: Mask | None = 
     """
     if luminance == "keep":
         return gray
-    size = gray.shape[::-1]
+    table = lightness_of_level()
     if luminance == "predict":
-        return _levels(cv2.resize(lightness, size, interpolation=cv2.INTER_LINEAR))
-    small = cv2.resize(gray, lightness.shape[::-1], interpolation=cv2.INTER_AREA)
-    other = lightness - lightness_of_level()[small]
-    soft = cv2.GaussianBlur(other, (0, 0), max(_SOFT * min(other.shape), 0.1), borderType=cv2.BORDER_REPLICATE)
-    seen = np.sign(soft) * np.maximum(np.abs(soft) - np.float32(_NOISE), 0)
-    step = cv2.resize(np.clip(_HALF * seen, -_MOST, _MOST), size, interpolation=cv2.INTER_LINEAR)
-    if text is not None:
-        step = neutral(cv2.merge([step, step]), text)[..., 0]
-    ink = lightness_of_level()[gray]
-    return _levels(ink + step * np.minimum(ink / np.float32(_DARK), 1))
+        step = lightness
+    else:
+        small = cv2.resize(gray, lightness.shape[::-1], interpolation=cv2.INTER_AREA)
+        other = lightness - table[small]
+        soft = cv2.GaussianBlur(other, (0, 0), max(_SOFT * min(other.shape), 0.1), borderType=cv2.BORDER_REPLICATE)
+        seen = np.sign(soft) * np.maximum(np.abs(soft) - np.float32(_NOISE), 0)
+        step = np.clip(_HALF * seen, -_MOST, _MOST)
+    relit = np.empty_like(gray)
+    for rows in bands(gray.shape):
+        lit = resized_rows(step, gray.shape, rows)
+        if luminance == "blend":
+            if text is not None:
+                fade(lit, text, rows)
+            ink = cv2.LUT(gray[rows], table)
+            lit *= np.minimum(ink / np.float32(_DARK), 1)
+            lit += ink
+        relit[rows] = _levels(lit)
+    return relit
 
 
 def _levels(lightness: F32) -> U8:

@@ -7,11 +7,12 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from imaging.bands import ChromaRows, resized_chroma
 from imaging.color import F32, U8, join_chroma
 from imaging.components import Mask
 from imaging.gate import Fault, GateCode, Thresholds, judge, reduce_chroma
 from imaging.hints import Hint, without_hinted
-from imaging.lines import refine_chroma
+from imaging.lines import refined_rows
 from imaging.luminance import Luminance, relight
 from imaging.palette import Palette, Use, lock_and_tell
 from imaging.text import find_text, neutral
@@ -97,9 +98,8 @@ def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: Postproces
             small = cv2.resize(gray, chroma.shape[1::-1], interpolation=cv2.INTER_AREA)
             chroma, used_here = lock_and_tell(small, chroma, settings.palette)
             used |= used_here  # a refused try counts too: with another colour it might have passed
-        laid = refine_chroma(gray, chroma) if settings.lines == "sides" else chroma
-        if settings.text == "neutral":
-            laid = neutral(laid, text, overwrite=settings.lines == "sides")
+        refined = refined_rows(gray, chroma) if settings.lines == "sides" else resized_chroma(chroma, gray.shape)
+        laid = neutral(refined, text) if settings.text == "neutral" else refined
         tried = _judged(gray, light, laid, text, settings)
         if tried.faults and {GateCode.WILD, GateCode.GAMUT} & {fault.code for fault in tried.faults}:
             tried = _judged(gray, light, reduce_chroma(light, laid, text, settings.thresholds), text, settings)
@@ -109,7 +109,7 @@ def _best(gray: U8, predictions: Sequence[F32], text: Mask, settings: Postproces
     return replace(tried, colors=used)
 
 
-def _judged(gray: U8, light: U8, chroma: F32, text: Mask, settings: PostprocessSettings) -> Postprocessed:
+def _judged(gray: U8, light: U8, chroma: ChromaRows, text: Mask, settings: PostprocessSettings) -> Postprocessed:
     page = join_chroma(light, chroma)
     neutral_text = text if settings.text == "neutral" else None
     return Postprocessed(page, text, judge(gray, page, neutral_text, settings.thresholds).faults)

@@ -9,14 +9,14 @@ Lettering is found first (imaging.lettering). From it follows the area that belo
 - Else the lettering and a margin.
 """
 
-import itertools
 import math
 
 import cv2
 import numpy as np
 
+from imaging.bands import ChromaRows, with_margin
 from imaging.color import F32, U8
-from imaging.components import I32, I64, Components, Mask
+from imaging.components import I64, Components, Mask
 from imaging.lettering import GRID, Block, Letters, find_blocks, find_letters, look, page_scale, standing_room
 
 _LOOKED_AT = 1500.0  # a page of a larger scale is examined at this one: its letters are large enough there
@@ -46,36 +46,42 @@ def find_text(gray: U8) -> Mask:
     return cv2.resize(small * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR) > 127
 
 
-def neutral(chroma: F32, text: Mask, *, edge: float = 1.5, overwrite: bool = False) -> F32:
+def neutral(chroma: ChromaRows, text: Mask, *, edge: float = 1.5) -> ChromaRows:
     """Fade chroma to nothing on text.
 
-    chroma: (h, w, 2) ab, resized to the mask's size where it has another.
+    chroma: of the page.
     text: (H, W), as `find_text` returns it.
     edge: width of the fading outside the mask, in pixels. Inside, chroma is zero; beyond, it is left as it is.
-    overwrite: whether `chroma` may be changed. A page's chroma is so large that a copy costs as much as the fading.
+    """
 
-    Returns (H, W, 2) ab, as `join_chroma` takes it. It is `chroma` itself where that has this size and there is no
-    text.
+    def rows_of(rows: slice) -> F32:
+        faded = chroma(rows)
+        fade(faded, text, rows, edge=edge)
+        return faded
+
+    return rows_of
+
+
+def fade(planes: F32, text: Mask, rows: slice, *, edge: float = 1.5) -> None:
+    """Fade rows of a page to nothing on text, in place.
+
+    planes: (..., n, W), these rows.
+    text: (H, W) of the page.
+    edge: as for `neutral`.
     """
     height, width = text.shape
-    if chroma.shape[:2] != (height, width):
-        chroma, overwrite = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR), True
-    if not text.any():
-        return chroma
-    faded = chroma if overwrite else chroma.copy()
-    away = (~text).view(np.uint8)
     margin = math.ceil(edge) + 1
-    for top, left in itertools.product(range(0, height, _TILE), range(0, width, _TILE)):
+    wide, inner = with_margin(rows, margin, height)
+    away = (~text[wide]).view(np.uint8)
+    for left in range(0, width, _TILE):
         # Few tiles have text in or beside them: only there the distance to it is computed.
-        up, before = min(top, margin), min(left, margin)
-        around = away[top - up : top + _TILE + margin, left - before : left + _TILE + margin]
+        before = min(left, margin)
+        around = away[:, left - before : left + _TILE + margin]
         if around.all():
             continue
-        part = faded[top : top + _TILE, left : left + _TILE]
-        way = cv2.distanceTransform(around, cv2.DIST_L2, 3)[up : up + part.shape[0], before : before + part.shape[1]]
-        keep = np.minimum(way / np.float32(edge + 1), 1)
-        part *= cv2.merge([keep, keep])
-    return faded
+        part = planes[..., left : left + _TILE]
+        way = cv2.distanceTransform(around, cv2.DIST_L2, 3)[inner, before : before + part.shape[-1]]
+        part *= np.minimum(way / np.float32(edge + 1), 1)
 
 
 def _find(gray: U8) -> Mask:
@@ -86,28 +92,25 @@ def _find(gray: U8) -> Mask:
         return np.zeros(gray.shape, dtype=bool)
     room = standing_room(page, letters)
     regions = Components.of(room, connectivity=4)
-    homes = _homes(letters, blocks, regions.labels)
+    homes = _homes(letters, blocks, regions)
     text = np.bincount(homes, weights=[block.area for block in blocks], minlength=len(regions.area))
     closed = (text > 0) & (regions.area <= _ROOMY * text)
     found = np.zeros(gray.shape, np.uint8)
     for number, (left, top, right, bottom) in zip(*regions.boxes(closed), strict=True):
         wide, high = right - left, bottom - top
         # A region that goes from edge to edge of the page is a gutter.
-        if wide * high < _LARGEST * gray.size and wide < gray.shape[1] and high < gray.shape[0]:
-            part = np.s_[top:bottom, left:right]
-            found[part] |= regions.labels[part] == number
-        else:
-            closed[number] = False
+        closed[number] = wide * high < _LARGEST * gray.size and wide < gray.shape[1] and high < gray.shape[0]
+    found.ravel()[regions.pixels(closed)[0]] = 1
     for block, home in zip(blocks, homes, strict=True):
         if not closed[home]:
             _grow(found, room, block)
     return _smoothed(found, page.scale)
 
 
-def _homes(letters: Letters, blocks: list[Block], regions: I32) -> I64:
+def _homes(letters: Letters, blocks: list[Block], regions: Components) -> I64:
     """Return the region of paper that each block stands on."""
     _, first = np.unique(letters.owner, return_index=True)
-    home = regions.ravel()[letters.pixels[first]]
+    home = regions.at(letters.pixels[first])
     return np.array([np.bincount(home[block.letters]).argmax() for block in blocks])
 
 

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from models.card import CheckpointError
     from models.registry import VARIANTS, build, load
     from models.training import Mechanics, Precision, Training
-    from models.variant import Variant, VariantConfig
+    from models.variant import Coloring, Variant, VariantConfig
 
 _HOMES = {
     "VARIANTS": "registry",
     "CheckpointError": "card",
+    "Coloring": "variant",
     "Mechanics": "training",
     "Precision": "training",
     "Training": "training",
@@ -27,6 +28,7 @@ _HOMES = {
 __all__ = [
     "VARIANTS",
     "CheckpointError",
+    "Coloring",
     "Mechanics",
     "Precision",
     "Training",

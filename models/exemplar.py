@@ -23,7 +23,7 @@ from imaging.target import AB_RANGE
 from models.color import lightness
 from models.efficientnet import CHANNELS, EfficientNetLite0
 from models.training import Training
-from models.variant import Variant, VariantConfig
+from models.variant import Coloring, Variant, VariantConfig
 
 _STRIDE = 8  # of the image to a place
 _LEVELS = 16  # of the table of colours by lightness
@@ -73,10 +73,10 @@ class Memory:
     sums: Tensor
 
     @classmethod
-    def nothing(cls, like: Tensor, features: int) -> "Memory":
-        """Of no page."""
-        empty = like.new_zeros(0, 1, features)
-        return cls(empty, empty, like.new_zeros(0, _LEVELS, 3))
+    def nothing(cls, ink: Tensor, features: int) -> "Memory":
+        """Of no page, for pages like `ink`."""
+        empty = ink.new_zeros(0, (ink.shape[-1] // _STRIDE) ** 2, features)
+        return cls(empty, empty, ink.new_zeros(0, _LEVELS, 3))
 
 
 class ExemplarGenerator(nn.Module):
@@ -112,7 +112,7 @@ class ExemplarGenerator(nn.Module):
         hints: (B, 3, S, S).
         """
         seen, places = self.encode(ink)
-        memory = Memory.nothing(places, self.features) if ab is None else self.memorize(places, ink, ab)
+        memory = Memory.nothing(ink, self.features) if ab is None else self.memorize(places, ink, ab)
         return self.color(ink, seen, places, memory, allowed, hints)
 
     def encode(self, ink: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -133,7 +133,8 @@ class ExemplarGenerator(nn.Module):
         small = _rows(F.avg_pool2d(torch.cat([ab, ink], dim=1).float(), _STRIDE))
         values = self._values_at(small[..., :2], small[..., 2:], places)
         if self.training:
-            kept = torch.randperm(places.shape[1], device=places.device)[: places.shape[1] // 2]
+            # Drawn on the CPU, as all else that a step draws: the same on every device.
+            kept = torch.randperm(places.shape[1])[: places.shape[1] // 2].to(places.device)
             places, values = places[:, kept], values[:, kept]
         return Memory(places, values, _sums(ink, ab))
 
@@ -167,7 +168,7 @@ class ExemplarGenerator(nn.Module):
     ) -> Tensor:
         """The features that chroma is made of, at half the page's size: (B, C, S / 2, S / 2). Arguments of `color`."""
         if allowed is None:
-            allowed = torch.ones(len(ink), len(memory.keys), dtype=torch.bool, device=ink.device)
+            allowed = torch.ones(ink.shape[0], memory.keys.shape[0], dtype=torch.bool, device=ink.device)
         if hints is None:
             hints = torch.zeros_like(ink).expand(-1, 3, -1, -1)
         table, code = self._palette(memory, allowed)
@@ -220,6 +221,18 @@ class ExemplarGenerator(nn.Module):
         return torch.cat([ab, more, torch.ones_like(gray)], dim=-1)
 
 
+class _ByMemory(nn.Module):
+    """The generator as a function of tensors alone: pages that all look at what is in the memory."""
+
+    def __init__(self, generator: ExemplarGenerator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, ink: Tensor, hints: Tensor, keys: Tensor, values: Tensor, sums: Tensor) -> Tensor:
+        seen, places = self.generator.encode(ink)
+        return self.generator.color(ink, seen, places, Memory(keys, values, sums), None, hints)
+
+
 class _Up(nn.Module):
     """Convolutions, the middle one's features scaled and shifted by the code (Perez et al. 2018, arXiv 1709.07871)."""
 
@@ -264,7 +277,7 @@ def _sums(ink: Tensor, ab: Tensor) -> Tensor:
     share = (position - low).flatten(1)[..., None]
     pixels = torch.cat([_rows(ab.float()), torch.ones_like(share)], dim=-1) / share.shape[1]
     index = low.long().flatten(1)[..., None].expand(-1, -1, 3)
-    sums = pixels.new_zeros(len(ink), _LEVELS, 3)
+    sums = pixels.new_zeros(ink.shape[0], _LEVELS, 3)
     return sums.scatter_add(1, index, pixels * (1 - share)).scatter_add(1, index + 1, pixels * share)
 
 
@@ -346,23 +359,25 @@ class Exemplar(Variant):
         joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "sums")]
         self._memory = Memory(*joined)
 
+    def coloring(self) -> Coloring:
+        side = self.image_size
+        places = ("references", (side // _STRIDE) ** 2, self.config.place_features)
+        return Coloring(_ByMemory(self._ready_generator()).eval(), {
+            "ink": ("pages", 1, side, side), "hints": ("pages", 3, side, side),
+            "keys": places, "values": places, "sums": ("references", _LEVELS, 3),
+        })  # fmt: skip
+
     @torch.inference_mode()
     def predict(self, ink: Tensor, hints: Tensor | None = None) -> Tensor:
-        generator = self._ready_generator()
         ink = self._as_weights(ink)
-        seen, places = generator.encode(ink)
-        memory = self._memory or Memory.nothing(places, generator.features)
-        return generator.color(ink, seen, places, memory, None, None if hints is None else self._as_weights(hints))
+        memory = self._memory or Memory.nothing(ink, self.config.place_features)
+        hints = ink.new_zeros(len(ink), 3, *ink.shape[2:]) if hints is None else self._as_weights(hints)
+        return self._color(ink, hints, memory.keys, memory.values, memory.sums)
 
     def _ready_generator(self) -> ExemplarGenerator:
         """The generator, in evaluation mode."""
         generator: Any = self.generator().eval()
         return generator
-
-    def _as_weights(self, values: Tensor) -> Tensor:
-        """On the device of the generator's weights, and of their dtype."""
-        parameter = next(self.generator().parameters())
-        return values.to(parameter.device, parameter.dtype, non_blocking=True)
 
 
 def draw_shown(chapters: Tensor, alone: float = _ALONE) -> Tensor:

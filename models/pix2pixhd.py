@@ -8,7 +8,7 @@ labels and instance maps.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from models.color import lab_to_rgb, lightness
 from models.layers import init_normal, repeat_ink
 from models.losses import lsgan_loss
 from models.training import Training
-from models.variant import Variant, VariantConfig
+from models.variant import Coloring, Variant, VariantConfig
 from models.vgg import VGGFeatures
 
 _HALVINGS = 4  # of the global generator, which itself sees the page at half size
@@ -175,11 +175,26 @@ class CoarseToFineGenerator(nn.Module):
         self.coarse, self.head, self.enhancer = coarse, head, enhancer
 
     def forward(self, ink: Tensor) -> Tensor:
+        return self.color(ink, int(self.enhancer.phase))
+
+    def color(self, ink: Tensor, phase: int) -> Tensor:
+        """What `forward` gives in a phase."""
         features = self.coarse(halve(ink))
-        if int(self.enhancer.phase) == 1:
+        if phase == 1:
             return F.interpolate(self.head(features), scale_factor=2, mode="bilinear", align_corners=False)
         predicted: Tensor = self.enhancer(ink, features)
         return predicted
+
+
+class _InPhase(nn.Module):
+    """The generator in the phase that it is in now: by tensors alone no way can be chosen."""
+
+    def __init__(self, generator: CoarseToFineGenerator) -> None:
+        super().__init__()
+        self.generator, self._phase = generator, int(generator.enhancer.phase)
+
+    def forward(self, ink: Tensor) -> Tensor:
+        return self.generator.color(ink, self._phase)
 
 
 class PatchCritic(nn.Module):
@@ -263,6 +278,11 @@ class Pix2PixHD(Variant):
         if state is not None:
             vgg.load(state)
         self._vgg = vgg
+
+    def coloring(self) -> Coloring:
+        plain = super().coloring()
+        network: Any = plain.network
+        return Coloring(_InPhase(network).eval(), plain.inputs)
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         phase = self._enter_phase(training)

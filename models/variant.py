@@ -5,7 +5,7 @@ as imaging.target encodes them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,6 +57,18 @@ class VariantConfig:
                 raise ValueError(f"{name} is {value}; it is a number from 0 up")
 
 
+@dataclass(frozen=True)
+class Coloring:
+    """What `Variant.predict` runs, as a function of tensors alone.
+
+    network: in evaluation mode; it takes `inputs` in their order, and returns the target.
+    inputs: the shape of each, by name; a size with a name is another one at each call, and may be 0.
+    """
+
+    network: nn.Module
+    inputs: Mapping[str, tuple[int | str, ...]]
+
+
 class Variant(ABC):
     """A way to colour pages and to learn it: networks, losses and optimizers.
 
@@ -97,6 +109,7 @@ class Variant(ABC):
         self.optimizer_groups = {group: dict(networks) for group, networks in optimizer_groups.items()}
         self.networks = {name: net for networks in optimizer_groups.values() for name, net in networks.items()}
         self._trained_generator = self._generator = generator
+        self._compiled: Callable[..., Tensor] | None = None
 
     # What the jobs call.
 
@@ -123,6 +136,14 @@ class Variant(ABC):
         """Pages in colour that `predict` follows from now on: (R, 1, S, S), (R, C, S, S); none of them: no more."""
         raise ValueError(f"{self.name} looks at no other pages")
 
+    def coloring(self) -> Coloring:
+        """What `predict` runs, for a backend to compile. Its weights are the generator's of now."""
+        return Coloring(self.generator().eval(), {"ink": ("pages", 1, self.image_size, self.image_size)})
+
+    def color_by(self, compiled: Callable[..., Tensor]) -> None:
+        """Have `predict` run what a backend has made of `coloring`."""
+        self._compiled = compiled
+
     @torch.inference_mode()
     def predict(self, ink: Tensor, hints: Tensor | None = None) -> Tensor:
         """Colour a batch: ink (B, 1, S, S) -> target (B, C, S, S), on the device of the generator.
@@ -131,10 +152,18 @@ class Variant(ABC):
         """
         if hints is not None:
             raise ValueError(f"{self.name} takes no hints")
-        generator = self.generator().eval()
-        parameter = next(generator.parameters())
-        out: Tensor = generator(ink.to(parameter.device, parameter.dtype, non_blocking=True))
+        return self._color(self._as_weights(ink))
+
+    def _color(self, *inputs: Tensor) -> Tensor:
+        """`coloring`, compiled where it is."""
+        run = self._compiled or self.coloring().network
+        out: Tensor = run(*inputs)
         return out
+
+    def _as_weights(self, values: Tensor) -> Tensor:
+        """On the device of the generator's weights, and of their dtype."""
+        parameter = next(self.generator().parameters())
+        return values.to(parameter.device, parameter.dtype, non_blocking=True)
 
     # What a training calls.
 

@@ -14,6 +14,14 @@ from tests.s3_server import SeaweedFS
 from tests.untrained import publish_untrained
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _exported_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Networks are exported into a cache of the tests' own, which is that of the processes they start too."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[SeaweedFS]:
     """A real S3 server, started once for all tests."""

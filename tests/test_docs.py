@@ -19,7 +19,7 @@ ABSENT = {  # what a reader may write, or what is said not to be
     "jobs/model/",
 }
 # Where a path begins that is the reader's, or that a job writes: placeholders, a bucket, chapters, a job's own folders.
-ELSEWHERE = re.compile(r"[A-Z]+|s3:|library|runs|out|build|_mangahue|checkpoints|ch\d+\.cbz|\.*")
+ELSEWHERE = re.compile(r"[A-Z]+|s3:|library|runs|out|build|_mangahue|checkpoints|ch\d+\.cbz|\.venv|\.*")
 
 
 def named(text: str) -> Iterator[tuple[str, bool]]:

@@ -10,6 +10,10 @@ lines alone. `made.json` says which commit made what is stored. Beside `data/`, 
   shards/     of ingest.py                run/        of train.py, at step 4 of 4
   out/<name>/ of colorize.py, for each of COLORINGS
 
+With `--coloured` after the folder only out/ is made anew, of the library and the model stored: for a commit that raises
+the version of the pixels, which takes up no folder of an earlier version. `format_1/` beside `data/` keeps manifests of
+the first format, which no commit writes any more.
+
 What the tests need is kept, no more: no samples, no event files, no reports in HTML, no previews, and of a checkpoint
 only what run/model/ has not (`lay_out` puts it back).
 """
@@ -22,6 +26,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -156,8 +161,7 @@ def main(data: Path) -> None:
         "ingest": _run("ingest", "--color", str(HOME / "colour"), "--out", str(HOME / "shards"), "--holdout", "two")
     }
     exits["train"] = _run("train", *train(HOME))
-    for name in COLORINGS:
-        exits[name] = _run("colorize", *colorize(HOME, name))
+    exits |= _colorized()
     shutil.rmtree(HOME / "colour")
     shutil.rmtree(data, ignore_errors=True)
     shutil.copytree(HOME, data, ignore=shutil.ignore_patterns(*_LEFT_OUT))
@@ -166,9 +170,32 @@ def main(data: Path) -> None:
             if (checkpoint / name).read_bytes() != (data / "run/model" / name).read_bytes():
                 raise RuntimeError(f"{name} of the model is not that of the last checkpoint")
             (checkpoint / name).unlink()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    (data / "made.json").write_text(json.dumps({"commit": commit, "exits": exits}, indent=2) + "\n")
+    _record(data, {"commit": _commit(), "exits": exits})
+
+
+def color_again(data: Path) -> None:
+    """Make data/out anew, of what is stored."""
+    shutil.rmtree(HOME, ignore_errors=True)
+    lay_out(HOME)
+    shutil.rmtree(HOME / "out")
+    made = json.loads((data / "made.json").read_text())
+    exits = {**made["exits"], **_colorized()}
+    shutil.rmtree(data / "out")
+    shutil.copytree(HOME / "out", data / "out", ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    _record(data, {**made, "coloured": _commit(), "exits": exits})
+
+
+def _colorized() -> dict[str, int]:
+    return {name: _run("colorize", *colorize(HOME, name)) for name in COLORINGS}
+
+
+def _commit() -> str:
+    return subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _record(data: Path, made: dict[str, Any]) -> None:
+    (data / "made.json").write_text(json.dumps(made, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    (color_again if "--coloured" in sys.argv else main)(Path(sys.argv[1]))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
 
 from datasets.errors import PageUnreadableError
-from datasets.page import Page, decode, encode
+from datasets.page import Page, decode, decode_plain, encode, gray_of
 from imaging.color import gray_of_equal_lightness
 from imaging.screentone import to_screentone
 
@@ -224,6 +224,37 @@ def test_encode() -> None:
     webp = encode(quarters(), "webp")
     assert Image.open(io.BytesIO(webp)).format == "WEBP"
     assert np.abs(decode(webp).astype(int) - quarters()).mean() < 6
+
+
+RAMP = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(8, 32))
+
+
+@pytest.mark.parametrize(
+    ("picture", "image_format"),
+    [
+        (RAMP, "PNG"),
+        (RAMP, "JPEG"),
+        (RAMP.convert("1"), "PNG"),
+        (RAMP.convert("LA"), "PNG"),
+        (RAMP.convert("RGB"), "PNG"),
+        (RAMP.convert("P"), "GIF"),
+    ],
+)
+def test_a_picture_without_colour_comes_as_levels(picture: Image.Image, image_format: str) -> None:
+    data = saved(picture, image_format)
+
+    levels = decode_plain(data)
+
+    assert levels.shape == (8, 32)
+    np.testing.assert_array_equal(decode(data), np.repeat(levels[..., None], 3, axis=2))
+    assert gray_of(levels) is levels
+
+
+@pytest.mark.parametrize("profile", [None, exchanged_profile()])
+def test_a_picture_with_colour_comes_as_it_is_decoded(profile: bytes | None) -> None:
+    data = saved(Image.fromarray(quarters()), "PNG", icc_profile=profile)
+    np.testing.assert_array_equal(decode_plain(data), decode(data))
+    assert decode_plain(data).ndim == 3
 
 
 def page_of(gray: bytes | None, color: bytes | None, gray_from: str) -> Page:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from imaging.lines import draw_together, find_areas, find_lines, refine_chroma, upsample_chroma
+from imaging.lines import draw_together, find_areas, find_lines, refine_chroma
+from imaging.upsampling import upsample_chroma
 
 SIZE = (700, 500)
 CELLS = (128, 128)

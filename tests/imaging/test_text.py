@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from datasets.synthetic import Series, draw_page
+from imaging.bands import resized_chroma, whole
 from imaging.color import join_chroma, to_lab
 from imaging.lettering import page_scale
 from imaging.text import find_text, neutral
@@ -271,7 +272,7 @@ def test_chroma_is_nothing_on_words_and_whole_beside_them() -> None:
     text[30:50, 20:40] = True
     chroma = np.full((80, 60, 2), (30, -20), np.float32)
 
-    faded = neutral(chroma, text)
+    faded = whole(neutral(resized_chroma(chroma, text.shape), text), text.shape)
 
     away = cv2.distanceTransform((~text).astype(np.uint8), cv2.DIST_L2, 5)
     length = np.hypot(*np.moveaxis(faded, -1, 0)) / np.hypot(30, 20)
@@ -286,7 +287,7 @@ def test_chroma_of_model_size_is_stretched_before_it_fades() -> None:
     text[40:60, 30:50] = True
     chroma = np.full((8, 8, 2), 25, np.float32)
 
-    page = join_chroma(np.full((90, 70), 200, np.uint8), neutral(chroma, text))
+    page = join_chroma(np.full((90, 70), 200, np.uint8), neutral(resized_chroma(chroma, text.shape), text))
 
     colored = np.hypot(*np.moveaxis(to_lab(page)[..., 1:], -1, 0))
     assert colored[text].max() < 0.5
@@ -296,4 +297,6 @@ def test_chroma_of_model_size_is_stretched_before_it_fades() -> None:
 def test_without_words_chroma_is_as_it_was() -> None:
     chroma = np.random.default_rng(0).normal(0, 30, (40, 30, 2)).astype(np.float32)
 
-    np.testing.assert_array_equal(neutral(chroma, np.zeros((40, 30), bool)), chroma)
+    faded = neutral(resized_chroma(chroma, (40, 30)), np.zeros((40, 30), bool))
+
+    np.testing.assert_array_equal(whole(faded, (40, 30)), chroma)

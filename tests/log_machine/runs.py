@@ -29,6 +29,7 @@ from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import Chunk
 from jobs.parts.ledger import ledger as ledger_module
 from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.model.backends.choice import Backend
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import Sandbox
 from jobs.parts.source.policy import Policy
@@ -68,7 +69,7 @@ class Options:
         limits = Limits(pixels=100) if self.few_pixels else Limits()
         return JobSettings(
             model="", card=card, out=f"{home}/{out}", pages=PageSettings(self.image_format, postprocess=post),
-            batch_size=1, num_actors=1, gpus_per_actor=1.0, device="cpu", runner="local",
+            batch_size=1, num_actors=1, gpus_per_actor=1.0, device="cpu", backend=Backend(), runner="local",
             policy=Policy(limits, self.strict, keep_format=self.keep_format), reference_pages=None,
             hints=parse_hints(_HINTS, "hints.csv") if self.hints else None, config={},
         )  # fmt: skip

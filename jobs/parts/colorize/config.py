@@ -11,6 +11,7 @@ from imaging.luminance import Luminance
 from imaging.postprocess import Lines, PostprocessSettings, TextColor
 from imaging.views import Strategy
 from jobs.parts.colorize.page_settings import GATE_OPTIONS, PageSettings
+from jobs.parts.model.backends.choice import BACKEND_HELP, BackendName
 from jobs.parts.runtime.options import DEVICE_HELP, Device, check_actors, option, require
 from jobs.parts.runtime.runner import RUNNER_HELP, RunnerName
 from jobs.parts.source.policy import Policy
@@ -81,6 +82,7 @@ class ColorizeConfig:
     gpus_per_actor: float = option("GPUs for each worker on Ray; below 1 several workers share one.", group="Cluster",
                                    default=1.0)  # fmt: skip
     device: Literal[Device] = option(DEVICE_HELP, group="Cluster", default="auto")
+    backend: Literal["auto", BackendName] = option(BACKEND_HELP, group="Cluster", default="auto")
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")

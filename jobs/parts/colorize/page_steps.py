@@ -12,7 +12,7 @@ import numpy as np
 from datasets.archive import ChapterRef
 from datasets.chapters.pdf import jpegs_of, recolor
 from datasets.errors import MangahueError
-from datasets.page import decode, encode, frames, gray_of
+from datasets.page import decode, decode_plain, encode, frames, gray_of
 from datasets.storage import open_storage
 from imaging.color import F32, U8, is_color_page, to_lab
 from imaging.crops import Crop
@@ -72,9 +72,9 @@ def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
     """
     if (count := frames(data)) > 1:
         return Seen(0, 0, None, f"{count} frames: animated pages pass as they are")
-    page = decode(data, pixels=pixels)
+    page = decode_plain(data, pixels=pixels)
     height, width = page.shape[:2]
-    if is_color_page(page):
+    if page.ndim == 3 and is_color_page(page):
         return Seen(width, height, None, "in colour already")
     shown = for_network(gray_of(page))
     views = plan_views(shown, strategy, image_size)
@@ -115,7 +115,7 @@ def color_over(
     preview: draw one never, always, or only if the gate has something against the page.
     Raises PageUnreadableError.
     """
-    gray = gray_of(decode(data, pixels=pixels))
+    gray = gray_of(decode_plain(data, pixels=pixels))
     other = None if whole_page_chroma is None else whole_page_chroma.astype(np.float32)
     laid = postprocess_page(gray, chroma.astype(np.float32), settings.postprocess, other, hints)
     wanted = preview == "always" or (preview == "flawed" and laid.faults)

@@ -16,6 +16,7 @@ from imaging.views import assemble, whole_page
 from jobs.parts.colorize.crash_guard import CrashGuard, deadline
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import NOT_FINITE, Chunk, PageTask
+from jobs.parts.model.backends.compiled import run_on
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import device_of, predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
@@ -64,10 +65,12 @@ class Predictor:
         """The predictor of a job: its model, loaded and put where it runs.
 
         threads: of the CPUs, where there is no GPU.
-        Raises BadUsageError as `load_model`.
+        Raises BadUsageError as `load_model`, and where the job's backend is not installed here.
         """
         variant = load_model(settings.model, settings.card)
         to_device(variant, threads, on_gpu=on_gpu)
+        if device_of(variant).type == "cpu":
+            run_on(settings.backend, variant, settings.card, threads)
         return cls(
             variant,
             settings.batch_size,

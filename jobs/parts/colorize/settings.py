@@ -7,16 +7,20 @@ from typing import Any
 
 import models
 from datasets.errors import BadUsageError
+from datasets.storage import open_storage
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.hints import Hints, read_hints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
+from jobs.parts.ledger.ledger import JOB
+from jobs.parts.model.backends.choice import Backend, choose_backend
 from jobs.parts.model.folder import read_card, refuse_not_finite
+from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.runtime.runner import RunnerName
 from jobs.parts.source.policy import Policy
 
-_PIXELS = 3  # version of the pixels: raised when the same weights and settings give other ones
+_PIXELS = 4  # version of the pixels: raised when the same weights and settings give other ones
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class JobSettings:
     num_actors: workers that hold the network; 0 for as many as suit the cluster.
     gpus_per_actor: GPUs of each of them.
     device: "auto", "cpu" or "cuda".
+    backend: what runs the network on CPUs.
     runner: "auto", "local" or "ray".
     policy: what is done with bad input.
     reference_pages: None without --reference.
@@ -46,6 +51,7 @@ class JobSettings:
     num_actors: int
     gpus_per_actor: float
     device: str
+    backend: Backend
     runner: RunnerName
     policy: Policy
     reference_pages: ReferencePages | None
@@ -57,8 +63,8 @@ class JobSettings:
         """Read what the options name: card, reference pages, palette, hints.
 
         Raises BadUsageError where the model folder holds no model, or one whose weights are not finite, where
-        --luminance needs a model that predicts luminance, where the reference has no page in colour, or where palette
-        or hints are wrong.
+        --luminance needs a model that predicts luminance, where the reference has no page in colour, where palette or
+        hints are wrong, or where the backend is not installed.
         """
         card, policy = read_card(config.model), config.policy
         size = int(card["config"]["image_size"])
@@ -78,6 +84,7 @@ class JobSettings:
             num_actors=actor_count(config.num_actors),
             gpus_per_actor=config.gpus_per_actor,
             device=config.device,
+            backend=_backend(config, card),
             runner=config.runner,
             policy=policy,
             reference_pages=reference_pages,
@@ -90,7 +97,7 @@ class JobSettings:
         kept: dict[str, Any] = {"keep_format": True} if self.policy.keep_format else {}
         if self.reference_pages is not None:
             kept["reference"] = self.reference_pages.digest()
-        return {**self.pages.recorded(), "pixels": _PIXELS, **kept}
+        return {**self.pages.recorded(), "pixels": _PIXELS, **kept, **self.backend.recorded()}
 
     @property
     def fingerprint(self) -> str:
@@ -108,6 +115,15 @@ class JobSettings:
         palette = {} if self.pages.palette is None else {"palette": self.pages.palette.to_dict()}
         named = {"weights_sha256": self.card["weights_sha256"], "settings": self.recorded(), "config": self.config}
         return {**named, **palette}
+
+
+def _backend(config: ColorizeConfig, card: dict[str, Any]) -> Backend:
+    """The backend of a job: that of the folder's job.json, unless other weights are to take the folder over."""
+    job = read_json(open_storage(config.out), JOB) or {}
+    begun = job.get("settings")
+    if config.replace and job.get("weights_sha256") != card["weights_sha256"]:
+        begun = None
+    return choose_backend(config.backend, config.device, card["variant"], begun)
 
 
 def _hints(uri: str, card: dict[str, Any]) -> Hints:

@@ -20,6 +20,7 @@ def to_device(variant: models.Variant, threads: int, *, on_gpu: bool) -> None:
 
     on_gpu: whether it has one; on Ray, whether one was assigned. Where none was, one that the node has is not touched.
     """
+    variant.generator().to(memory_format=torch.channels_last)
     if on_gpu and torch.cuda.is_available():
         variant.generator().cuda()
         return
@@ -29,7 +30,6 @@ def to_device(variant: models.Variant, threads: int, *, on_gpu: bool) -> None:
             "node has a driver, and a PyTorch with CUDA"
         )
     torch.set_num_threads(threads)
-    variant.generator().to(memory_format=torch.channels_last)
 
 
 def gpu_here(device: str) -> bool:

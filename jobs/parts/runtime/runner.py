@@ -29,7 +29,7 @@ def choose_runner(asked: RunnerName, device: str, *, actors: int = 0) -> Literal
     reasons = {
         "RAY_ADDRESS is set": bool(os.environ.get("RAY_ADDRESS")),
         "a Ray cluster runs here": _ray_runs_here(),
-        "there are several GPUs": device != "cpu" and _count_gpus() > 1,
+        "there are several GPUs": device != "cpu" and count_gpus() > 1,
         "--num-actors is given": actors > 0,
     }
     for reason, holds in reasons.items():
@@ -50,7 +50,7 @@ def _ray_runs_here() -> bool:
     return any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"]))
 
 
-def _count_gpus() -> int:
+def count_gpus() -> int:
     """The GPUs that this process may use, by their device files. Without a driver there are none."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     there = sum(bool(_GPU.fullmatch(path.name)) for path in DEVICES.iterdir())
