@@ -167,11 +167,9 @@ class ExemplarGenerator(nn.Module):
         hints: Tensor | None,
     ) -> Tensor:
         """The features that chroma is made of, at half the page's size: (B, C, S / 2, S / 2). Arguments of `color`."""
-        if allowed is None:
-            allowed = torch.ones(ink.shape[0], memory.keys.shape[0], dtype=torch.bool, device=ink.device)
         if hints is None:
             hints = torch.zeros_like(ink).expand(-1, 3, -1, -1)
-        table, code = self._palette(memory, allowed)
+        table, code = self._palette(memory, allowed, ink.shape[0])
         by_table = _look_up(table, F.avg_pool2d(ink, 2))
         near, far = _pooled(hints, 2), _pooled(hints, _STRIDE)
         given = {2: [self._find(ink, places, memory, allowed, far), far], 4: [by_table, near]}
@@ -182,15 +180,17 @@ class ExemplarGenerator(nn.Module):
         assert x is not None
         return torch.cat([x, by_table, near], dim=1)
 
-    def _palette(self, memory: Memory, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    def _palette(self, memory: Memory, allowed: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
         """Mean ab by lightness of the pages that each page may look at, (B, levels, 2), and the code made of it."""
+        if allowed is None:
+            allowed = torch.ones(batch, memory.sums.shape[0], dtype=torch.bool, device=memory.sums.device)
         sums = torch.einsum("br,rlc->blc", allowed.to(memory.sums.dtype), memory.sums)
         share = sums[..., 2:]
         table = torch.where(share > 0, sums[..., :2] / share.clamp_min(1e-6), 0)
         code = self.code(torch.cat([table, share / share.sum(1, keepdim=True).clamp_min(1e-6)], dim=-1).flatten(1))
         return table, code
 
-    def _find(self, ink: Tensor, places: Tensor, memory: Memory, allowed: Tensor, hints: Tensor) -> Tensor:
+    def _find(self, ink: Tensor, places: Tensor, memory: Memory, allowed: Tensor | None, hints: Tensor) -> Tensor:
         """(B, D, S / 8, S / 8): what the places that look alike tell; the last feature, how much is found at all.
 
         A page's own hinted places are among those it looks at, and so is a place like none, which tells nothing.
@@ -199,11 +199,16 @@ class ExemplarGenerator(nn.Module):
         hint_squares = _rows(hints)
         own = self._values_at(hint_squares[..., 1:], _rows(F.avg_pool2d(ink, _STRIDE)), places)
         none = torch.zeros_like(places[:, :1])
-        index = _first(allowed)
-        keys = torch.cat([memory.keys[index].flatten(1, 2), places, none], dim=1)
-        values = torch.cat([memory.values[index].flatten(1, 2), own, none], dim=1)
-        others = torch.where(allowed.gather(1, index), 0.0, _NEVER).repeat_interleave(memory.keys.shape[1], dim=1)
-        mask = torch.cat([others, hint_squares[..., 0].clamp_min(1e-4).log(), none[..., 0]], dim=1)
+        if allowed is None:
+            others = [part.flatten(0, 1).expand(batch, -1, -1) for part in (memory.keys, memory.values)]
+            logits = others[0].new_zeros(others[0].shape[:2])
+        else:
+            index = _first(allowed)
+            others = [part[index].flatten(1, 2) for part in (memory.keys, memory.values)]
+            logits = torch.where(allowed.gather(1, index), 0.0, _NEVER).repeat_interleave(memory.keys.shape[1], dim=1)
+        keys = torch.cat([others[0], places, none], dim=1)
+        values = torch.cat([others[1], own, none], dim=1)
+        mask = torch.cat([logits, hint_squares[..., 0].clamp_min(1e-4).log(), none[..., 0]], dim=1)
         with torch.autocast(ink.device.type, enabled=False):
             found = F.scaled_dot_product_attention(
                 (places * self.log_sharpness.exp())[:, None],

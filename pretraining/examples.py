@@ -7,7 +7,9 @@ never tells that page its own colours.
 """
 
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -43,10 +45,13 @@ class Page:
 class Sampler:
     """Chooses groups: a series by its share, then an artist by the root of their pictures, then a story."""
 
-    def __init__(self, pack: Pack, group: int) -> None:
-        self._group = group
+    def __init__(self, pack: Pack, group: int, without: Collection[str] = ()) -> None:
+        """without: stories that are left out."""
+        self.group = group
         stories: dict[tuple[str, str, str], list[int]] = defaultdict(list)
         for number, picture in enumerate(pack.pictures):
+            if picture.story in without:
+                continue
             stories[picture.series, picture.artist, picture.story].append(number)
         self._stories: dict[str, dict[str, list[list[int]]]] = {}
         for (series, artist, _), numbers in stories.items():
@@ -63,7 +68,7 @@ class Sampler:
         chosen = list(artists)[int(rng.choice(len(artists), p=weights / weights.sum()))]
         stories = artists[chosen]
         numbers = rng.permutation(stories[int(rng.integers(len(stories)))])
-        return series, [part.tolist() for part in np.array_split(numbers, self._group)]
+        return series, [part.tolist() for part in np.array_split(numbers, self.group)]
 
 
 def draw_group(pack: Pack, sampler: Sampler, side: int, rng: np.random.Generator) -> list[Page]:
@@ -74,9 +79,17 @@ def draw_group(pack: Pack, sampler: Sampler, side: int, rng: np.random.Generator
     return [_draw_page(pack, series, numbers, printing, flipped, side, rng) for numbers in parts]
 
 
-def draw_batch(pack: Pack, sampler: Sampler, size: int, side: int, seed: int, number: int) -> dict[str, Tensor]:
-    """Draw batch `number`: gray (B, 1, S, S) uint8, ab (B, 2, S, S) int8, and group (B,)."""
+def draw_batch(
+    pack: Pack, sampler: Sampler, size: int, sides: Sequence[int], seed: int, number: int
+) -> dict[str, Tensor]:
+    """Draw batch `number`: gray (B, 1, S, S) uint8, ab (B, 2, S, S) int8, and group (B,).
+
+    size: how many squares of the first side have the pixels of the batch; B is of whole groups.
+    sides: one of them is S.
+    """
     rng = np.random.default_rng([seed, number])
+    side = int(rng.choice(sides))
+    size = sampler.group * max(1, round(size * (sides[0] / side) ** 2 / sampler.group))
     pages: list[Page] = []
     groups: list[int] = []
     while len(pages) < size:
@@ -99,14 +112,24 @@ def as_inputs(batch: dict[str, Tensor], device: torch.device) -> tuple[Tensor, T
 
 
 class Batches(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """The batches of a training by their number, for a DataLoader that makes them ahead in another process."""
+    """The batches of a training by their number, for a DataLoader that makes them ahead in other processes.
 
-    def __init__(self, pack: Pack, *, size: int, side: int, group: int, seed: int) -> None:
-        self._pack, self._size, self._side, self._seed = pack, size, side, seed
-        self._sampler = Sampler(pack, group)
+    It is small when it is sent to one: each process reads the pack from its file. A large one keeps the processes from
+    starting side by side: each is read to its end before the next one begins.
+    """
+
+    def __init__(
+        self, pack: Path, *, size: int, sides: Sequence[int], group: int, seed: int, without: Collection[str] = ()
+    ) -> None:
+        self._path, self._size, self._sides, self._group, self._seed = pack, size, tuple(sides), group, seed
+        self._without = frozenset(without)
+        self._read: tuple[Pack, Sampler] | None = None
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        return draw_batch(self._pack, self._sampler, self._size, self._side, self._seed, number)
+        if self._read is None:
+            pack = Pack(self._path)
+            self._read = pack, Sampler(pack, self._group, self._without)
+        return draw_batch(*self._read, self._size, self._sides, self._seed, number)
 
 
 def _draw_page(

@@ -11,7 +11,7 @@ imaging.color_areas has them.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,8 @@ from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.target import AB_RANGE, chroma_of
 from models.exemplar import Exemplar
 from pretraining.pack import Pack, shrunk
-from pretraining.sources import STORYBOOKS
-from pretraining.train import load_network
+from pretraining.sources import STORYBOOKS, TURNS
+from pretraining.train import load_network, stories_left_out
 
 GRAY = "gray"
 _REFERENCES = {STORYBOOKS: 3, "peppercarrot": 1}
@@ -85,23 +85,29 @@ def look_at(network: Exemplar, pages: Iterable[U8], side: int) -> None:
     network.look_at(torch.cat(ink), torch.cat(target))
 
 
-def stories(pack: Pack, most: int) -> Iterator[tuple[str, str, list[U8], list[U8]]]:
-    """Yield (series, story, references, at most `most` pages to judge by)."""
+def stories(pack: Pack, most: int, left_out: Collection[str]) -> Iterator[tuple[str, str, list[U8], list[U8]]]:
+    """Yield (series, story, references, at most `most` pages to judge by).
+
+    left_out: chapters that the trainings did not see, beside those that none sees.
+    """
     found: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, picture in enumerate(pack.pictures):
-        if picture.series in _REFERENCES:
+        if picture.series in _REFERENCES and (picture.story in left_out or picture.story not in TURNS):
             found[picture.series, picture.story].append(number)
     for (series, story), numbers in found.items():
         count = _REFERENCES[series]
-        judged = numbers[count:] if series != STORYBOOKS else numbers[count : count + most]
-        yield series, story, [pack[n] for n in numbers[:count]], [pack[n] for n in judged]
+        judged = numbers[count : count + most]
+        name = f"{series}, left out" if story in TURNS else series
+        yield name, story, [pack[n] for n in numbers[:count]], [pack[n] for n in judged]
 
 
-def measure(models: Mapping[str, Exemplar], pack: Pack, side: int, most: int, sheet: Path | None) -> None:
+def measure(
+    models: Mapping[str, Exemplar], pack: Pack, side: int, most: int, sheet: Path | None, left_out: Collection[str]
+) -> None:
     """Print a row of figures for each series, model and way."""
     rows: dict[tuple[str, str], list[tuple[Figures, Figures]]] = defaultdict(list)
     drawn: list[U8] = []
-    for series, _, references, pages in stories(pack, most):
+    for series, _, references, pages in stories(pack, most, left_out):
         judged = [Judged(page) for page in pages]
         rows[series, GRAY] += [(page.left_gray, page.left_gray) for page in judged]
         columns = [[np.repeat(page.gray[..., None], 3, axis=2) for page in judged]]
@@ -184,9 +190,10 @@ def main(
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     models = {path.parent.name: load_network(path) for path in paths}
+    left_out = set.intersection(*(stories_left_out(path) for path in paths))
     click.echo("| series | way | CIEDE2000 | share of gray's | colourfulness | names | clouds | by name |")
     click.echo("|" + " --- |" * 8)
-    measure(models, Pack(pack), side, most, sheet)
+    measure(models, Pack(pack), side, most, sheet, left_out)
     if bw and bw_sheet:
         draw_real(models, bw, side, bw_sheet)
 

@@ -42,6 +42,7 @@ class NetworkConfig(ExemplarConfig):
     critic_weight: of a critic of the chroma (LSGAN, 70x70 patches) in the second half of the training; 0: none.
     alone: share of the pages that are shown no other page.
     hinted: share of the pages that are given hints.
+    strangers: share of the pages with others to look at that are shown another story's instead: they tell nothing.
     frozen_stages: of the encoder, the stem with them, that keep their published weights. Their depthwise convolutions
         at large sizes are what training takes longest over on a CPU.
     """
@@ -54,6 +55,7 @@ class NetworkConfig(ExemplarConfig):
     critic_weight: float = 0.0
     alone: float = 0.5
     hinted: float = 0.25
+    strangers: float = 0.12
     frozen_stages: int = 3
 
 
@@ -133,6 +135,17 @@ class Generator(ExemplarGenerator):
         return full.clamp(-1, 1)
 
 
+def mislead(shown: Tensor, group: int, share: float) -> tuple[Tensor, Tensor]:
+    """Show another story's pages to some of the pages that are shown any.
+
+    shown: (B, B) which pages see which others, of groups of `group` pages in a row.
+
+    Returns `shown`, and (B,) which pages see strangers.
+    """
+    misled = (torch.rand(len(shown)) < share).to(shown.device) & shown.any(dim=1)
+    return torch.where(misled[:, None], shown.roll(group, dims=1), shown), misled
+
+
 class Network(Exemplar):
     """Paired training on groups of pages of one story: half of the pages see some of the others in colour."""
 
@@ -158,7 +171,9 @@ class Network(Exemplar):
         assert training.chapters is not None
         shown = draw_shown(training.chapters, self.config.alone)
         seen_as = recolored(target, training.chapters)
-        truth = torch.where(shown.any(dim=1)[:, None, None, None], seen_as, target)  # nobody tells a page alone
+        shown, misled = mislead(shown, self.pages_per_chapter, self.config.strangers)
+        told = shown.any(dim=1) & ~misled
+        truth = torch.where(told[:, None, None, None], seen_as, target)  # nobody tells the others a turned hue
         hints = draw_hints(truth, self.config.hinted)
         small, small_ink = F.avg_pool2d(truth, 2), F.avg_pool2d(ink, 2)
         weights = self._weights(small) * (1 + _HINT_WEIGHT * F.avg_pool2d(hints[:, :1], 2)[:, 0])

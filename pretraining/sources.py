@@ -9,6 +9,7 @@ from typing import Literal
 
 Split = Literal["train", "dev", "kept"]
 
+TURNS = frozenset({"ep03", "ep08", "ep13", "ep17"})  # what a comparison of ways leaves out of training, and judges by
 JUDGING = frozenset({"ep10", "ep19"})  # chapters of Pepper&Carrot, in both editions
 KEPT = frozenset({"ep20", "ep21", "ep23"})  # for measuring what fine-tuning on a series adds
 EDITIONS = ("peppercarrot", "peppercarrot-art")  # lettered, and the same pages without

