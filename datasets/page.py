@@ -26,7 +26,10 @@ from imaging.screentone import to_screentone
 GrayFrom = Literal["lightness", "luma", "screentone", "mix"]
 ImageFormat = Literal["jpeg", "png", "webp"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .jif .pjpeg .png .apng .webp .gif .bmp .dib .tif .tiff .avif .ppm .pgm .pbm .pnm .jp2 .j2k .jpf"
+    " .jpx .j2c .jpc .jxl .jxr .heic .heif".split()
+)
 SUFFIX_OF: dict[str, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 _LONGEST = {"jpeg": 65_500, "webp": 16_383}  # pixels of a side: libjpeg's and WebP's own limits
 _DRAWN = 1000  # pixels: a page with this shorter side is large enough to draw screens on
