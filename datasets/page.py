@@ -10,15 +10,18 @@ import hashlib
 import io
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, PngImagePlugin
 
 from datasets.errors import Code, PageUnreadableError
+from datasets.levels import samples_of, to_srgb
 from datasets.limits import Limits
+from datasets.signatures import HEAD_BYTES, picture_format
 from imaging.color import U8, gray_of_equal_lightness, luma
 from imaging.descreen import network_pair
 from imaging.screentone import to_screentone
@@ -26,14 +29,24 @@ from imaging.screentone import to_screentone
 GrayFrom = Literal["lightness", "luma", "screentone", "mix"]
 ImageFormat = Literal["jpeg", "png", "webp"]
 
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .jif .pjpeg .png .apng .webp .gif .bmp .dib .tif .tiff .avif .ppm .pgm .pbm .pnm .jp2 .j2k .jpf"
-    " .jpx .j2c .jpc .jxl .jxr .heic .heif".split()
-)
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif",
+    ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc", ".jxl",
+    ".jxr", ".heic", ".heif",
+})  # fmt: skip
 SUFFIX_OF: dict[str, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 _LONGEST = {"jpeg": 65_500, "webp": 16_383}  # pixels of a side: libjpeg's and WebP's own limits
 _DRAWN = 1000  # pixels: a page with this shorter side is large enough to draw screens on
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # Pillow knows stranger ones, EPS too
+# Pillow knows stranger ones, EPS too.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
+_UNREAD = ("JPEG XL", "JPEG XR", "HEIC")
+_ORIENTATION = 0x0112  # of EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20  # bytes, unpacked: colour profiles of scanners take over 1 MB
 
 SCHEMA = pa.schema(
     [
@@ -156,15 +169,13 @@ class Page:
 
 
 def frames(data: bytes) -> int:
-    """Return how many pictures a file holds: an animation's frames, or a TIFF's pages.
+    """Return how many frames an animation has.
 
-    It is 1 where that can't be found out.
+    It is 1 for a picture that does not move, whatever else is in its file, and where that can't be found out.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return int(getattr(image, "n_frames", 1))
-    except Exception:  # `decode` reports it
-        return 1
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=_FORMATS) as image:  # `decode` reports it
+        return int(getattr(image, "n_frames", 1))
+    return 1
 
 
 def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) -> U8:
@@ -175,53 +186,46 @@ def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) ->
         full size.
     pixels: the most that the picture may have.
 
-    EXIF rotation is applied, an ICC profile is converted to sRGB, 16 bits are scaled, and alpha is laid over white.
-    Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over `pixels`).
+    EXIF rotation is applied, an ICC profile is converted to sRGB, more than 8 bits are scaled, and alpha is laid over
+    white. Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over
+    `pixels`), UNSUPPORTED, RANGE.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except Exception as error:  # decoders of hostile bytes raise whatever comes
         if isinstance(error, Image.DecompressionBombError):
             raise PageUnreadableError(Code.PIXELS, f"{len(data)} bytes: {error}") from error
+        known = picture_format(data[:HEAD_BYTES])
+        if known in _UNREAD:
+            raise PageUnreadableError(
+                Code.UNSUPPORTED, f"{known} of a kind that is not read; save it as PNG"
+            ) from error
         shown = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "no bytes"
         raise PageUnreadableError(Code.NOT_IMAGE, f"{shown}, no picture of a format that is known") from error
     if image.width * image.height > pixels:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels; see --max-pixels")
     try:
+        samples = samples_of(image, data)
         if hint is not None:
             scale = hint / min(image.size)
             image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-        return _to_srgb(ImageOps.exif_transpose(image))
+        image.load()
+        return to_srgb(_upright(image), samples)
+    except PageUnreadableError:
+        raise
     except MemoryError as error:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels: not enough memory") from error
     except Exception as error:
         raise PageUnreadableError(Code.TRUNCATED, f"{len(data)} bytes of {image.format}: {error}") from error
 
 
-def _to_srgb(image: Image.Image) -> U8:
-    if image.mode.startswith("I"):  # 16-bit gray: scaled, not clipped
-        wide = np.asarray(image).astype(np.float32)
-        image = Image.fromarray(np.clip(np.round(wide / 257), 0, 255).astype(np.uint8))
-    profile = image.info.get("icc_profile")
-    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    if profile and image.mode == "P":
-        image = image.convert("RGB")
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        image = _through_profile(image, profile)
-    return np.array(image.convert("RGB"))
-
-
-def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image  # every viewer ignores a profile that does not fit its picture
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the picture turned as its EXIF says; as it is where that says nothing that can be read."""
+    with suppress(Exception):  # a reader of broken EXIF raises whatever comes
+        turn = image.getexif().get(_ORIENTATION)
+        if isinstance(turn, int) and turn in _TURNS:
+            return image.transpose(_TURNS[turn])
+    return image
 
 
 def gray_of(rgb: U8) -> U8:
