@@ -14,12 +14,15 @@ _JUNK = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _PART = re.compile(r"\.[r-z]\d\d")  # of an archive in several files: .r00, .z01
 # What lies beside pages and is none. Files of these kinds are never opened to find out.
-_OTHER_SUFFIXES = frozenset(
-    ".7z .acbf .bak .bat .cb7 .cbr .cbt .cbz .cfg .clip .crdownload .css .csv .db .doc .docx .epub .exe .flac .htm .html"
-    " .ini .js .json .kra .lnk .log .m4a .md .md5 .mkv .mobi .mp3 .mp4 .ncx .nfo .ogg .old .opf .orig .otf .par2 .pdf .psd"
-    " .py .rar .rtf .sai .sfv .sh .sha1 .sha256 .svg .tar .tmp .toml .torrent .ttf .txt .url .wav .webloc .webm .woff"
-    " .woff2 .xcf .xhtml .xml .yaml .yml .zip".split()
-)
+_OTHER_SUFFIXES = frozenset({
+    ".7z", ".acbf", ".ai", ".bak", ".bat", ".bz2", ".cb7", ".cbr", ".cbt", ".cbz", ".cfg", ".clip", ".crdownload",
+    ".css", ".csv", ".db", ".doc", ".docx", ".epub", ".exe", ".flac", ".gz", ".htm", ".html", ".ini", ".js",
+    ".json", ".kra", ".lnk", ".log", ".m4a", ".md", ".md5", ".mkv", ".mobi", ".mp3", ".mp4", ".ncx", ".nfo", ".ogg",
+    ".old", ".opf", ".orig", ".otf", ".par2", ".pdf", ".psd", ".py", ".rar", ".rtf", ".sai", ".sfv", ".sh", ".sha1",
+    ".sha256", ".svg", ".tar", ".tbz2", ".tgz", ".tmp", ".toml", ".torrent", ".ttf", ".txt", ".txz", ".tzst",
+    ".url", ".wav", ".webloc", ".webm", ".woff", ".woff2", ".xcf", ".xhtml", ".xml", ".xz", ".yaml", ".yml", ".zip",
+    ".zst",
+})  # fmt: skip
 
 
 def is_junk(name: str) -> bool:
