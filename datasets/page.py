@@ -22,6 +22,7 @@ from datasets.errors import Code, PageUnreadableError
 from datasets.levels import samples_of, to_srgb
 from datasets.limits import Limits
 from datasets.signatures import HEAD_BYTES, picture_format
+from datasets.tiff import page_of, pictures_of
 from imaging.color import U8, gray_of_equal_lightness, luma
 from imaging.descreen import network_pair
 from imaging.screentone import to_screentone
@@ -40,6 +41,7 @@ _DRAWN = 1000  # pixels: a page with this shorter side is large enough to draw s
 # Pillow knows stranger ones, EPS too.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
 _UNREAD = ("JPEG XL", "JPEG XR", "HEIC")
+_COLLECTIONS = ("MPO", "TIFF")  # formats of several pictures that do not move
 _ORIENTATION = 0x0112  # of EXIF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -174,7 +176,7 @@ def frames(data: bytes) -> int:
     It is 1 for a picture that does not move, whatever else is in its file, and where that can't be found out.
     """
     with suppress(Exception), Image.open(io.BytesIO(data), formats=_FORMATS) as image:  # `decode` reports it
-        return int(getattr(image, "n_frames", 1))
+        return 1 if image.format in _COLLECTIONS else int(getattr(image, "n_frames", 1))
     return 1
 
 
@@ -188,7 +190,7 @@ def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) ->
 
     EXIF rotation is applied, an ICC profile is converted to sRGB, more than 8 bits are scaled, and alpha is laid over
     white. Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over
-    `pixels`), UNSUPPORTED, RANGE.
+    `pixels`), UNSUPPORTED, SEVERAL, RANGE.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -196,12 +198,14 @@ def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) ->
         if isinstance(error, Image.DecompressionBombError):
             raise PageUnreadableError(Code.PIXELS, f"{len(data)} bytes: {error}") from error
         known = picture_format(data[:HEAD_BYTES])
-        if known in _UNREAD:
+        if known in _UNREAD or (known == "TIFF" and pictures_of(data)):
             raise PageUnreadableError(
                 Code.UNSUPPORTED, f"{known} of a kind that is not read; save it as PNG"
             ) from error
         shown = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "no bytes"
         raise PageUnreadableError(Code.NOT_IMAGE, f"{shown}, no picture of a format that is known") from error
+    if image.format == "TIFF" and (number := page_of(data)):
+        image.seek(number)
     if image.width * image.height > pixels:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels; see --max-pixels")
     try:
