@@ -21,6 +21,7 @@ from PIL import Image, PngImagePlugin
 from datasets.errors import Code, PageUnreadableError
 from datasets.levels import samples_of, to_srgb
 from datasets.limits import Limits
+from datasets.metadata import versions
 from datasets.signatures import HEAD_BYTES, picture_format
 from datasets.tiff import page_of, pictures_of
 from imaging.color import U8, gray_of_equal_lightness, luma
@@ -175,8 +176,9 @@ def frames(data: bytes) -> int:
 
     It is 1 for a picture that does not move, whatever else is in its file, and where that can't be found out.
     """
-    with suppress(Exception), Image.open(io.BytesIO(data), formats=_FORMATS) as image:  # `decode` reports it
-        return 1 if image.format in _COLLECTIONS else int(getattr(image, "n_frames", 1))
+    for version in versions(data):
+        with suppress(Exception), Image.open(io.BytesIO(version), formats=_FORMATS) as image:  # `decode` reports it
+            return 1 if image.format in _COLLECTIONS else int(getattr(image, "n_frames", 1))
     return 1
 
 
@@ -189,9 +191,22 @@ def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) ->
     pixels: the most that the picture may have.
 
     EXIF rotation is applied, an ICC profile is converted to sRGB, more than 8 bits are scaled, and alpha is laid over
-    white. Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over
+    white. Metadata that can't be read are passed over. Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over
     `pixels`), UNSUPPORTED, SEVERAL, RANGE.
     """
+    found: PageUnreadableError | None = None
+    for version in versions(data):
+        try:
+            return _decode(version, hint, pixels)
+        except PageUnreadableError as error:
+            found = found or error
+            if error.code not in (Code.NOT_IMAGE, Code.TRUNCATED):
+                break
+    assert found is not None  # a picture has at least the version that came
+    raise found
+
+
+def _decode(data: bytes, hint: int | None, pixels: int) -> U8:
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except Exception as error:  # decoders of hostile bytes raise whatever comes
