@@ -18,8 +18,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, PngImagePlugin
 
+from datasets.boxes import jp2_profile
 from datasets.errors import Code, PageUnreadableError
-from datasets.levels import samples_of, to_srgb
+from datasets.jpegxl import open_jpegxl, original_jpeg
+from datasets.levels import Samples, samples_of, to_srgb
 from datasets.limits import Limits
 from datasets.metadata import versions
 from datasets.signatures import HEAD_BYTES, picture_format
@@ -41,7 +43,7 @@ _LONGEST = {"jpeg": 65_500, "webp": 16_383}  # pixels of a side: libjpeg's and W
 _DRAWN = 1000  # pixels: a page with this shorter side is large enough to draw screens on
 # Pillow knows stranger ones, EPS too.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
-_UNREAD = ("JPEG XL", "JPEG XR", "HEIC")
+_UNREAD = ("JPEG XR", "HEIC")
 _COLLECTIONS = ("MPO", "TIFF")  # formats of several pictures that do not move
 _ORIENTATION = 0x0112  # of EXIF
 _TURNS = {
@@ -207,24 +209,10 @@ def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) ->
 
 
 def _decode(data: bytes, hint: int | None, pixels: int) -> U8:
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Exception as error:  # decoders of hostile bytes raise whatever comes
-        if isinstance(error, Image.DecompressionBombError):
-            raise PageUnreadableError(Code.PIXELS, f"{len(data)} bytes: {error}") from error
-        known = picture_format(data[:HEAD_BYTES])
-        if known in _UNREAD or (known == "TIFF" and pictures_of(data)):
-            raise PageUnreadableError(
-                Code.UNSUPPORTED, f"{known} of a kind that is not read; save it as PNG"
-            ) from error
-        shown = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "no bytes"
-        raise PageUnreadableError(Code.NOT_IMAGE, f"{shown}, no picture of a format that is known") from error
-    if image.format == "TIFF" and (number := page_of(data)):
-        image.seek(number)
+    image, samples = _opened(data, pixels)
     if image.width * image.height > pixels:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels; see --max-pixels")
     try:
-        samples = samples_of(image, data)
         if hint is not None:
             scale = hint / min(image.size)
             image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
@@ -236,6 +224,33 @@ def _decode(data: bytes, hint: int | None, pixels: int) -> U8:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels: not enough memory") from error
     except Exception as error:
         raise PageUnreadableError(Code.TRUNCATED, f"{len(data)} bytes of {image.format}: {error}") from error
+
+
+def _opened(data: bytes, pixels: int) -> tuple[Image.Image, Samples]:
+    """Return the picture that is the page, not decoded yet, and what its file says of its samples."""
+    known = picture_format(data[:HEAD_BYTES])
+    if known == "JPEG XL":
+        jpeg = original_jpeg(data)
+        if jpeg is None:
+            image, bits = open_jpegxl(data, pixels)
+            return image, Samples(bits)
+        data = jpeg
+    try:
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Exception as error:  # decoders of hostile bytes raise whatever comes
+        if isinstance(error, Image.DecompressionBombError):
+            raise PageUnreadableError(Code.PIXELS, f"{len(data)} bytes: {error}") from error
+        if known in _UNREAD or (known == "TIFF" and pictures_of(data)):
+            raise PageUnreadableError(
+                Code.UNSUPPORTED, f"{known} of a kind that is not read; save it as PNG"
+            ) from error
+        shown = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "no bytes"
+        raise PageUnreadableError(Code.NOT_IMAGE, f"{shown}, no picture of a format that is known") from error
+    if opened.format == "TIFF" and (number := page_of(data)):
+        opened.seek(number)
+    if opened.format == "JPEG2000" and (profile := jp2_profile(data)):
+        opened.info["icc_profile"] = profile
+    return opened, samples_of(opened, data)
 
 
 def _upright(image: Image.Image) -> Image.Image:

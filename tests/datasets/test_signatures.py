@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imagecodecs import jpegxl_encode, jpegxl_encode_jpeg
 
 from datasets.archive import find_chapters
 from datasets.chapters import open_chapter
@@ -34,7 +35,12 @@ PICTURES = {
     "AVIF": [saved(LEVELS, "AVIF"), BOXES % b"avif", BOXES % b"avis"],
     "PPM": [saved(LEVELS, "PPM"), b"P5\n# made by hand\n48 32\n255\n", b"P1 8 8 "],
     "JPEG2000": [saved(LEVELS, "JPEG2000"), saved(LEVELS, "JPEG2000", no_jp2=True)],
-    "JPEG XL": [b"\xff\x0a\xfa\x7f\x01", b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl "],
+    "JPEG XL": [
+        bytes(jpegxl_encode(LEVELS)),
+        bytes(jpegxl_encode_jpeg(JPEG)),
+        b"\xff\x0a\xfa\x7f\x01",
+        b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl ",
+    ],
     "JPEG XR": [b"II\xbc\x01\x20\0\0\0"],
     "HEIC": [BOXES % b"heic", b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevc"],
 }
