@@ -135,7 +135,7 @@ def _tiff(data: bytes, shown: bool) -> bytes:
         seen.add(at)
         (count,) = struct.unpack_from(count_form, data, at)
         end = at + first + count * entry_size
-        entries = [data[place : place + entry_size] for place in range(at + first, min(end, len(data)), entry_size)]
+        entries = [data[begin : begin + entry_size] for begin in range(at + first, min(end, len(data)), entry_size)]
         tags = [struct.unpack_from(f"{order}H", entry)[0] for entry in entries]
         kept = [
             entry for tag, entry in zip(tags, entries, strict=True)

@@ -138,8 +138,8 @@ def test_what_is_cut_is_flagged(made: bytes) -> None:
 @given(st.sampled_from([jxl(LEVELS), jxl(LEVELS, usecontainer=True), jxl(KINDS["RGBA"])]), st.data())
 def test_any_bytes_are_a_picture_or_an_error_of_ours(made: bytes, data: st.DataObject) -> None:
     changed = bytearray(made)
-    for place in data.draw(st.lists(st.integers(0, min(90, len(made) - 1)), max_size=4)):
-        changed[place] = data.draw(st.integers(0, 255))
+    for where in data.draw(st.lists(st.integers(0, min(90, len(made) - 1)), max_size=4)):
+        changed[where] = data.draw(st.integers(0, 255))
     with suppress(PageUnreadableError):
         assert decode(bytes(changed), pixels=1_000_000).shape[2] == 3
 

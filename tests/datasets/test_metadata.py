@@ -184,8 +184,8 @@ def test_versions_never_change_a_pixel(image_format: str, data: st.DataObject) -
 @given(st.sampled_from([PNG, JPEG, WEBP, webp(flags=8), tiff_of(LEVELS)]), st.data())
 def test_any_bytes_have_versions(whole: bytes, data: st.DataObject) -> None:
     changed = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
-    for place in data.draw(st.lists(st.integers(0, max(0, min(400, len(changed) - 1))), max_size=6)):
-        changed[place : place + 1] = data.draw(st.binary(min_size=1, max_size=1))
+    for where in data.draw(st.lists(st.integers(0, max(0, min(400, len(changed) - 1))), max_size=6)):
+        changed[where : where + 1] = data.draw(st.binary(min_size=1, max_size=1))
     assert 1 <= len(list(versions(bytes(changed)))) <= 3
 
 
