@@ -162,6 +162,11 @@ def test_pixels_that_are_cut_are_flagged(image_format: str) -> None:
         assert caught.value.code in ("TRUNCATED", "NOT_IMAGE")
 
 
+def test_a_png_that_is_cut_in_its_pixels_gets_no_end() -> None:
+    cut = with_chunk(saved(NOISE), chunk(b"tEXt", b"Software\0x"))[:2000]
+    assert list(versions(cut)) == [cut]
+
+
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(FORMS)), st.data())
