@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError, StorageError
-from datasets.names import is_image
-from datasets.storage import Entry, check_key, open_storage, split_uri
+from datasets.names import is_image, may_be_image
+from datasets.signatures import HEAD_BYTES, picture_format
+from datasets.storage import Entry, Storage, check_key, open_storage, split_uri
 
 OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log; it holds no chapters
 TAR_SUFFIXES = frozenset(
@@ -94,7 +95,8 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         key is none. StorageError: a folder can't be listed, or an archive or page is no file. None: the error is
         raised.
 
-    An archive is a chapter; so is a folder that holds images itself. One folder's entries are held at a time. Raises
+    An archive is a chapter; so is a folder that holds images itself. One folder's entries are held at a time. A file
+    is opened only where its name leaves open what it is, and no other file of its folder is an image by name. Raises
     BadUsageError where nothing is there.
     """
     tell = unusable or _raise
@@ -108,6 +110,20 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
     if is_image(last) and (entry := open_storage(parent).stat(last)) is not None:
         yield _file_ref(parent, entry, "picture")
         return
+    try:
+        yield from _chapters_below(uri, last, tell)
+    except BadUsageError:
+        entry = open_storage(parent).stat(last) if may_be_image(last) else None
+        if entry is None or not _is_picture(open_storage(parent), entry):
+            raise
+        yield _file_ref(parent, entry, "picture")
+
+
+def _chapters_below(uri: str, last: str, tell: Unusable) -> Iterator[ChapterRef]:
+    """Yield the chapters of a folder.
+
+    last: its name, which its own pages have as a chapter.
+    """
     storage = open_storage(uri)
     found = shares_name = False
     folders: dict[str, list[Entry]] = {}
@@ -134,16 +150,14 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
             continue
         folder = entry.key.rpartition("/")[0]
         for finished in [name for name in folders if name and not f"{folder}/".startswith(f"{name}/")]:
-            for ref in _folder_ref(storage.uri, last, finished, folders.pop(finished)):
-                yield from _usable(ref, tell)
+            yield from _folder_ref(storage, last, finished, folders.pop(finished), tell)
         folders.setdefault(folder, []).append(entry)
     own = folders.pop("", [])
     for folder, entries in folders.items():
-        for ref in _folder_ref(storage.uri, last, folder, entries):
-            yield from _usable(ref, tell)
+        yield from _folder_ref(storage, last, folder, entries, tell)
     if shares_name:
         last = f"{last} (its own pages)"  # a folder in it has that name already
-    yield from _folder_ref(storage.uri, last, "", own)
+    yield from _folder_ref(storage, last, "", own, tell)
     if not found:
         raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
 
@@ -174,10 +188,27 @@ def _file_ref(root: str, entry: Entry, kind: Kind) -> ChapterRef:
     return ChapterRef(root, entry.key, entry.key, kind, entry.size, entry.version)
 
 
-def _folder_ref(root: str, last: str, folder: str, entries: list[Entry]) -> Iterator[ChapterRef]:
-    if any(is_image(entry.key) for entry in entries):
-        size = sum(entry.size for entry in entries)
-        yield ChapterRef(root, folder, folder or last, "folder", size, _folder_version(entries))
+def _folder_ref(storage: Storage, last: str, folder: str, entries: list[Entry], tell: Unusable) -> Iterator[ChapterRef]:
+    """Yield the folder as a chapter if it holds pages, and can be used."""
+    size = sum(entry.size for entry in entries)
+    ref = ChapterRef(storage.uri, folder, folder or last, "folder", size, _folder_version(entries))
+    try:
+        holds = any(is_image(entry.key) for entry in entries) or any(_is_picture(storage, entry) for entry in entries)
+    except StorageError as error:
+        tell(ref, error)
+        return
+    if holds:
+        yield from _usable(ref, tell) if folder else iter([ref])
+
+
+def _is_picture(storage: Storage, entry: Entry) -> bool:
+    """Return whether a file is a page by its first bytes, where its name leaves that open. Raises StorageError."""
+    if not entry.size or not may_be_image(entry.key):
+        return False
+    try:
+        return bool(picture_format(storage.read_range(entry.key, 0, HEAD_BYTES)))
+    except BadUsageError:  # its key is none
+        return False
 
 
 def _folder_version(entries: list[Entry]) -> str:

@@ -12,6 +12,17 @@ _WHOLE_BYTES = 900  # bytes of a whole name: S3 takes 1,024 for a key
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control and format characters (bidi marks too), surrogates, line separators
 _JUNK = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
 _DRIVE = re.compile(r"^[A-Za-z]:")
+_PART = re.compile(r"\.[r-z]\d\d")  # of an archive in several files: .r00, .z01
+# What lies beside pages and is none. Files of these kinds are never opened to find out.
+_OTHER_SUFFIXES = frozenset({
+    ".7z", ".acbf", ".ai", ".bak", ".bat", ".bz2", ".cb7", ".cbr", ".cbt", ".cbz", ".cfg", ".clip", ".crdownload",
+    ".css", ".csv", ".db", ".doc", ".docx", ".epub", ".exe", ".flac", ".gz", ".htm", ".html", ".ini", ".js",
+    ".json", ".kra", ".lnk", ".log", ".m4a", ".md", ".md5", ".mkv", ".mobi", ".mp3", ".mp4", ".ncx", ".nfo", ".ogg",
+    ".old", ".opf", ".orig", ".otf", ".par2", ".pdf", ".psd", ".py", ".rar", ".rtf", ".sai", ".sfv", ".sh", ".sha1",
+    ".sha256", ".svg", ".tar", ".tbz2", ".tgz", ".tmp", ".toml", ".torrent", ".ttf", ".txt", ".txz", ".tzst",
+    ".url", ".wav", ".webloc", ".webm", ".woff", ".woff2", ".xcf", ".xhtml", ".xml", ".xz", ".yaml", ".yml", ".zip",
+    ".zst",
+})  # fmt: skip
 
 
 def is_junk(name: str) -> bool:
@@ -23,6 +34,17 @@ def is_junk(name: str) -> bool:
 def is_image(name: str) -> bool:
     """Return whether a member is a page by its name."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not is_junk(name)
+
+
+def may_be_image(name: str) -> bool:
+    """Return whether a member's name leaves open what it is, so that only its first bytes tell if it is a page.
+
+    So it is with an extension that is neither a page's nor one of what usually lies beside pages, and with none.
+    """
+    path = PurePosixPath(name)
+    suffix = path.suffix.lower()
+    known = suffix in IMAGE_SUFFIXES or suffix in _OTHER_SUFFIXES or _PART.fullmatch(suffix) is not None
+    return not (known or path.name.startswith(".") or is_junk(name))
 
 
 def safe_name(name: str) -> str:

@@ -10,7 +10,8 @@ from natsort import natsort_keygen
 from datasets.archive import ARCHIVE_SUFFIXES, suffix_of
 from datasets.errors import ChapterUnreadableError, Code, PageUnreadableError
 from datasets.limits import RATIO_FROM, Limits
-from datasets.names import is_image, is_junk, safe_name
+from datasets.names import is_image, is_junk, may_be_image, safe_name
+from datasets.signatures import HEAD_BYTES, picture_format
 
 _natural = natsort_keygen()
 _NAMED = 5  # names in a warning
@@ -93,7 +94,8 @@ class Chapter(ABC):
         self.warnings: list[str] = []
         self.damage = ""
         kept = self._within(listed, packed)
-        pages = [member_index for member_index, item in enumerate(kept) if is_image(item.name)]
+        self._tokens = [item.token for item in kept]
+        pages = [member_index for member_index, item in enumerate(kept) if self._is_page(member_index, item)]
         if not pages:
             raise self._no_pages(kept)
         if not self.ordered:
@@ -104,10 +106,15 @@ class Chapter(ABC):
             Member(name, item.size, order.get(member_index), member_index, item.name)
             for member_index, (name, item) in enumerate(zip(names, kept, strict=True))
         ]
-        self._tokens = [item.token for item in kept]
         self.warn(
             "unsafe names changed", [member.original for member in self.members if member.original != member.name]
         )
+
+    def _is_page(self, member_index: int, item: Listed) -> bool:
+        """Return whether a member is a page: by its name, else by its first bytes where its name leaves that open."""
+        if is_image(item.name) or not may_be_image(item.name):
+            return is_image(item.name)
+        return bool(picture_format(self.head(Member(item.name, item.size, None, member_index, item.name))))
 
     def _within(self, listed: Iterable[Listed], packed: int | None) -> list[Listed]:
         """Return the members that are not junk. Raises LIMIT."""
@@ -161,6 +168,13 @@ class Chapter(ABC):
     @abstractmethod
     def read(self, member: Member) -> bytes:
         """Return a member's bytes. Raises PageUnreadableError READ where they can not be read whole."""
+
+    def head(self, member: Member) -> bytes:
+        """Return the first HEAD_BYTES of a member, or what can be read of them."""
+        try:
+            return self.read(member)[:HEAD_BYTES]
+        except PageUnreadableError:
+            return self.salvage(member)[:HEAD_BYTES]
 
     def salvage(self, member: Member) -> bytes:
         """Return what can be read of a member that `read` refuses; it may be nothing."""

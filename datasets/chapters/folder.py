@@ -6,6 +6,7 @@ from datasets.archive import ARCHIVE_SUFFIXES, ChapterRef, leave_out, suffix_of
 from datasets.chapters.base import Chapter, Listed, Member, unreadable
 from datasets.errors import ObjectNotFoundError
 from datasets.limits import Limits
+from datasets.signatures import HEAD_BYTES
 from datasets.storage import Storage
 
 
@@ -21,6 +22,12 @@ class _FilesChapter(Chapter):
             return self._storage.read(self.token(member))
         except ObjectNotFoundError as error:
             raise unreadable(member, error) from error
+
+    def head(self, member: Member) -> bytes:
+        try:
+            return self._storage.read_range(self.token(member), 0, HEAD_BYTES)
+        except ObjectNotFoundError:
+            return b""
 
 
 class FolderChapter(_FilesChapter):

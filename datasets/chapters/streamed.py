@@ -4,13 +4,13 @@ import ctypes
 import io
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from datasets.archive import ChapterRef
 from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
-from datasets.errors import ChapterUnreadableError, Code, MissingToolError
+from datasets.errors import ChapterUnreadableError, Code, MissingToolError, PageUnreadableError
 from datasets.limits import Limits
 from datasets.storage import Storage
 
@@ -206,6 +206,8 @@ class ForwardChapter(Chapter):
         try:
             return self._stream.read(self.token(member), self.limits.member_bytes)
         except DamagedError as error:
+            if "encrypted" in str(error):
+                raise encrypted() from error
             raise unreadable(member, error) from error
 
     def salvage(self, member: Member) -> bytes:
@@ -249,11 +251,6 @@ class StreamedChapter(ForwardChapter):
 
     def _refuse_encrypted(self) -> None:
         """Read a member: a 7z archive shows that its data are encrypted only when they are read."""
-        first = next((member for member in self.members if member.size), None)
-        if first is None:
-            return
-        try:
-            self._stream.read(self.token(first), self.limits.member_bytes)
-        except DamagedError as error:
-            if "encrypted" in str(error):
-                raise encrypted() from error
+        if first := next((member for member in self.members if member.size), None):
+            with suppress(PageUnreadableError):
+                self.read(first)

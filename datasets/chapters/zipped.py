@@ -16,6 +16,7 @@ from datasets.chapters.streamed import DamagedError, ForwardChapter, Stream
 from datasets.chapters.unar import Unar
 from datasets.errors import ChapterUnreadableError, Code
 from datasets.limits import Limits
+from datasets.signatures import HEAD_BYTES
 from datasets.storage import Storage
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError,
@@ -157,6 +158,12 @@ class ZipChapter(Chapter):
             return self._opened.read(self.token(member))
         except DamagedError as error:
             raise unreadable(member, error) from error
+
+    def head(self, member: Member) -> bytes:
+        try:
+            return self._opened.read(self.token(member), HEAD_BYTES)
+        except DamagedError as error:
+            return error.partial
 
     def salvage(self, member: Member) -> bytes:
         return self._opened.partial(self.token(member))

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import ImageColor
 
 from datasets.errors import BadUsageError
-from datasets.names import is_image
+from datasets.names import is_image, may_be_image
 from imaging.color import to_lab
 from imaging.hints import Hint
 from jobs.parts.runtime.options import read_given
@@ -77,7 +77,7 @@ class Hints:
         chapters: dict[str, dict[str, tuple[Hint, ...]]] = {}
         known = set(rels)
         for page, hints in self.by_page.items():
-            if page in known and is_image(page):  # a picture that is a chapter by itself
+            if page in known and (is_image(page) or (len(known) == 1 and may_be_image(page))):  # a chapter by itself
                 chapters[page] = {PurePosixPath(page).name: hints}
                 continue
             cuts = (end for end in range(len(page) - 1, 0, -1) if page[end] == "/")  # chapters may lie in chapters

@@ -4,14 +4,14 @@ import itertools
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from datasets.page import SUFFIX_OF, ImageFormat
+from datasets.page import IMAGE_SUFFIXES, SUFFIX_OF, ImageFormat
 
 
 def output_names(names: Sequence[str], image_format: ImageFormat) -> list[tuple[str, str]]:
     """(name if kept, name if coloured) of each member in the output. No two are equal, or differ by case alone.
 
-    A coloured page takes the extension of its new format. Where that name is taken, the new extension follows the old
-    one.
+    A coloured page takes the extension of its new format, in the place of one that begins as a picture's does
+    ('.jpg_large'), else behind the name. Where that name is taken, the new extension follows the old one.
     """
     taken: set[str] = set()
     kept = [_free(name, taken) for name in names]
@@ -20,7 +20,9 @@ def output_names(names: Sequence[str], image_format: ImageFormat) -> list[tuple[
 
 def _with_suffix(name: str, wanted: str) -> str:
     suffix = PurePosixPath(name).suffix
-    return name if (suffix.lower(), wanted) == (".jpeg", ".jpg") else name.removesuffix(suffix) + wanted
+    if (suffix.lower(), wanted) == (".jpeg", ".jpg"):
+        return name
+    return (name.removesuffix(suffix) if suffix.lower().startswith(tuple(IMAGE_SUFFIXES)) else name) + wanted
 
 
 def _free(name: str, taken: set[str], instead_of: str | None = None) -> str:
