@@ -6,17 +6,20 @@ chapter's name everywhere: in shards, in the output, in reports.
 
 import hashlib
 import io
+import logging
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError, StorageError
-from datasets.names import is_image
+from datasets.names import is_image, junk_folder
 from datasets.storage import Entry, check_key, open_storage, split_uri
 
+log = logging.getLogger("mangahue")
 OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log; it holds no chapters
 TAR_SUFFIXES = frozenset(
     {".cbt", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst"}
@@ -26,6 +29,7 @@ PDF_SUFFIX = ".pdf"
 ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", PDF_SUFFIX, ".epub"}
 Kind = Literal["archive", "folder", "picture"]
 
+_NAMED = 8  # folders in a message
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a ZIP, for all members: equal pages give equal bytes
 
 
@@ -94,8 +98,9 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         key is none. StorageError: a folder can't be listed, or an archive or page is no file. None: the error is
         raised.
 
-    An archive is a chapter; so is a folder that holds images itself. One folder's entries are held at a time. Raises
-    BadUsageError where nothing is there.
+    An archive is a chapter; so is a folder that holds images itself. One folder's entries are held at a time. What NAS,
+    bins, sync and library programs leave (`junk_folder`) is left out, and said once with a count. Raises BadUsageError
+    where nothing is there.
     """
     tell = unusable or _raise
     parent, last = _split(uri)
@@ -111,6 +116,7 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
     storage = open_storage(uri)
     found = shares_name = False
     folders: dict[str, list[Entry]] = {}
+    left_out: Counter[str] = Counter()
 
     def refuse(key: str, error: StorageError) -> None:
         nonlocal found, shares_name
@@ -118,7 +124,11 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         shares_name = shares_name or key.startswith(f"{last}/")
         path = PurePosixPath(key)
         named = suffix_of(path.name) in ARCHIVE_SUFFIXES or is_image(path.name)
-        if OUTPUT_HOME not in path.parts and (named or not isinstance(error, ObjectNotFoundError)):
+        if (
+            OUTPUT_HOME not in path.parts
+            and not junk_folder(key)
+            and (named or not isinstance(error, ObjectNotFoundError))
+        ):
             name = key.rstrip("/")
             tell(ChapterRef(storage.uri, name, name, "folder" if key.endswith("/") else "archive", 0, ""), error)
 
@@ -127,6 +137,9 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         shares_name = shares_name or entry.key.startswith(f"{last}/")
         path = PurePosixPath(entry.key)
         if OUTPUT_HOME in path.parts:
+            continue
+        if junk := junk_folder(entry.key):
+            left_out[junk] += 1
             continue
         if suffix_of(path.name) in ARCHIVE_SUFFIXES:
             if not path.name.startswith("._"):
@@ -144,6 +157,9 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
     if shares_name:
         last = f"{last} (its own pages)"  # a folder in it has that name already
     yield from _folder_ref(storage.uri, last, "", own)
+    if left_out:
+        names = ", ".join(repr(name) for name, _ in left_out.most_common(_NAMED))
+        log.warning("%d files of %s are left out, as no part of it: they lie in %s", left_out.total(), uri, names)
     if not found:
         raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
 

@@ -11,13 +11,30 @@ PART_BYTES = 240  # bytes of one part of a path: file systems take 255, and a nu
 _WHOLE_BYTES = 900  # bytes of a whole name: S3 takes 1,024 for a key
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control and format characters (bidi marks too), surrogates, line separators
 _JUNK = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+# Folders in lower case: of macOS, Synology, QNAP, NetApp, Windows, ext4, GoodSync. Those with a dot need no list.
+_JUNK_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot",
+     "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "_gsdata_"}
+)  # fmt: skip
+_DOT = re.compile(r"\.[^.]")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
+def junk_folder(name: str) -> str:
+    """Return the folder of a path that makes what lies below it no part of a library; "" where there is none.
+
+    NAS (`@eaDir`), bins (`#recycle`, `.Trash-1000`), synchronising (`.stversions`) and library programs
+    (`.yacreaderlibrary`) keep thumbnails and deleted files in folders of their own. Any folder with a dot is one; two
+    dots begin titles.
+    """
+    folders = name.replace("\\", "/").split("/")[:-1]
+    return next((folder for folder in folders if folder.lower() in _JUNK_FOLDERS or _DOT.match(folder)), "")
+
+
 def is_junk(name: str) -> bool:
-    """Return whether a member is something that operating systems leave in archives beside the pages."""
-    path = PurePosixPath(name)
-    return "__MACOSX" in path.parts or path.name.startswith("._") or path.name.lower() in _JUNK
+    """Return whether a member is something that systems and programs leave beside the pages."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return last.startswith("._") or last.lower() in _JUNK or bool(junk_folder(name))
 
 
 def is_image(name: str) -> bool:

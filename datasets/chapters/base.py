@@ -131,13 +131,12 @@ class Chapter(ABC):
         self.warn("left out, as no part of the book", [item.name for item in junk])
         return kept
 
-    @staticmethod
-    def _no_pages(kept: list[Listed]) -> ChapterUnreadableError:
+    def _no_pages(self, kept: list[Listed]) -> ChapterUnreadableError:
         nested = [item.name for item in kept if suffix_of(item.name) in ARCHIVE_SUFFIXES]
         if nested:
             message = f"archives in it ({nested[0]!r}), which are not opened, and no pages; unpack it one level"
             return ChapterUnreadableError(Code.LIMIT, message)
-        return ChapterUnreadableError(Code.NO_PAGES, "no images in it")
+        return ChapterUnreadableError(Code.NO_PAGES, "; ".join(["no images in it", *self.warnings]))
 
     def warn(self, what: str, names: list[str]) -> None:
         """Note a warning for the report, unless there are no such names."""

@@ -1,6 +1,7 @@
 """Chapters as people keep them, on disk and on a real S3 server: found, opened, read, and written back."""
 
 import io
+import os
 import random
 import zipfile
 from collections.abc import Callable, Mapping
@@ -85,6 +86,37 @@ def test_chapters_at_any_depth(source: str) -> None:
     chapter = open_chapter(refs["volume 1/ep3"])
     assert [page.name for page in chapter.pages] == ["1.jpg", "2.png", "zz.jpg"]
     assert read(chapter, "zz.jpg") == b"d"
+
+
+def test_what_nas_bins_and_sync_leave_is_left_out_and_said_once(source: str, caplog: pytest.LogCaptureFixture) -> None:
+    left = [
+        "S/@eaDir/ep1.cbz/SYNOPHOTO_THUMB_M.jpg", "S/ep2/@eaDir/1.jpg/T.jpg", "#recycle/old.cbz", "@Recycle/2.jpg",
+        "$RECYCLE.BIN/S-1/$R1.cbz", ".Trash-1000/files/1.jpg", "S/.stversions/ep1.cbz", "S/.@__thumb/1.jpg",
+        ".yacreaderlibrary/covers/1.jpg", "lost+found/1.jpg", "S/.sync/1.rar",
+    ]  # fmt: skip
+    fill(source, {"S/ep1.cbz": ONE, "S/ep2/1.jpg": b"a", **dict.fromkeys(left, ONE)})
+    with caplog.at_level("WARNING", "mangahue"):
+        assert sorted(found(source)) == ["S/ep1.cbz", "S/ep2"]
+    assert [record.getMessage().partition(" are left out")[0] for record in caplog.records] == [
+        f"{len(left)} files of {source}"
+    ]
+    assert "'@eaDir'" in caplog.text
+
+
+def test_a_bin_that_can_not_be_listed_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(str(tmp_path), {"ep1.cbz": ONE, "lost+found/1.jpg": b"a", "#recycle/1.jpg": b"a", "own/1.jpg": b"a"})
+    kept = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name in ("lost+found", "#recycle", "own"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return kept(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    refused: list[str] = []
+    refs = list(find_chapters(str(tmp_path), lambda ref, error: refused.append(ref.rel)))
+    assert [ref.rel for ref in refs] == ["ep1.cbz"]
+    assert refused == ["own"]
 
 
 def test_source_that_is_an_archive(source: str) -> None:

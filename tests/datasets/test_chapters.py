@@ -124,10 +124,25 @@ def test_links_and_devices_are_left_out_and_said(tmp_path: Path) -> None:
 
 
 def test_what_systems_leave_behind_is_left_out_and_said(tmp_path: Path) -> None:
-    junk = ["__MACOSX/._1.jpg", "._1.jpg", "Thumbs.db", "a/.DS_Store"]
+    junk = ["__MACOSX/._1.jpg", "._1.jpg", "Thumbs.db", "a/.DS_Store", "@eaDir\\1.jpg"]
     chapter = opened(tmp_path, "ep.cbz", zipped({"1.jpg": b"page", **dict.fromkeys(junk, b"junk")}))
     assert list(content(chapter)) == ["1.jpg"]
-    assert all(name in chapter.warnings[0] for name in junk)
+    assert all(repr(name) in chapter.warnings[0] for name in junk)
+
+
+@pytest.mark.parametrize("name", ["ep.cbz", "ep.cbr", "ep.cb7", "ep.cbt"])
+def test_thumbnails_of_a_nas_are_no_pages_of_any_format(tmp_path: Path, name: str) -> None:
+    pages = {"1.jpg": b"page", "@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg": b"thumbnail", ".sync/1.jpg": b"old"}
+    makers = {"ep.cbz": zipped, "ep.cbr": rar5, "ep.cbt": tarred, "ep.cb7": lambda m: packed(m, tmp_path / "a", "7zip")}
+    chapter = opened(tmp_path, name, makers[name](pages))
+    assert content(chapter) == {"1.jpg": b"page"}
+    assert any("SYNOPHOTO_THUMB_M" in warning for warning in chapter.warnings)
+
+
+def test_a_chapter_of_nothing_else_tells_what_was_left_out(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "ep.cbz", zipped({".hack/1.jpg": b"page"}))
+    assert error.code == Code.NO_PAGES
+    assert ".hack/1.jpg" in error.message
 
 
 @pytest.mark.parametrize("says_utf8", [True, False])
