@@ -203,14 +203,16 @@ def _folder_version(entries: list[Entry]) -> str:
     return digest.hexdigest()[:32]
 
 
-def write_zip(members: Iterable[tuple[str, bytes]], out: Path | None = None) -> bytes | None:
+def write_zip(members: Iterable[tuple[str, bytes]], out: Path | None = None, comment: bytes = b"") -> bytes | None:
     """Write a ZIP of stored members, in the order given, with fixed times: equal members give equal bytes.
 
     members: names and contents, taken one at a time.
     out: the file to write; None to return the bytes.
+    comment: of the archive.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer if out is None else out, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = comment
         for name, data in members:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.external_attr = 0o644 << 16

@@ -3,9 +3,10 @@
 import io
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import libarchive
@@ -19,6 +20,37 @@ def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> 
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
+    return out.getvalue()
+
+
+class _Raw(zipfile.ZipInfo):
+    """A member whose name is these bytes, with no word of their encoding."""
+
+    raw: bytes
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802
+        return self.raw, self.flag_bits & ~0x800
+
+
+def raw_zip(members: Iterable[tuple[str | bytes, bytes]], comment: bytes = b"", extra: bytes = b"") -> bytes:
+    """A ZIP archive with members of any names, those that zipfile would change too.
+
+    members: a name in bytes stands there as it is, with no word of its encoding.
+    extra: field of each member.
+    """
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            info = zipfile.ZipInfo("x") if isinstance(name, str) else _Raw("x")
+            if isinstance(info, _Raw):
+                info.raw = bytes(name)  # type: ignore[arg-type]
+            else:
+                info.filename = info.orig_filename = str(name)
+            info.compress_type, info.extra = zipfile.ZIP_DEFLATED, extra
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of equal names
+                archive.writestr(info, data)
+        archive.comment = comment
     return out.getvalue()
 
 
@@ -66,15 +98,20 @@ def _block(body: bytes, data: bytes = b"") -> bytes:
     return struct.pack("<I", zlib.crc32(sized)) + sized + data
 
 
-def rar5(members: Mapping[str, bytes], *, solid: bool = False, volume: bool = False) -> bytes:
+def _rar_data(kind: int, name: str, data: bytes) -> bytes:
+    """A block with data: a file (2), or a service (3)."""
+    encoded = name.encode()
+    body = _number(kind) + _number(2) + _number(len(data))  # with data, of this size
+    body += _number(4) + _number(len(data)) + _number(0o644) + struct.pack("<I", zlib.crc32(data))
+    body += _number(0) + _number(1) + _number(len(encoded)) + encoded  # stored, by Unix
+    return _block(body, data)
+
+
+def rar5(members: Mapping[str, bytes], *, solid: bool = False, volume: bool = False, comment: bytes = b"") -> bytes:
     """A RAR5 archive of stored members, made by the published description of the format."""
     parts = [RAR5, _block(_number(1) + _number(0) + _number(_RAR_SOLID * solid | _RAR_VOLUME * volume))]
-    for name, data in members.items():
-        encoded = name.encode()
-        body = _number(2) + _number(2) + _number(len(data))  # a file, with data, of this size
-        body += _number(4) + _number(len(data)) + _number(0o644) + struct.pack("<I", zlib.crc32(data))
-        body += _number(0) + _number(1) + _number(len(encoded)) + encoded  # stored, by Unix
-        parts.append(_block(body, data))
+    parts += [_rar_data(3, "CMT", comment)] if comment else []
+    parts += [_rar_data(2, name, data) for name, data in members.items()]
     parts.append(_block(_number(5) + _number(0) + _number(0)))
     return b"".join(parts)
 

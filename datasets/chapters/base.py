@@ -14,6 +14,8 @@ from datasets.names import is_image, is_junk, safe_name
 
 _natural = natsort_keygen()
 _NAMED = 5  # names in a warning
+_COMMENT_BYTES = 65_535  # that a ZIP takes
+_ZIP_END = b"PK\x05\x06"  # by which readers look for the end of a ZIP, and stop in a comment that has it
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class Directory:
     sequential: whether members are read one after the other only, so that the last costs as much as all of them.
     warnings: for the report.
     damage: what is missing from an archive of which only the beginning is there; "" for a whole one.
+    comment: of the archive itself, which some programs keep tags in.
     """
 
     members: list[Member]
     sequential: bool = False
     warnings: list[str] = field(default_factory=list)
     damage: str = ""
+    comment: bytes = b""
 
     @property
     def pages(self) -> list[Member]:
@@ -92,6 +96,7 @@ class Chapter(ABC):
         self.limits = limits
         self.warnings: list[str] = []
         self.damage = ""
+        self.comment = b""
         kept = self._within(listed, packed)
         pages = [member_index for member_index, item in enumerate(kept) if is_image(item.name)]
         if not pages:
@@ -144,9 +149,16 @@ class Chapter(ABC):
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             self.warnings.append(f"{what}: {', '.join(map(repr, names[:_NAMED]))}{more}")
 
+    def keep_comment(self, comment: bytes) -> None:
+        """Take the archive's comment for the output, or warn that a ZIP can not have it."""
+        if len(comment) > _COMMENT_BYTES or _ZIP_END in comment:
+            self.warnings.append(f"the archive's comment of {len(comment)} bytes is left out: a ZIP can't have it")
+        else:
+            self.comment = comment
+
     def directory(self) -> Directory:
         """Return what is known of the chapter without its pages."""
-        return Directory(self.members, self.sequential, self.warnings, self.damage)
+        return Directory(self.members, self.sequential, self.warnings, self.damage, self.comment)
 
     @property
     def pages(self) -> list[Member]:

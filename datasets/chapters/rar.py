@@ -33,10 +33,11 @@ class RarChapter(Chapter):
         """
         self._stream = Stream(lambda: storage.open(ref.key), kind)
         self._unar = Unar(storage, ref, limits.seconds)
-        infos, self.sequential = _headers(storage, ref)
+        infos, self.sequential, comment = _headers(storage, ref)
         special: list[str] = []
         super().__init__(_listed(infos, special), limits, ref.size)
         self.warn("left out, as no files", special)
+        self.keep_comment(comment)
 
     def read(self, member: Member) -> bytes:
         member_index, name, occurrence, crc = self.token(member)
@@ -63,8 +64,8 @@ class RarChapter(Chapter):
         self._unar.close()
 
 
-def _headers(storage: Storage, ref: ChapterRef) -> tuple[list[Any], bool]:
-    """Return what rarfile knows of each member, and whether the archive is solid.
+def _headers(storage: Storage, ref: ChapterRef) -> tuple[list[Any], bool, bytes]:
+    """Return what rarfile knows of each member, whether the archive is solid, and its comment.
 
     Raises BROKEN, PASSWORD, VOLUME.
     """
@@ -78,7 +79,7 @@ def _headers(storage: Storage, ref: ChapterRef) -> tuple[list[Any], bool]:
                 raise _broken("it has no header that can be read")
             if any(_split(info) for info in infos) or _is_volume(main):
                 raise _volume()
-            return infos, archive.is_solid()
+            return infos, archive.is_solid(), (archive.comment or "").encode()
     except rarfile.PasswordRequired as error:
         raise encrypted() from error
     except rarfile.NeedFirstVolume as error:

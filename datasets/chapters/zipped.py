@@ -28,6 +28,7 @@ _LOCAL_HEADER = 30
 class OpenedZip:
     """A ZIP archive, read by its directory: only that and the members asked for are fetched.
 
+    comment: of the archive.
     links: names of the symbolic links.
     infos: the files, as zipfile has them.
     """
@@ -41,6 +42,7 @@ class OpenedZip:
         except _DAMAGED as error:
             self._file.close()
             raise ChapterUnreadableError(Code.BROKEN, f"not a whole ZIP archive: {error}") from error
+        self.comment = self._zip.comment
         everything = self._zip.infolist()
         if not all(info.filename for info in everything):
             raise ChapterUnreadableError(Code.BROKEN, "a member of the archive has no name; pack it again")
@@ -150,6 +152,7 @@ class ZipChapter(Chapter):
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         self._opened = OpenedZip(storage, ref, limits)
         super().__init__(self._opened.listed(), limits, ref.size)
+        self.keep_comment(self._opened.comment)
         self.warn("left out, as no files", self._opened.links)
 
     def read(self, member: Member) -> bytes:

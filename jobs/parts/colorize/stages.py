@@ -114,6 +114,7 @@ class Stages:
             chunk = Chunk(task, number, len(cuts), pages, ready=number in aside)
             if number == 0:
                 chunk.warnings, chunk.damage = [*directory.warnings, *_unknown(task, directory)], directory.damage
+                chunk.comment = directory.comment
             if directory.sequential and not chunk.ready:
                 self._fetch_all(chunk)
             yield chunk

@@ -26,7 +26,7 @@ from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.sandbox import Sandbox
 from jobs.parts.runtime.sandbox import sandbox as the_sandbox
-from tests.archives import zipped
+from tests.archives import rar5, raw_zip, zipped
 from tests.jobs.colorize.chapters import (
     COMIC_INFO,
     FINGERPRINT,
@@ -65,6 +65,26 @@ def run(task: ChapterTask, stages: Stages, variant: models.Variant, skip: Sequen
 
 def actions(manifest: Manifest) -> dict[str, str]:
     return {page.name: page.action for page in manifest.pages}
+
+
+@pytest.mark.parametrize(
+    "comment", [b'{"appID":"x","ComicBookInfo/1.0":{}}', "漫画".encode("cp932"), b"x" * 65_535, b""]
+)
+@pytest.mark.parametrize("pages", [1, tasks.CHUNK_MEMBERS + 1])
+def test_the_comment_of_the_archive_is_kept(
+    tmp_path: Path, variant: models.Variant, comment: bytes, pages: int
+) -> None:
+    source = raw_zip([(f"{number}.png", gray_page()) for number in range(pages)], comment)
+    manifest = color(task_of(str(tmp_path), {"ep.cbz": source}), tmp_path, variant)
+    assert manifest.status == "done"
+    with zipfile.ZipFile(tmp_path / "out/ep.cbz") as archive:
+        assert archive.comment == comment
+        assert len(archive.namelist()) == pages
+
+
+def test_the_comment_of_a_rar_archive_becomes_that_of_the_zip(tmp_path: Path, variant: models.Variant) -> None:
+    color(task_of(str(tmp_path), {"ep.cbr": rar5({"1.png": gray_page()}, comment=b"tags")}), tmp_path, variant)
+    assert zipfile.ZipFile(tmp_path / "out/ep.cbz").comment == b"tags"
 
 
 def test_archive_in_archive_out(home: str, variant: models.Variant) -> None:
