@@ -17,6 +17,8 @@ _JUNK_FOLDERS = frozenset(
      "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "_gsdata_"}
 )  # fmt: skip
 _DOT = re.compile(r"\.[^.]")
+_FORBIDDEN = re.compile(r'[:<>|"?*]')
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -42,15 +44,32 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not is_junk(name)
 
 
+def composed(name: str) -> str:
+    """Return a name for comparing: its composed form (NFC). Macs write the decomposed one, which looks the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def disk_name(name: str) -> str:
+    """Return a name for comparing: two with the same result can not both exist on a disk of Windows or macOS.
+
+    Case and Unicode form make no difference there; Windows drops dots and spaces at the end of a part, and programs
+    that unpack there put '_' for what a name may not have.
+    """
+    folded = composed(unicodedata.normalize("NFD", name).casefold())
+    return "/".join(_FORBIDDEN.sub("_", part.rstrip(" .")) for part in folded.split("/"))
+
+
 def safe_name(name: str) -> str:
     """Return the name under which a member may be written.
 
     It is relative, without '..', visible, and no longer than file systems take. A name that is so already comes back as
-    it is. Backslashes part folders, as they do on the systems that write them. What can't be seen becomes '_'. A part
-    that is too long is cut, and gets a digest of the whole of it.
+    it is. Backslashes part folders, as they do on the systems that write them. What can't be seen becomes '_', which is
+    put before the name of a Windows device (con.jpg) too. A part that is too long is cut, and gets a digest of the
+    whole of it.
     """
     seen = "".join("_" if unicodedata.category(letter) in _UNSEEN else letter for letter in name.replace("\\", "/"))
     parts = [part for part in _DRIVE.sub("", seen).split("/") if part not in ("", ".", "..")]
+    parts = [f"_{part}" if _DEVICE.fullmatch(part) else part for part in parts]
     safe = "/".join(map(short, parts)) or "unnamed"
     if len(safe.encode()) > _WHOLE_BYTES:
         safe = short(f"{hashlib.sha256(safe.encode()).hexdigest()[:16]}-{safe.rpartition('/')[2]}")

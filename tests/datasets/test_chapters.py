@@ -24,7 +24,7 @@ from datasets.errors import ChapterUnreadableError, Code, MangahueError, Missing
 from datasets.limits import Limits
 from datasets.names import safe_name
 from datasets.storage import open_storage
-from tests.archives import encrypted_pdf, epub, overlapping, packed, rar5, rar5_encrypted, tarred, zipped
+from tests.archives import encrypted_pdf, epub, overlapping, packed, rar5, rar5_encrypted, raw_zip, tarred, zipped
 
 REAL = Path(os.environ.get("MANGAHUE_REAL_ARCHIVES", "/nonexistent"))  # a folder of archives that people have made
 PAGES = {"p10.jpg": b"ten" * 400, "p2.jpg": b"two" * 300, "ComicInfo.xml": b"<ComicInfo/>", "sub/p1.png": b"one" * 200}
@@ -211,6 +211,53 @@ def test_a_bomb_is_told_by_its_ratio(tmp_path: Path) -> None:
     assert len(bomb) < 2**20
     assert "--max-ratio" in refusal(tmp_path, "ep.cbz", bomb).message
     assert opened(tmp_path, "ep.cbz", bomb, Limits(ratio=2000)).members
+
+
+def listing_again(data: bytes, numbers: list[int]) -> bytes:
+    """Return the archive with these entries of its directory listed once more."""
+    opened = zipfile.ZipFile(io.BytesIO(data))
+    opened.filelist += [opened.filelist[number] for number in numbers]
+    out = io.BytesIO(data)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.filelist[:] = opened.filelist
+        archive._didModify = True  # type: ignore[attr-defined]
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "numbers", [[0], [3], [1, 1], [0, 1, 2, 3], [2] * 500, [0, 1, 2, 3] * 3], ids=lambda numbers: str(numbers)[:20]
+)
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_listed_again_at_its_place_is_read_once(tmp_path: Path, numbers: list[int], method: int) -> None:
+    data = listing_again(zipped(PAGES, method), numbers)
+    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == 4 + len(numbers)
+    chapter = opened(tmp_path, "ep.cbz", data, Limits(members=5))
+    assert content(chapter) == PAGES
+    assert [member.name for member in chapter.members] == list(PAGES)
+
+
+def test_a_member_listed_again_is_read_by_other_programs_too(tmp_path: Path) -> None:
+    data = listing_again(seven_zip(tmp_path, "a.zip", "-tzip", "-mm=PPMd"), [0, 1])
+    assert content(opened(tmp_path, "ep.cbz", data)) == PAGES
+
+
+def test_a_book_whose_directory_lists_members_twice_is_read(tmp_path: Path) -> None:
+    data = listing_again(epub({"1.png": b"page"}), [0, 2, 3])
+    assert content(opened(tmp_path, "ep.epub", data)) == {"0001 1.png": b"page"}
+
+
+def test_one_place_under_two_names_is_still_a_bomb(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "ep.cbz", overlapping(bytes(5000), 2)).code == Code.LIMIT
+
+
+def test_the_comment_of_an_archive_is_its_own(tmp_path: Path) -> None:
+    tags = b'{"ComicBookInfo/1.0":{"series":"S"}}'
+    assert opened(tmp_path, "ep.cbz", raw_zip([("1.png", b"x")], tags)).directory().comment == tags
+    assert opened(tmp_path, "ep.cbr", rar5({"1.png": b"x"}, comment=tags)).directory().comment == tags
+    assert opened(tmp_path, "ep.cb7", packed(PAGES, tmp_path / "a", "7zip")).directory().comment == b""
+    for tags in (b"x" * 70_000, b"PK\x05\x06" + bytes(30)):  # a ZIP can't have them
+        directory = opened(tmp_path, "ep.cbr", rar5({"1.png": b"x"}, comment=tags)).directory()
+        assert (directory.comment, len(directory.warnings)) == (b"", 1)
 
 
 def test_a_cut_off_zip_tells_what_could_be_saved(tmp_path: Path) -> None:
