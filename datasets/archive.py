@@ -6,8 +6,10 @@ chapter's name everywhere: in shards, in the output, in reports.
 
 import hashlib
 import io
+import itertools
 import logging
 import re
+import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError, StorageError
-from datasets.names import is_image, junk_folder
+from datasets.names import composed, is_image, junk_folder
 from datasets.storage import Entry, check_key, open_storage, split_uri
 
 log = logging.getLogger("mangahue")
@@ -29,6 +31,7 @@ PDF_SUFFIX = ".pdf"
 ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", PDF_SUFFIX, ".epub"}
 Kind = Literal["archive", "folder", "picture"]
 
+_MOST_FORMS = 64  # of an address that are looked for
 _NAMED = 8  # folders in a message
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a ZIP, for all members: equal pages give equal bytes
 
@@ -93,7 +96,7 @@ def leave_out(key: str, error: StorageError) -> None:
 def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[ChapterRef]:
     """Yield all chapters at any depth below `uri`, which may itself be one chapter.
 
-    uri: an archive, a folder of chapters, or one picture.
+    uri: an archive, a folder of chapters, or one picture; composed or decomposed, where storage has the other form.
     unusable: called for each entry that is, or may hold, a chapter and can't be used, and told why. BadUsageError: its
         key is none. StorageError: a folder can't be listed, or an archive or page is no file. None: the error is
         raised.
@@ -103,6 +106,7 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
     where nothing is there.
     """
     tell = unusable or _raise
+    uri = _as_stored(uri)
     parent, last = _split(uri)
     if suffix_of(last) in ARCHIVE_SUFFIXES:
         entry = open_storage(parent).stat(last)
@@ -162,6 +166,20 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         log.warning("%d files of %s are left out, as no part of it: they lie in %s", left_out.total(), uri, names)
     if not found:
         raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
+
+
+def _as_stored(uri: str) -> str:
+    """Return an address in the Unicode form in which something is there; as it is where nothing is."""
+    if uri.isascii():
+        return uri
+    forms = ([part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))] for part in uri.split("/"))
+    spelled = map("/".join, itertools.product(*map(dict.fromkeys, forms)))
+    return next(filter(_is_there, itertools.islice(spelled, _MOST_FORMS)), uri)
+
+
+def _is_there(uri: str) -> bool:
+    parent, last = _split(uri)
+    return open_storage(parent).stat(last) is not None or any(True for _ in open_storage(uri).list(refused=leave_out))
 
 
 def _raise(ref: ChapterRef, error: MangahueError) -> None:
@@ -233,5 +251,5 @@ def chapter_and_page(stem: str) -> tuple[str, str] | None:
 
 
 def plain(text: str) -> str:
-    """Return a name for comparing: in lower case, numbers without leading zeros."""
-    return re.sub(r"\d+", lambda match: str(int(match[0])), text.lower().strip())
+    """Return a name for comparing: composed, in lower case, numbers without leading zeros."""
+    return re.sub(r"\d+", lambda match: str(int(match[0])), composed(text.lower()).strip())

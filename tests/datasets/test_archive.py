@@ -3,11 +3,12 @@
 import io
 import os
 import random
+import unicodedata
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -143,6 +144,17 @@ def test_folder_named_like_its_source(source: str) -> None:
     refs = list(find_chapters(source))
     assert len(refs) == 2
     assert len({ref.rel for ref in refs}) == 2
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_source_is_found_in_the_other_unicode_form(source: str, form: Literal["NFC", "NFD"]) -> None:
+    mixed = f"{source}/\u30ac\u30f3/\u30bf\u3099"  # a part of each form
+    fill(mixed, {"\u307b\u309a.cbz": ONE, "\xe9/1.jpg": b"a"})
+    given = unicodedata.normalize(form, mixed)
+    assert sorted(found(given)) == ["\xe9", "\u307b\u309a.cbz"]
+    (ref,) = find_chapters(unicodedata.normalize(form, f"{mixed}/\u307d.cbz"))
+    assert ref.uri == f"{mixed}/\u307b\u309a.cbz"
+    assert read(open_chapter(ref), "1.jpg") == b"page"
 
 
 def test_nothing_there(source: str) -> None:

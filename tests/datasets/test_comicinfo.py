@@ -74,8 +74,8 @@ SCHEMAS = {
     "CommunityRating MainCharacterOrTeam Review",
     "v2.1": "Title Series Number Count Volume AlternateSeries AlternateNumber AlternateCount Summary Notes Year Month "
     "Day Writer Penciller Inker Colorist Letterer CoverArtist Editor Translator Publisher Imprint Genre Tags Web "
-    "PageCount LanguageISO Format BlackAndWhite Manga Characters Teams Locations ScanInformation StoryArc StoryArcNumber "
-    "SeriesGroup AgeRating Pages CommunityRating MainCharacterOrTeam Review GTIN",
+    "PageCount LanguageISO Format BlackAndWhite Manga Characters Teams Locations ScanInformation StoryArc "
+    "StoryArcNumber SeriesGroup AgeRating Pages CommunityRating MainCharacterOrTeam Review GTIN",
 }
 
 

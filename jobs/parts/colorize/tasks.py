@@ -46,7 +46,7 @@ class ChapterTask:
 
     def hints_of(self, member: Member) -> tuple[Hint, ...]:
         """The hints for a page, found by its name in the source or in the output."""
-        return self.hints.by_page.get(member.original) or self.hints.by_page.get(member.name, ())
+        return self.hints.of(member.original, member.name)
 
 
 @dataclass
