@@ -20,6 +20,7 @@ from typing import Literal
 from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError, StorageError
 from datasets.names import composed, is_image, junk_folder
 from datasets.storage import Entry, check_key, open_storage, split_uri
+from datasets.volumes import by_archive, parts_beside, volume_of
 
 log = logging.getLogger("mangahue")
 OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log; it holds no chapters
@@ -62,20 +63,25 @@ class ChapterRef:
 
     @property
     def name(self) -> str:
-        """The last part of `rel`, without the extension of a file: 'ep10' for 'series/ep10.cbz'."""
+        """The last part of `rel`, without the extension of a file: 'ep10' for 'series/ep10.cbz' or 'ep10.part1.rar'."""
         name = PurePosixPath(self.rel).name
-        return name[: len(name) - len(suffix_of(name))] if self.kind != "folder" else name
+        if self.kind == "folder":
+            return name
+        stem, volume = name[: len(name) - len(suffix_of(name))], volume_of(name)
+        return stem if volume is None else volume.stem
 
     def version_now(self) -> str:
         """Return the version that storage has at this moment; "" where the chapter is gone."""
         storage = open_storage(self.root)
         if self.kind != "folder":
             entry = storage.stat(self.key)
-            return "" if entry is None else entry.version
+            if entry is None or entry.version == self.version or volume_of(self.key) is None:
+                return "" if entry is None else entry.version
+            return _version(parts_beside(storage, self.key))
         folder = storage.child(self.key) if self.key else storage
         prefix = f"{self.key}/" if self.key else ""
         files = (entry for entry in folder.list(refused=leave_out) if "/" not in entry.key)
-        own = (entry for entry in files if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
+        own = (entry for entry in files if not is_archive(entry.key))
         return _folder_version([Entry(prefix + entry.key, entry.size, entry.version) for entry in own])
 
 
@@ -84,6 +90,11 @@ def suffix_of(name: str) -> str:
     path = PurePosixPath(name.lower())
     double = "".join(path.suffixes[-2:])
     return double if double in TAR_SUFFIXES else path.suffix
+
+
+def is_archive(name: str) -> bool:
+    """Return whether a file is an archive, or a part of one, by its name."""
+    return suffix_of(name) in ARCHIVE_SUFFIXES or volume_of(name) is not None
 
 
 Unusable = Callable[[ChapterRef, MangahueError], None]
@@ -101,18 +112,18 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         key is none. StorageError: a folder can't be listed, or an archive or page is no file. None: the error is
         raised.
 
-    An archive is a chapter; so is a folder that holds images itself. One folder's entries are held at a time. What NAS,
-    bins, sync and library programs leave (`junk_folder`) is left out, and said once with a count. Raises BadUsageError
-    where nothing is there.
+    An archive is a chapter, in several parts too; so is a folder that holds images itself. One folder's entries are
+    held at a time. What NAS, bins, sync and library programs leave (`junk_folder`) is left out, and said once with a
+    count. Raises BadUsageError where nothing is there.
     """
     tell = unusable or _raise
     uri = _as_stored(uri)
     parent, last = _split(uri)
-    if suffix_of(last) in ARCHIVE_SUFFIXES:
+    if is_archive(last):
         entry = open_storage(parent).stat(last)
         if entry is None:
             raise BadUsageError(f"source {uri} does not exist; give an archive, or a folder of chapters")
-        yield _file_ref(parent, entry, "archive")
+        yield _archive_ref(parent, parts_beside(open_storage(parent), last) or [entry])
         return
     if is_image(last) and (entry := open_storage(parent).stat(last)) is not None:
         yield _file_ref(parent, entry, "picture")
@@ -127,7 +138,7 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         found = True
         shares_name = shares_name or key.startswith(f"{last}/")
         path = PurePosixPath(key)
-        named = suffix_of(path.name) in ARCHIVE_SUFFIXES or is_image(path.name)
+        named = is_archive(path.name) or is_image(path.name)
         if (
             OUTPUT_HOME not in path.parts
             and not junk_folder(key)
@@ -145,22 +156,23 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         if junk := junk_folder(entry.key):
             left_out[junk] += 1
             continue
-        if suffix_of(path.name) in ARCHIVE_SUFFIXES:
-            if not path.name.startswith("._"):
-                yield from _usable(_file_ref(storage.uri, entry, "archive"), tell)
+        if is_archive(path.name) and path.name.startswith("._"):
+            continue
+        if is_archive(path.name) and volume_of(path.name) is None:
+            yield from _usable(_file_ref(storage.uri, entry, "archive"), tell)
             continue
         folder = entry.key.rpartition("/")[0]
         for finished in [name for name in folders if name and not f"{folder}/".startswith(f"{name}/")]:
-            for ref in _folder_ref(storage.uri, last, finished, folders.pop(finished)):
+            for ref in _refs_of(storage.uri, last, finished, folders.pop(finished)):
                 yield from _usable(ref, tell)
         folders.setdefault(folder, []).append(entry)
     own = folders.pop("", [])
     for folder, entries in folders.items():
-        for ref in _folder_ref(storage.uri, last, folder, entries):
+        for ref in _refs_of(storage.uri, last, folder, entries):
             yield from _usable(ref, tell)
     if shares_name:
         last = f"{last} (its own pages)"  # a folder in it has that name already
-    yield from _folder_ref(storage.uri, last, "", own)
+    yield from _refs_of(storage.uri, last, "", own)
     if left_out:
         names = ", ".join(repr(name) for name, _ in left_out.most_common(_NAMED))
         log.warning("%d files of %s are left out, as no part of it: they lie in %s", left_out.total(), uri, names)
@@ -208,7 +220,20 @@ def _file_ref(root: str, entry: Entry, kind: Kind) -> ChapterRef:
     return ChapterRef(root, entry.key, entry.key, kind, entry.size, entry.version)
 
 
-def _folder_ref(root: str, last: str, folder: str, entries: list[Entry]) -> Iterator[ChapterRef]:
+def _archive_ref(root: str, parts: list[Entry]) -> ChapterRef:
+    return ChapterRef(root, parts[0].key, parts[0].key, "archive", sum(part.size for part in parts), _version(parts))
+
+
+def _version(parts: list[Entry]) -> str:
+    named = [Entry(part.key.rpartition("/")[2], part.size, part.version) for part in parts]  # however it was found
+    return parts[0].version if len(parts) == 1 else _folder_version(named)
+
+
+def _refs_of(root: str, last: str, folder: str, entries: list[Entry]) -> Iterator[ChapterRef]:
+    """Yield the archives of a folder that may have several parts, and the folder itself where it holds images."""
+    for parts in by_archive(entries).values():
+        yield _archive_ref(root, parts)
+    entries = [entry for entry in entries if volume_of(entry.key) is None]
     if any(is_image(entry.key) for entry in entries):
         size = sum(entry.size for entry in entries)
         yield ChapterRef(root, folder, folder or last, "folder", size, _folder_version(entries))

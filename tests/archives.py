@@ -116,6 +116,30 @@ def rar5(members: Mapping[str, bytes], *, solid: bool = False, volume: bool = Fa
     return b"".join(parts)
 
 
+def rar5_parts(members: Mapping[str, bytes], size: int) -> list[bytes]:
+    """A RAR5 archive of stored members in parts, with `size` bytes of members in each."""
+    parts, left = [b""], size
+    for name, data in members.items():
+        begin = 0
+        while begin < len(data):
+            if not left:
+                parts, left = [*parts, b""], size
+            end = min(len(data), begin + left)
+            flags = 2 | 8 * (begin > 0) | 16 * (end < len(data))  # goes on from the part before, and in the next
+            crc = zlib.crc32(data if end == len(data) else data[begin:end])
+            body = _number(2) + _number(flags) + _number(end - begin) + _number(4) + _number(len(data)) + _number(0o644)
+            body += struct.pack("<I", crc) + _number(0) + _number(1) + _number(len(name.encode())) + name.encode()
+            parts[-1] += _block(body, data[begin:end])
+            left, begin = left - (end - begin), end
+    return [
+        RAR5
+        + _block(_number(1) + _number(0) + (_number(_RAR_VOLUME | 2) + _number(i) if i else _number(_RAR_VOLUME)))
+        + part
+        + _block(_number(5) + _number(0) + _number(i + 1 < len(parts)))
+        for i, part in enumerate(parts)
+    ]
+
+
 def rar5_encrypted() -> bytes:
     """A RAR5 archive whose headers are encrypted."""
     return RAR5 + _block(_number(4) + _number(0) + _number(0) + _number(0) + bytes([15]) + bytes(16)) + bytes(64)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from natsort import natsort_keygen
 
-from datasets.archive import ARCHIVE_SUFFIXES, suffix_of
+from datasets.archive import is_archive
 from datasets.errors import ChapterUnreadableError, Code, PageUnreadableError
 from datasets.limits import RATIO_FROM, Limits
 from datasets.names import is_image, is_junk, safe_name
@@ -110,6 +110,7 @@ class Chapter(ABC):
             for member_index, (name, item) in enumerate(zip(names, kept, strict=True))
         ]
         self._tokens = [item.token for item in kept]
+        self.warn("archives in it are not opened, and no chapters; unpack it one level to colour them", _nested(kept))
         self.warn(
             "unsafe names changed", [member.original for member in self.members if member.original != member.name]
         )
@@ -137,9 +138,12 @@ class Chapter(ABC):
         return kept
 
     def _no_pages(self, kept: list[Listed]) -> ChapterUnreadableError:
-        nested = [item.name for item in kept if suffix_of(item.name) in ARCHIVE_SUFFIXES]
-        if nested:
-            message = f"archives in it ({nested[0]!r}), which are not opened, and no pages; unpack it one level"
+        if nested := _nested(kept):
+            more = f" and {len(nested) - 1} more" if len(nested) > 1 else ""
+            message = (
+                f"it holds archives instead of pages: {nested[0]!r}{more}, which are not opened; unpack it one level, "
+                "into a folder of its name: then each is a chapter"
+            )
             return ChapterUnreadableError(Code.LIMIT, message)
         return ChapterUnreadableError(Code.NO_PAGES, "; ".join(["no images in it", *self.warnings]))
 
@@ -179,6 +183,10 @@ class Chapter(ABC):
 
     def close(self) -> None:  # noqa: B027  # most have nothing to release
         """Release the files; a closed chapter is not read again."""
+
+
+def _nested(members: Iterable[Listed]) -> list[str]:
+    return [item.name for item in members if is_archive(item.name)]
 
 
 def unreadable(member: Member, why: object) -> PageUnreadableError:

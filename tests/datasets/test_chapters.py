@@ -260,6 +260,20 @@ def test_the_comment_of_an_archive_is_its_own(tmp_path: Path) -> None:
         assert (directory.comment, len(directory.warnings)) == (b"", 1)
 
 
+@pytest.mark.parametrize("inner", ["1.cbz", "vol/2.CBR", "3.pdf", "4.tar.gz", "5.part1.rar", "6.7z", "7.epub"])
+@pytest.mark.parametrize("made", [zipped, tarred, rar5], ids=["zip", "tar", "rar"])
+def test_archives_in_an_archive_are_told(tmp_path: Path, inner: str, made: Callable[[dict[str, bytes]], bytes]) -> None:
+    error = refusal(tmp_path, "ep.cbt", made({inner: b"inner", "b.cbz": b"inner"}))
+    assert error.code == Code.LIMIT
+    assert f"{inner!r} and 1 more" in error.message
+    assert "unpack it one level, into a folder of its name: then each is a chapter" in error.message
+    chapter = opened(tmp_path, "ep.cbt", made({inner: b"inner", "1.jpg": b"page"}))
+    assert content(chapter) == {inner: b"inner", "1.jpg": b"page"}
+    assert (
+        sum("unpack it one level to colour them" in warning and inner in warning for warning in chapter.warnings) == 1
+    )
+
+
 def test_a_cut_off_zip_tells_what_could_be_saved(tmp_path: Path) -> None:
     pages = {f"{i}.jpg": random.Random(i).randbytes(4000) for i in range(5)}
     whole = zipped(pages)
