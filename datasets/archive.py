@@ -119,15 +119,11 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
     tell = unusable or _raise
     uri = _as_stored(uri)
     parent, last = _split(uri)
+    if (ref := _file_at(parent, last)) is not None:
+        yield ref
+        return
     if is_archive(last):
-        entry = open_storage(parent).stat(last)
-        if entry is None:
-            raise BadUsageError(f"source {uri} does not exist; give an archive, or a folder of chapters")
-        yield _archive_ref(parent, parts_beside(open_storage(parent), last) or [entry])
-        return
-    if is_image(last) and (entry := open_storage(parent).stat(last)) is not None:
-        yield _file_ref(parent, entry, "picture")
-        return
+        raise BadUsageError(f"source {uri} does not exist; give an archive, or a folder of chapters")
     storage = open_storage(uri)
     found = shares_name = False
     folders: dict[str, list[Entry]] = {}
@@ -178,6 +174,16 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         log.warning("%d files of %s are left out, as no part of it: they lie in %s", left_out.total(), uri, names)
     if not found:
         raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
+
+
+def _file_at(root: str, key: str) -> ChapterRef | None:
+    """Return the chapter that is this file, an archive or a picture; None where there is no such."""
+    storage = open_storage(root)
+    if not (is_archive(key) or is_image(key)) or (entry := storage.stat(key)) is None:
+        return None
+    if is_archive(key):
+        return _archive_ref(root, parts_beside(storage, key) or [entry])
+    return _file_ref(root, entry, "picture")
 
 
 def _as_stored(uri: str) -> str:

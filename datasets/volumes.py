@@ -17,12 +17,12 @@ class Volume:
     """A part of an archive, by its name.
 
     stem: what comes before the ending.
-    style: of the ending: ".part.rar", ".part.cbr" or ".rar".
+    ending: ".part.rar", ".part.cbr" or ".rar".
     number: from 0.
     """
 
     stem: str
-    style: str
+    ending: str
     number: int
 
 
@@ -39,11 +39,11 @@ def volume_of(key: str) -> Volume | None:
 
 
 def by_archive(entries: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
-    """Return the parts of each archive in their order, by stem and style. Files that are no parts are left out."""
+    """Return the parts of each archive in their order, by stem and ending. Files that are no parts are left out."""
     archives: dict[tuple[str, str], dict[int, Entry]] = defaultdict(dict)
     for entry in entries:
         if (volume := volume_of(entry.key)) is not None:
-            archives[volume.stem, volume.style][volume.number] = entry
+            archives[volume.stem, volume.ending][volume.number] = entry
     return {archive: [parts[number] for number in sorted(parts)] for archive, parts in archives.items()}
 
 
@@ -53,4 +53,4 @@ def parts_beside(storage: Storage, key: str) -> list[Entry]:
     if volume is None:
         return []
     beside = storage.list(f"{volume.stem}.", lambda key, error: None)
-    return by_archive(beside).get((volume.stem, volume.style), [])
+    return by_archive(beside).get((volume.stem, volume.ending), [])
