@@ -135,11 +135,9 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         shares_name = shares_name or key.startswith(f"{last}/")
         path = PurePosixPath(key)
         named = is_archive(path.name) or is_image(path.name)
-        if (
-            OUTPUT_HOME not in path.parts
-            and not junk_folder(key)
-            and (named or not isinstance(error, ObjectNotFoundError))
-        ):
+        if junk := junk_folder(key):
+            left_out[junk] += 1
+        elif OUTPUT_HOME not in path.parts and (named or not isinstance(error, ObjectNotFoundError)):
             name = key.rstrip("/")
             tell(ChapterRef(storage.uri, name, name, "folder" if key.endswith("/") else "archive", 0, ""), error)
 

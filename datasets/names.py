@@ -29,14 +29,15 @@ def junk_folder(name: str) -> str:
     (`.yacreaderlibrary`) keep thumbnails and deleted files in folders of their own. Any folder with a dot is one; two
     dots begin titles.
     """
-    folders = name.replace("\\", "/").split("/")[:-1]
+    folders = name.split("/")[:-1]
     return next((folder for folder in folders if folder.lower() in _JUNK_FOLDERS or _DOT.match(folder)), "")
 
 
 def is_junk(name: str) -> bool:
     """Return whether a member is something that systems and programs leave beside the pages."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    return last.startswith("._") or last.lower() in _JUNK or bool(junk_folder(name))
+    path = name.replace("\\", "/")
+    last = path.rpartition("/")[2]
+    return last.startswith("._") or last.lower() in _JUNK or bool(junk_folder(path))
 
 
 def is_image(name: str) -> bool:

@@ -104,7 +104,9 @@ def test_what_nas_bins_and_sync_leave_is_left_out_and_said_once(source: str, cap
     assert "'@eaDir'" in caplog.text
 
 
-def test_a_bin_that_can_not_be_listed_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bin_that_can_not_be_listed_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     fill(str(tmp_path), {"ep1.cbz": ONE, "lost+found/1.jpg": b"a", "#recycle/1.jpg": b"a", "own/1.jpg": b"a"})
     kept = os.scandir
 
@@ -118,6 +120,7 @@ def test_a_bin_that_can_not_be_listed_is_no_failure(tmp_path: Path, monkeypatch:
     refs = list(find_chapters(str(tmp_path), lambda ref, error: refused.append(ref.rel)))
     assert [ref.rel for ref in refs] == ["ep1.cbz"]
     assert refused == ["own"]
+    assert "2 files of" in caplog.text
 
 
 def test_source_that_is_an_archive(source: str) -> None:
