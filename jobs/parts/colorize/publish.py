@@ -49,7 +49,7 @@ class ChapterPublisher:
         members = [(record.output, content) for record, content in zip(records, data, strict=True)]
         manifest = self._outcomes.published(records, chunk)
         if chunk.of > 1:
-            self._files.put(chunk.number, manifest, members)
+            self._files.put(chunk.number, manifest, members, chunk.comment)
             chunk.ready = True
             return
         if (ended := self._outcomes.not_to_be_published(manifest)) is not None:
@@ -59,7 +59,7 @@ class ChapterPublisher:
         if info is not None:
             content, manifest = _with_marked_info(manifest, dict(members)[info.output])
             members = [(name, content if name == info.output else data) for name, data in members]
-        chunk.outcome = self._put(manifest, lambda: members)
+        chunk.outcome = self._put(manifest, lambda: members, chunk.comment)
 
     def assemble(self, of: int) -> Manifest:
         """Publish a chapter from its `of` chunk files, with one in memory at a time. Then delete the files.
@@ -99,11 +99,11 @@ class ChapterPublisher:
             return self._put(manifest, members)
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
             archive = Path(folder) / "chapter.cbz"
-            write_zip(members(), archive)
+            write_zip(members(), archive, self._files.comment())
             _check(archive, manifest)
             return self._put_file(manifest, archive)
 
-    def _put(self, manifest: Manifest, members: Files) -> Manifest:
+    def _put(self, manifest: Manifest, members: Files, comment: bytes = b"") -> Manifest:
         if self._task.ref.kind == "folder":
             return self._publish_over(lambda over: self._ledger.publish_folder(manifest, members, over=over))
         if self._task.ref.kind == "picture":
@@ -113,7 +113,7 @@ class ChapterPublisher:
             return self._publish_over(lambda over: self._ledger.publish(alone, data, over=over))
         if suffix_of(self._task.output) == PDF_SUFFIX:
             return self._put_pdf(manifest, members())
-        archive = write_zip(members())
+        archive = write_zip(members(), comment=comment)
         assert archive is not None
         _check(io.BytesIO(archive), manifest)
         sealed = replace(manifest, sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))

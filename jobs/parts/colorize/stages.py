@@ -17,6 +17,7 @@ from typing import Any
 from datasets.chapters import Directory
 from datasets.errors import Code, PageUnreadableError
 from datasets.limits import SLOW
+from datasets.names import composed
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
 from jobs.parts.colorize.member_names import output_names
@@ -114,6 +115,7 @@ class Stages:
             chunk = Chunk(task, number, len(cuts), pages, ready=number in aside)
             if number == 0:
                 chunk.warnings, chunk.damage = [*directory.warnings, *_unknown(task, directory)], directory.damage
+                chunk.comment = directory.comment
             if directory.sequential and not chunk.ready:
                 self._fetch_all(chunk)
             yield chunk
@@ -200,7 +202,10 @@ def _fetch(page: PageTask, task: ChapterTask) -> None:
 def _unknown(task: ChapterTask, directory: Directory) -> list[str]:
     """Warnings for hints that name no page of the chapter."""
     pages = {
-        name for member in directory.members if member.index is not None for name in (member.name, member.original)
+        composed(name)
+        for member in directory.members
+        if member.index is not None
+        for name in (member.name, member.original)
     }
     return [f"--hints names {page!r}, which is no page of it" for page in task.hints.by_page if page not in pages]
 

@@ -46,7 +46,7 @@ class ChapterTask:
 
     def hints_of(self, member: Member) -> tuple[Hint, ...]:
         """The hints for a page, found by its name in the source or in the output."""
-        return self.hints.by_page.get(member.original) or self.hints.by_page.get(member.name, ())
+        return self.hints.of(member.original, member.name)
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Chunk:
 
     number: from 0, among the `of` chunks of the chapter.
     pages: its members.
-    warnings, damage: those of the whole chapter; only its first chunk holds them.
+    warnings, damage, comment: those of the whole chapter; only its first chunk holds them.
     outcome: set once nothing is left to compute for the chunk.
     ready: its chunk file is written, by this run or an earlier one.
     seconds: of work so far.
@@ -114,6 +114,7 @@ class Chunk:
     pages: list[PageTask] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     damage: str = ""
+    comment: bytes = b""
     outcome: Manifest | None = None
     ready: bool = False
     seconds: float = 0.0
