@@ -234,6 +234,17 @@ def gray_of(rgb: U8) -> U8:
     return gray_of_equal_lightness(rgb)
 
 
+def format_of(data: bytes) -> ImageFormat:
+    """Return the format in which a page stays of the format that it has: PNG, where that is none of ours."""
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            name = (image.format or "").lower()
+    except Exception:  # as in `decode`, which tells
+        return "png"
+    name = "jpeg" if name == "mpo" else name  # a JPEG with other pictures behind it
+    return name if name in SUFFIX_OF else "png"  # type: ignore[return-value]  # a key of it
+
+
 def encode(rgb: U8, image_format: ImageFormat) -> bytes:
     """Encode a page.
 

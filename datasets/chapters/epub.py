@@ -6,7 +6,7 @@ The parts of an EPUB are defined by EPUB 3.3 (W3C), in Open Container Format and
 import itertools
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -107,14 +107,31 @@ class Book:
         """Return the media type that the package document gives to a path; "" for none."""
         return self._kinds.get(_folded(path), "")
 
-    def path_of(self, item: Element) -> str:
-        """Return the path of an item of the package document."""
+    def path_of(self, item: Element | Mapping[str, str]) -> str:
+        """Return the path of an item of the package document, or of one of its attributes."""
         return resolve(self._root, item.get("href", ""))
 
     def read(self, path: str, most: int | None = None) -> bytes | None:
         """Return a file's bytes, `most` at most; None where there is no such file. Raises DamagedError."""
         info = self.find(path)
         return None if info is None else self._opened.read(info, most)
+
+    @property
+    def comment(self) -> bytes:
+        """The archive's comment."""
+        return self._opened.comment
+
+    @property
+    def package_file(self) -> Any:
+        """The archive's entry for the package document."""
+        return self.find(self._root)
+
+    def left_of(self, info: Any) -> bytes:
+        """Return a file's bytes, or of a damaged one what can be read."""
+        try:
+            return self._opened.read(info)
+        except DamagedError:
+            return self._opened.partial(info)
 
     def partial(self, path: str) -> bytes:
         """Return what can be read of a damaged file."""

@@ -28,6 +28,7 @@ _LOCAL_HEADER = 30
 class OpenedZip:
     """A ZIP archive, read by its directory: only that and the members asked for are fetched.
 
+    comment: the archive's.
     links: names of the symbolic links.
     infos: the files, as zipfile has them.
     """
@@ -42,6 +43,7 @@ class OpenedZip:
             self._file.close()
             raise ChapterUnreadableError(Code.BROKEN, f"not a whole ZIP archive: {error}") from error
         everything = self._zip.infolist()
+        self.comment = self._zip.comment
         if not all(info.filename for info in everything):
             raise ChapterUnreadableError(Code.BROKEN, "a member of the archive has no name; pack it again")
         if any(info.flag_bits & _ENCRYPTED for info in everything):

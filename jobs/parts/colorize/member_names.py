@@ -7,14 +7,18 @@ from pathlib import PurePosixPath
 from datasets.page import SUFFIX_OF, ImageFormat
 
 
-def output_names(names: Sequence[str], image_format: ImageFormat) -> list[tuple[str, str]]:
+def output_names(names: Sequence[str], image_format: ImageFormat | None) -> list[tuple[str, str]]:
     """(name if kept, name if coloured) of each member in the output. No two are equal, or differ by case alone.
 
     A coloured page takes the extension of its new format. Where that name is taken, the new extension follows the old
     one.
+
+    image_format: of coloured pages; None where each keeps its format, and its name.
     """
     taken: set[str] = set()
     kept = [_free(name, taken) for name in names]
+    if image_format is None:
+        return [(name, name) for name in kept]
     return [(name, _free(_with_suffix(name, SUFFIX_OF[image_format]), taken, instead_of=name)) for name in kept]
 
 
