@@ -29,8 +29,9 @@ TAR_SUFFIXES = frozenset(
     {".cbt", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst"}
 )
 ZIP_SUFFIXES = frozenset({".cbz", ".zip"})
-PDF_SUFFIX = ".pdf"
-ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", PDF_SUFFIX, ".epub"}
+PDF_SUFFIX, EPUB_SUFFIX = ".pdf", ".epub"
+REBUILT_SUFFIXES = frozenset({PDF_SUFFIX, EPUB_SUFFIX})  # kept as they are but for their pictures, with --keep-format
+ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | REBUILT_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z"}
 Kind = Literal["archive", "folder", "picture"]
 
 _MOST_FORMS = 64  # of an address that are looked for

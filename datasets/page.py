@@ -304,6 +304,12 @@ def gray_of(picture: U8) -> U8:
     return gray_of_equal_lightness(picture) if levels is None else levels
 
 
+def format_of(data: bytes) -> ImageFormat:
+    """Return the format in which a page stays of the format that it has: PNG, where that is none of ours."""
+    name = picture_format(data[:HEAD_BYTES]).lower()
+    return name if name in SUFFIX_OF else "png"  # type: ignore[return-value]  # a key of it
+
+
 def encode(rgb: U8, image_format: ImageFormat) -> bytes:
     """Encode a page.
 

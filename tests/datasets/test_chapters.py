@@ -373,7 +373,7 @@ def test_an_epub_gives_its_pictures_in_the_order_of_the_spine(tmp_path: Path) ->
 def test_an_epub_whose_xml_is_without_measure_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datasets.chapters.epub.fromstring", lambda data: pytest.fail("it was parsed"))
+    monkeypatch.setattr("datasets.chapters.epub.DefusedXMLParser", lambda **options: pytest.fail("it was parsed"))
     with zipfile.ZipFile(tmp_path / "made", "w", zipfile.ZIP_DEFLATED) as book:
         book.writestr("mimetype", b"application/epub+zip", zipfile.ZIP_STORED)
         book.writestr("META-INF/container.xml", b"<container>" + b"<a/>" * 2**23 + b"</container>")
@@ -396,8 +396,12 @@ def test_of_a_long_document_of_an_epub_the_beginning_is_read(tmp_path: Path, mon
     members = {name: book.read(name) for name in book.namelist()}
     members["OPS/p0.xhtml"] += bytes(12 * 2**20)
     chapter = opened(tmp_path, "ep.epub", zipped(members, zipfile.ZIP_STORED))
-    assert list(content(chapter).values()) == [b"page"]
-    assert max(read) == 4 * 2**20
+    page, rest = chapter.pages
+    assert chapter.read(page) == b"page"
+    with pytest.raises(PageUnreadableError) as caught:
+        chapter.read(rest)
+    assert caught.value.code == Code.LIMIT
+    assert max(read) == 4 * 2**20 + 1
 
 
 def test_a_picture_that_an_epub_lacks_keeps_its_place(tmp_path: Path) -> None:

@@ -9,15 +9,19 @@ from datasets.names import disk_name
 from datasets.page import IMAGE_SUFFIXES, SUFFIX_OF, ImageFormat
 
 
-def output_names(names: Sequence[str], image_format: ImageFormat) -> list[tuple[str, str]]:
+def output_names(names: Sequence[str], image_format: ImageFormat | None) -> list[tuple[str, str]]:
     """(name if kept, name if coloured) of each member in the output. All can exist on one disk, whatever its system:
     no two are equal, or differ by case or Unicode form alone, and none is that of a folder.
 
     A coloured page takes the extension of its new format, in the place of one that begins as a picture's does
     ('.jpg_large'), else behind the name. Where that name is taken, the new extension follows the old one.
+
+    image_format: of coloured pages; None where each keeps its format, and its name.
     """
     taken = _Taken(names)
     kept = [taken.add(name) for name in names]
+    if image_format is None:
+        return [(name, name) for name in kept]
     return [(name, taken.add(_with_suffix(name, SUFFIX_OF[image_format]), instead_of=name)) for name in kept]
 
 

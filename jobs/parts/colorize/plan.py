@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path, PurePosixPath
 
-from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
+from datasets.archive import REBUILT_SUFFIXES, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
 from datasets.errors import BadUsageError, Code, MangahueError
 from datasets.names import composed
 from datasets.storage import open_storage
@@ -128,9 +128,9 @@ def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
     """The key of a chapter in the output. A folder or a ZIP archive keeps its name; any other archive becomes a CBZ.
     A picture gets its name when it is published, by its format.
 
-    keep_format: a PDF stays a PDF.
+    keep_format: a PDF stays a PDF, and an EPUB an EPUB.
     """
-    kept = {*ZIP_SUFFIXES, PDF_SUFFIX} if keep_format else ZIP_SUFFIXES
+    kept = ZIP_SUFFIXES | REBUILT_SUFFIXES if keep_format else ZIP_SUFFIXES
     if ref.kind != "archive" or suffix_of(ref.rel) in kept:
         return ref.rel
     return str(PurePosixPath(ref.rel).with_name(f"{ref.name}.cbz"))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
+from datasets.archive import suffix_of, write_zip
 from datasets.comicinfo import COMIC_INFO
 from datasets.errors import MangahueError
 from datasets.limits import SLOW
@@ -95,7 +95,7 @@ class ChapterPublisher:
             for name, data in self._files.members(of):
                 yield name, marked if info and name == info.output else data
 
-        if self._task.ref.kind == "folder" or suffix_of(self._task.output) == PDF_SUFFIX:
+        if self._task.ref.kind == "folder" or self._task.is_rebuilt:
             return self._put(manifest, members)
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
             archive = Path(folder) / "chapter.cbz"
@@ -111,8 +111,8 @@ class ChapterPublisher:
             (page,) = manifest.pages
             alone = replace(manifest, output=name, sha256=page.sha256, size=page.size)
             return self._publish_over(lambda over: self._ledger.publish(alone, data, over=over))
-        if suffix_of(self._task.output) == PDF_SUFFIX:
-            return self._put_pdf(manifest, members())
+        if self._task.is_rebuilt:
+            return self._put_rebuilt(manifest, members())
         archive = write_zip(members(), comment=comment)
         assert archive is not None
         _check(io.BytesIO(archive), manifest)
@@ -135,14 +135,14 @@ class ChapterPublisher:
                 over = number_of(self._ledger.manifest(self._task.ref.rel))
         raise overtaken(self._task.ref.rel)
 
-    def _put_pdf(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
-        """Publish the source PDF with its coloured pages replaced. All of these pages are in memory at once."""
+    def _put_rebuilt(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
+        """Publish the source, a PDF or an EPUB, with its coloured pages replaced. These are in memory at once."""
         coloured = {page.output: page.index for page in manifest.pages if page.action == "coloured"}
         pages = {coloured[name]: data for name, data in members if name in coloured}
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
-            made = Path(folder) / "chapter.pdf"
-            seconds = SLOW * self._task.policy.limits.seconds
-            sandbox().call(page_steps.rebuild_pdf, self._task.ref, pages, made, seconds=seconds)
+            made = Path(folder) / f"chapter{suffix_of(self._task.output)}"
+            limits = self._task.policy.limits
+            sandbox().call(page_steps.rebuild, self._task.ref, limits, pages, made, seconds=SLOW * limits.seconds)
             return self._put_file(manifest, made)
 
     def _put_file(self, manifest: Manifest, made: Path) -> Manifest:

@@ -100,7 +100,8 @@ class Stages:
         directory = sandbox().call(reader.look_inside, task.ref, task.policy, seconds=_slow(task))
         stay = PublishedPages(task, self.ledger).unchanged(directory.members)
         cuts = list(cut(directory.members))
-        names = output_names([member.name for member in directory.members], self.settings.image_format)
+        image_format = None if task.keeps_page_formats else self.settings.image_format
+        names = output_names([member.name for member in directory.members], image_format)
         aside = ChunkFiles(task, self.ledger).whole() if len(cuts) > 1 else set()
         for number, part in enumerate(cuts):
             pages = [
@@ -173,7 +174,7 @@ class Stages:
             return page.data, None
         limits = task.policy.limits
         with_page = (page.data, page.chroma, page.whole_page_chroma, page.hints)
-        call = (page_steps.color_over, *with_page, self.settings, limits.pixels, when)
+        call = (page_steps.color_over, *with_page, self.settings, limits.pixels, when, task.keeps_page_formats)
         try:
             colored = sandbox().call(*call, seconds=limits.seconds)
         except (PageUnreadableError, SandboxError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.archive import ChapterRef
+from datasets.archive import EPUB_SUFFIX, REBUILT_SUFFIXES, ChapterRef, suffix_of
 from datasets.chapters import Member
 from imaging.color import U8
 from imaging.crops import Crop
@@ -43,6 +43,16 @@ class ChapterTask:
     policy: Policy = field(default_factory=Policy)
     hints: ChapterHints = field(default_factory=ChapterHints)
     sample: bool = False
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether the output is the source with its pictures replaced."""
+        return self.ref.kind == "archive" and suffix_of(self.output) in REBUILT_SUFFIXES
+
+    @property
+    def keeps_page_formats(self) -> bool:
+        """Whether a coloured page has the format of the page that it was: an EPUB names its pictures in many places."""
+        return self.is_rebuilt and suffix_of(self.output) == EPUB_SUFFIX
 
     def hints_of(self, member: Member) -> tuple[Hint, ...]:
         """The hints for a page, found by its name in the source or in the output."""
