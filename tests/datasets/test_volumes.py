@@ -7,10 +7,12 @@ import pytest
 
 from datasets.archive import ChapterRef, find_chapters
 from datasets.chapters import open_chapter
-from datasets.errors import ChapterUnreadableError, Code
+from datasets.errors import AccessDeniedError, ChapterUnreadableError, Code
 from datasets.storage import open_storage
+from datasets.storage_disk import LocalStorage
 from datasets.volumes import Volume, volume_of
 from tests.archives import rar5, rar5_parts
+from tests.pictures import ramp, saved
 
 PAGES = {f"{number}.jpg": random.Random(number).randbytes(700 + 400 * number) for number in range(5)}
 NEW = [f"ep.part{number}.rar" for number in range(1, 20)]
@@ -109,13 +111,29 @@ def test_archives_that_are_only_named_as_parts_are_told(tmp_path: Path) -> None:
     assert caught.value.code == Code.VOLUME
 
 
-def test_parts_beside_pages_are_no_pages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cover", ["cover.jpg", "cover"])
+def test_parts_beside_pages_are_no_pages(tmp_path: Path, cover: str) -> None:
     fill(str(tmp_path), [f"S/{name}" for name in OLD])
-    open_storage(str(tmp_path)).put("S/cover.jpg", b"cover")
+    open_storage(str(tmp_path)).put(f"S/{cover}", saved(ramp()))
+    open_storage(str(tmp_path)).put("S/@eaDir/thumbnail", saved(ramp()))
     refs = {ref.rel: ref for ref in find_chapters(str(tmp_path))}
     assert sorted(refs) == ["S", "S/ep.rar"]
-    assert [member.name for member in open_chapter(refs["S"]).members] == ["cover.jpg"]
+    assert [member.name for member in open_chapter(refs["S"]).members] == [cover]
     assert refs["S"].version_now() == refs["S"].version
+
+
+def test_parts_are_found_beside_a_file_that_can_not_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(str(tmp_path), [f"S/{name}" for name in OLD])
+    open_storage(str(tmp_path)).put("S/cover", saved(ramp()))
+
+    def refuse(self: LocalStorage, key: str, start: int, length: int) -> bytes:
+        raise AccessDeniedError(f"{key}: refused")
+
+    monkeypatch.setattr(LocalStorage, "read_range", refuse)
+    told: dict[str, Exception] = {}
+    found = find_chapters(str(tmp_path), lambda ref, error: told.update({ref.rel: error}))
+    assert [ref.rel for ref in found] == ["S/ep.rar"]
+    assert [(rel, str(error)) for rel, error in told.items()] == [("S", "S/cover: refused")]
 
 
 @pytest.mark.parametrize(
