@@ -90,11 +90,11 @@ class PdfChapter(Chapter):
         sheet: _Sheet = self.token(member)
         try:
             page = self._document[sheet.number]
-            jpeg = _only_jpeg(page) if sheet.is_jpeg else b""
+            jpeg = _jpeg_of(next(page.get_objects(max_depth=1))) if sheet.is_jpeg else b""
             shown = bool(jpeg) and _shows(page, jpeg)
             image = None if shown else page.render(scale=sheet.scale).to_pil()
             page.close()
-        except (*_DAMAGED, MemoryError) as error:
+        except (*_DAMAGED, StopIteration, MemoryError) as error:
             self._file.check()
             raise unreadable(member, error) from error
         self._file.check()  # a part that could not be read is left out of the drawing, without an error
@@ -122,6 +122,11 @@ def _only_jpeg(page: Any) -> bytes:
         return b""
     if not (_fills(picture, page.get_bbox()) and _plain(picture) and _unclipped(picture) and _unmarked(page)):
         return b""
+    return _jpeg_of(picture)
+
+
+def _jpeg_of(picture: Any) -> bytes:
+    """Return a picture's data as they are in the file."""
     return bytes(picture.get_data(decode_simple=False))
 
 
@@ -286,7 +291,7 @@ def jpegs_of(source: BinaryIO) -> list[bytes]:
         for page in document:
             picture = _only_object(page)
             is_jpeg = picture is not None and picture.get_filters() == ["DCTDecode"]
-            found.append(bytes(picture.get_data(decode_simple=False)) if is_jpeg else b"")
+            found.append(_jpeg_of(picture) if is_jpeg else b"")
             page.close()
         return found
 

@@ -25,6 +25,7 @@ from datasets.limits import Limits
 from datasets.names import safe_name
 from datasets.storage import open_storage
 from tests.archives import encrypted_pdf, epub, overlapping, packed, rar5, rar5_encrypted, raw_zip, tarred, zipped
+from tests.books import book_of, xhtml
 
 REAL = Path(os.environ.get("MANGAHUE_REAL_ARCHIVES", "/nonexistent"))  # a folder of archives that people have made
 PAGES = {"p10.jpg": b"ten" * 400, "p2.jpg": b"two" * 300, "ComicInfo.xml": b"<ComicInfo/>", "sub/p1.png": b"one" * 200}
@@ -440,6 +441,10 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     made = {name: FORMATS[name](folder) for name in _SEEDS}
     made["ep.epub"] = epub({"1.png": b"page" * 30})
     made["ep.pdf"] = pdf(Image.effect_noise((20, 30), 60))
+    made["boxes.pdf"] = pdf(Image.effect_noise((20, 30), 60)).replace(b"/MediaBox [ 0 0", b"/CropBox  [ 9 9")
+    head = "<style>p { background: url('../a&amp;b.png') }</style>"
+    documents = {"1.xhtml": xhtml('<p class="x">&nbsp;</p>', head), "2.xhtml": xhtml('<object data="../2.png"/>')}
+    made["written.epub"] = book_of(documents, {"a&b.png": b"page" * 30, "2.png": b"page" * 30})
     return made
 
 
