@@ -1,8 +1,8 @@
 """The network alone on CPUs: each backend on the same squares, beside the machine's convolution peak in the same run.
 
-The peak is the best rate of a few plain 3x3 convolutions, of shapes that suit any processor. All are measured in turn,
-round after round, so that what else the machine does hits all alike; medians are told. Weights are untrained, which
-makes them no faster.
+The peak is the best rate of a few plain 3x3 convolutions in PyTorch, float32, of shapes that suit any processor. All are
+measured in turn, round after round, each beside the peak of its round, so that what else the machine does hits all
+alike; medians are told. Weights are untrained, which makes them no faster.
 """
 
 import statistics
@@ -48,13 +48,15 @@ def time_network() -> dict[str, Any]:
                 key = f"{name}, {backend.name}{' bf16' * backend.bf16}, {batch}"
                 runs[key] = lambda variant=variant, ink=ink: variant.predict(ink)  # type: ignore[misc]
                 flops[key] = count_flops(runs[key]) if backend.name == "torch" else flops[f"{name}, torch, {batch}"]
-    seconds = {key: statistics.median(times) for key, times in in_turn(runs).items()}
-    rates = {key: flops[key] / seconds[key] for key in runs}
-    peak = max(rates[key] for key in plain)
+    times = in_turn(runs)
+    rates = {key: [flops[key] / seconds for seconds in times[key]] for key in runs}
+    peaks = [max(rates[key][number] for key in plain) for number in range(ROUNDS)]
+    timed = [key for key in runs if key not in plain]
+    median = statistics.median
     return {
-        "peak_gflops": peak / 1e9,
-        "squares_per_second": {key: int(key.split()[-1]) / seconds[key] for key in runs if key not in plain},
-        "share": {key: rate / peak for key, rate in rates.items() if key not in plain},
+        "peak_gflops": median(peaks) / 1e9,
+        "squares_per_second": {key: int(key.split()[-1]) / median(times[key]) for key in timed},
+        "share": {key: median(rate / peak for rate, peak in zip(rates[key], peaks, strict=True)) for key in timed},
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from datasets.errors import MangahueError
+from datasets.errors import BadUsageError, MangahueError
 from datasets.storage import Storage, open_storage
 
 log = logging.getLogger("mangahue")
@@ -24,14 +24,15 @@ def cached(key: str, make: Callable[[], bytes]) -> bytes:
 
     key: a file's name that tells all that the content depends on.
     """
-    storage = open_storage(str(cache_folder()))
     with suppress(MangahueError):
+        storage = open_storage(cache_folder())
         data = storage.read(key)
         if _digest(content := data[_DIGEST:]) == data[:_DIGEST]:
             return content
         log.warning("%s/%s is damaged: the network is exported again", storage.uri, key)
     made = make()
     try:
+        storage = open_storage(cache_folder())
         storage.put(key, _digest(made) + made)
         _prune(storage)
     except MangahueError as error:
@@ -39,9 +40,12 @@ def cached(key: str, make: Callable[[], bytes]) -> bytes:
     return made
 
 
-def cache_folder() -> Path:
-    """Where exported networks are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mangahue" / "networks"
+def cache_folder() -> str:
+    """Where exported networks are kept. Raises BadUsageError where the user has no home."""
+    try:
+        return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mangahue/networks")
+    except RuntimeError as error:
+        raise BadUsageError("this user has no home folder; set XDG_CACHE_HOME to a folder of its own") from error
 
 
 def _prune(storage: Storage) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,24 @@ def test_only_the_last_networks_are_kept(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cache, "_MOST", 2)
     for key in ("1", "2", "3"):
         cached(key, key.encode)
-    assert sorted(path.name for path in cache_folder().iterdir()) == ["2", "3"]
+    assert sorted(path.name for path in Path(cache_folder()).iterdir()) == ["2", "3"]
 
 
 def test_without_xdg_it_is_in_the_users_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(home))
-    assert cache_folder() == home / ".cache/mangahue/networks"
+    assert cache_folder() == str(home / ".cache/mangahue/networks")
+
+
+def test_a_user_without_a_home_pays_for_the_export(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container that runs under any number."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 987654)
+    assert cached("key", lambda: b"made") == b"made"
+    assert "set XDG_CACHE_HOME" in caplog.text
 
 
 def _cached_by_another_process(barrier: Any, results: Any) -> None:
@@ -112,4 +124,4 @@ def test_two_processes_at_once(home: Path) -> None:
     assert all(results.get(timeout=60) for _ in range(40))
     for process in processes:
         process.join()
-    assert len(list(cache_folder().iterdir())) == cache._MOST  # and nothing unfinished
+    assert len(list(Path(cache_folder()).iterdir())) == cache._MOST  # and nothing unfinished
