@@ -1,7 +1,7 @@
 """The network alone on CPUs: each backend on the same squares, beside the machine's convolution peak in the same run.
 
-The peak is the best rate of a few plain 3x3 convolutions in PyTorch, float32, of shapes that suit any processor. All are
-measured in turn, round after round, each beside the peak of its round, so that what else the machine does hits all
+The peak is the best rate of a few plain 3x3 convolutions in PyTorch, float32, of shapes that suit any processor. All
+are measured in turn, round after round, each beside the peak of its round, so that what else the machine does hits all
 alike; medians are told. Weights are untrained, which makes them no faster.
 """
 
