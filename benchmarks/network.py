@@ -72,10 +72,14 @@ def plain_convolutions() -> tuple[dict[str, Callable[[], Any]], dict[str, float]
 
 @torch.inference_mode()
 def in_turn(runs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
-    """Seconds of each run in each round; the first round, in which plans are made, is left out."""
+    """Seconds of each run in each round, each time after one like it, which finds the caches full of something else.
+
+    The first round, in which plans are made, is left out.
+    """
     times: dict[str, list[float]] = {key: [] for key in runs}
     for _ in range(ROUNDS + 1):
         for key, run in runs.items():
+            run()
             begun = time.perf_counter()
             run()
             times[key].append(time.perf_counter() - begun)

@@ -12,6 +12,7 @@ from tests.log_machine.machine import LogMachine
 from tests.log_machine.stores import Disk, Memory, Store
 
 
+@pytest.mark.timeout(3600)  # seconds, for a hung run only: a busy machine needs more than the usual 300
 @pytest.mark.parametrize("kind", ["disk", "memory"])
 def test_no_order_of_events_breaks_the_log(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     numbers = itertools.count()

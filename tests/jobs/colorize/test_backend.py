@@ -16,11 +16,14 @@ from tests.archives import zipped
 from tests.jobs.colorize.chapters import gray_page
 from tests.jobs.colorize.library import Library
 from tests.jobs.colorize.test_predictor import chunk_of
+from tests.jobs.model.backends.installed import require_backend
 from tests.untrained import publish_untrained
 
-pytest.importorskip("openvino")
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
+
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    require_backend("openvino")
+    require_backend("onnx")
 
 
 @pytest.fixture

@@ -52,13 +52,14 @@ class Backend:
 
     def require(self) -> None:
         """Raises BadUsageError where a package that it needs is not installed."""
-        if missing := self._missing():
+        if missing := self.missing():
             raise BadUsageError(
                 f"--backend {self.name}: {', '.join(missing)} is not installed here; {EXTRA}, on every node, or take "
                 "--backend torch"
             )
 
-    def _missing(self) -> list[str]:
+    def missing(self) -> list[str]:
+        """The packages that it needs and that are not installed."""
         return [package for package in _PACKAGES[self.name] if find_spec(package) is None]
 
 
@@ -82,7 +83,7 @@ def choose_backend(
         chosen = _new(asked, variant)
     else:
         openvino = _new("openvino", variant)
-        chosen = Backend() if on_gpu or openvino._missing() else openvino
+        chosen = Backend() if on_gpu or openvino.missing() else openvino
     if not on_gpu:
         chosen.require()
         log.info("--backend %s: the network runs with %s%s", asked, chosen.name, ", in bf16" * chosen.bf16)

@@ -11,15 +11,16 @@ import torch
 import models
 from datasets.errors import BadUsageError
 from jobs.parts.model.backends import choice
-from jobs.parts.model.backends.choice import Backend
+from jobs.parts.model.backends.choice import Backend, BackendName
 from jobs.parts.model.backends.compiled import run_on
 from jobs.parts.model.backends.export import export
+from tests.jobs.model.backends.installed import require_backend
 
 CONFIG = {"base_channels": 16}
 COMPILED = """
 import os, sys, torch, models
 from pathlib import Path
-from jobs.parts.model.backends.choice import Backend
+from jobs.parts.model.backends.choice import Backend, BackendName
 from jobs.parts.model.backends.compiled import color_by
 backend, config, model = sys.argv[1:]
 variant = models.build("pix2pix", eval(config))
@@ -50,15 +51,15 @@ except MemoryError:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exported here: what an export leaves of free memory in a process would be there for a batch."""
-    pytest.importorskip("onnxscript")
+    require_backend("onnx")
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     path.write_bytes(export(models.build("pix2pix", CONFIG).coloring()))
     return path
 
 
-def ran(backend: str, more: str, model: Path, home: Path) -> str:
+def ran(backend: BackendName, more: str, model: Path, home: Path) -> str:
     """The last line that a process prints."""
-    pytest.importorskip({"openvino": "openvino", "onnx": "onnxruntime"}[backend])
+    require_backend(backend)
     command = [sys.executable, "-c", COMPILED + more, backend, str(CONFIG), str(model)]
     environment = {**os.environ, "HOME": str(home), "CI": ""}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -67,13 +68,13 @@ def ran(backend: str, more: str, model: Path, home: Path) -> str:
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
-def test_nothing_is_sent_and_no_file_is_left(backend: str, model: Path, tmp_path: Path) -> None:
+def test_nothing_is_sent_and_no_file_is_left(backend: BackendName, model: Path, tmp_path: Path) -> None:
     assert ran(backend, QUIET, model, tmp_path) == "[] False []"
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 def test_a_batch_too_large_for_memory_is_told_and_the_next_one_goes_on(
-    backend: str, model: Path, tmp_path: Path
+    backend: BackendName, model: Path, tmp_path: Path
 ) -> None:
     assert ran(backend, SCARCE, model, tmp_path) == "scarce True"
 

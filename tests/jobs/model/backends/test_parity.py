@@ -17,6 +17,7 @@ from jobs.parts.model.backends.choice import BF16_VARIANTS, Backend, BackendName
 from jobs.parts.model.backends.compiled import color_by
 from jobs.parts.model.backends.export import export
 from jobs.parts.model.inference import follow, predict_chroma
+from tests.jobs.model.backends.installed import require_backend
 from tests.models.test_registry import tiny
 
 MOST = 0.5  # ab units that chroma may differ by, at the 99.9th percentile
@@ -90,8 +91,7 @@ def case_of(case: str) -> tuple[models.Variant, bytes, dict[Batch, F32]]:
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 @pytest.mark.parametrize("case", CASES)
 def test_chroma_is_that_of_pytorch(case: str, backend: BackendName) -> None:
-    pytest.importorskip({"openvino": "openvino", "onnx": "onnxruntime"}[backend])
-    pytest.importorskip("onnxscript")
+    require_backend(backend)
     variant, model, expected = case_of(case)
     color_by(variant, Backend(backend), model, threads=1)
     for batch, truth in expected.items():
@@ -102,8 +102,7 @@ def test_chroma_is_that_of_pytorch(case: str, backend: BackendName) -> None:
 @pytest.mark.skipif(not choice.has_bf16(), reason="this processor has no bfloat16")
 @pytest.mark.parametrize("name", BF16_VARIANTS)
 def test_pages_in_bf16_look_the_same(name: str) -> None:
-    pytest.importorskip("openvino")
-    pytest.importorskip("onnxscript")
+    require_backend("openvino")
     variant, model, expected = case_of(name)
     color_by(variant, Backend("openvino", bf16=True), model, threads=1)
     for batch in PLAIN:
@@ -119,7 +118,7 @@ def test_pages_in_bf16_look_the_same(name: str) -> None:
 
 def test_what_is_followed_changes_the_chroma() -> None:
     """Else that chroma is the same would say nothing of hints and references."""
-    pytest.importorskip("onnxscript")
+    require_backend("onnx")
     _, _, expected = case_of("exemplar")
     plain = expected[Batch(1)]
     assert np.abs(expected[Batch(1, references=5)] - plain).max() > LIVELY
