@@ -6,26 +6,36 @@ chapter's name everywhere: in shards, in the output, in reports.
 
 import hashlib
 import io
+import itertools
+import logging
 import re
+import unicodedata
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError, StorageError
-from datasets.names import is_image
-from datasets.storage import Entry, check_key, open_storage, split_uri
+from datasets.names import composed, is_image, junk_folder, may_be_image
+from datasets.signatures import HEAD_BYTES, picture_format
+from datasets.storage import Entry, Storage, check_key, open_storage, split_uri
+from datasets.volumes import by_archive, parts_beside, volume_of
 
+log = logging.getLogger("mangahue")
 OUTPUT_HOME = "_mangahue"  # where a colouring job keeps its log; it holds no chapters
 TAR_SUFFIXES = frozenset(
     {".cbt", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst"}
 )
 ZIP_SUFFIXES = frozenset({".cbz", ".zip"})
-PDF_SUFFIX = ".pdf"
-ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z", PDF_SUFFIX, ".epub"}
+PDF_SUFFIX, EPUB_SUFFIX = ".pdf", ".epub"
+REBUILT_SUFFIXES = frozenset({PDF_SUFFIX, EPUB_SUFFIX})  # kept as they are but for their pictures, with --keep-format
+ARCHIVE_SUFFIXES = ZIP_SUFFIXES | TAR_SUFFIXES | REBUILT_SUFFIXES | {".cbr", ".rar", ".cb7", ".7z"}
 Kind = Literal["archive", "folder", "picture"]
 
+_MOST_FORMS = 64  # of an address that are looked for
+_NAMED = 8  # folders in a message
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a ZIP, for all members: equal pages give equal bytes
 
 
@@ -55,20 +65,25 @@ class ChapterRef:
 
     @property
     def name(self) -> str:
-        """The last part of `rel`, without the extension of a file: 'ep10' for 'series/ep10.cbz'."""
+        """The last part of `rel`, without the extension of a file: 'ep10' for 'series/ep10.cbz' or 'ep10.part1.rar'."""
         name = PurePosixPath(self.rel).name
-        return name[: len(name) - len(suffix_of(name))] if self.kind != "folder" else name
+        if self.kind == "folder":
+            return name
+        stem, volume = name[: len(name) - len(suffix_of(name))], volume_of(name)
+        return stem if volume is None else volume.stem
 
     def version_now(self) -> str:
         """Return the version that storage has at this moment; "" where the chapter is gone."""
         storage = open_storage(self.root)
         if self.kind != "folder":
             entry = storage.stat(self.key)
-            return "" if entry is None else entry.version
+            if entry is None or entry.version == self.version or volume_of(self.key) is None:
+                return "" if entry is None else entry.version
+            return _version(parts_beside(storage, self.key))
         folder = storage.child(self.key) if self.key else storage
         prefix = f"{self.key}/" if self.key else ""
         files = (entry for entry in folder.list(refused=leave_out) if "/" not in entry.key)
-        own = (entry for entry in files if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
+        own = (entry for entry in files if not is_archive(entry.key))
         return _folder_version([Entry(prefix + entry.key, entry.size, entry.version) for entry in own])
 
 
@@ -77,6 +92,11 @@ def suffix_of(name: str) -> str:
     path = PurePosixPath(name.lower())
     double = "".join(path.suffixes[-2:])
     return double if double in TAR_SUFFIXES else path.suffix
+
+
+def is_archive(name: str) -> bool:
+    """Return whether a file is an archive, or a part of one, by its name."""
+    return suffix_of(name) in ARCHIVE_SUFFIXES or volume_of(name) is not None
 
 
 Unusable = Callable[[ChapterRef, MangahueError], None]
@@ -89,36 +109,52 @@ def leave_out(key: str, error: StorageError) -> None:
 def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[ChapterRef]:
     """Yield all chapters at any depth below `uri`, which may itself be one chapter.
 
-    uri: an archive, a folder of chapters, or one picture.
+    uri: an archive, a folder of chapters, or one picture; composed or decomposed, where storage has the other form.
     unusable: called for each entry that is, or may hold, a chapter and can't be used, and told why. BadUsageError: its
         key is none. StorageError: a folder can't be listed, or an archive or page is no file. None: the error is
         raised.
 
-    An archive is a chapter; so is a folder that holds images itself. One folder's entries are held at a time. Raises
-    BadUsageError where nothing is there.
+    An archive is a chapter, in several parts too; so is a folder that holds images itself. One folder's entries are
+    held at a time. A file is opened only where its name leaves open what it is, and no other file of its folder is an
+    image by name. What NAS, bins, sync and library programs leave (`junk_folder`) is left out, and said once with a
+    count. Raises BadUsageError where nothing is there.
     """
     tell = unusable or _raise
+    uri = _as_stored(uri)
     parent, last = _split(uri)
-    if suffix_of(last) in ARCHIVE_SUFFIXES:
-        entry = open_storage(parent).stat(last)
-        if entry is None:
-            raise BadUsageError(f"source {uri} does not exist; give an archive, or a folder of chapters")
-        yield _file_ref(parent, entry, "archive")
+    if (ref := _file_at(parent, last)) is not None:
+        yield ref
         return
-    if is_image(last) and (entry := open_storage(parent).stat(last)) is not None:
+    if is_archive(last):
+        raise BadUsageError(f"source {uri} does not exist; give an archive, or a folder of chapters")
+    try:
+        yield from _chapters_below(uri, last, tell)
+    except BadUsageError:
+        entry = open_storage(parent).stat(last) if may_be_image(last) else None
+        if entry is None or not _is_picture(open_storage(parent), entry):
+            raise
         yield _file_ref(parent, entry, "picture")
-        return
+
+
+def _chapters_below(uri: str, last: str, tell: Unusable) -> Iterator[ChapterRef]:
+    """Yield the chapters of a folder.
+
+    last: its name, which its own pages have as a chapter.
+    """
     storage = open_storage(uri)
     found = shares_name = False
     folders: dict[str, list[Entry]] = {}
+    left_out: Counter[str] = Counter()
 
     def refuse(key: str, error: StorageError) -> None:
         nonlocal found, shares_name
         found = True
         shares_name = shares_name or key.startswith(f"{last}/")
         path = PurePosixPath(key)
-        named = suffix_of(path.name) in ARCHIVE_SUFFIXES or is_image(path.name)
-        if OUTPUT_HOME not in path.parts and (named or not isinstance(error, ObjectNotFoundError)):
+        named = is_archive(path.name) or is_image(path.name)
+        if junk := junk_folder(key):
+            left_out[junk] += 1
+        elif OUTPUT_HOME not in path.parts and (named or not isinstance(error, ObjectNotFoundError)):
             name = key.rstrip("/")
             tell(ChapterRef(storage.uri, name, name, "folder" if key.endswith("/") else "archive", 0, ""), error)
 
@@ -128,24 +164,53 @@ def find_chapters(uri: str, unusable: Unusable | None = None) -> Iterator[Chapte
         path = PurePosixPath(entry.key)
         if OUTPUT_HOME in path.parts:
             continue
-        if suffix_of(path.name) in ARCHIVE_SUFFIXES:
-            if not path.name.startswith("._"):
-                yield from _usable(_file_ref(storage.uri, entry, "archive"), tell)
+        if junk := junk_folder(entry.key):
+            left_out[junk] += 1
+            continue
+        if is_archive(path.name) and path.name.startswith("._"):
+            continue
+        if is_archive(path.name) and volume_of(path.name) is None:
+            yield from _usable(_file_ref(storage.uri, entry, "archive"), tell)
             continue
         folder = entry.key.rpartition("/")[0]
         for finished in [name for name in folders if name and not f"{folder}/".startswith(f"{name}/")]:
-            for ref in _folder_ref(storage.uri, last, finished, folders.pop(finished)):
-                yield from _usable(ref, tell)
+            yield from _refs_of(storage, last, finished, folders.pop(finished), tell)
         folders.setdefault(folder, []).append(entry)
     own = folders.pop("", [])
     for folder, entries in folders.items():
-        for ref in _folder_ref(storage.uri, last, folder, entries):
-            yield from _usable(ref, tell)
+        yield from _refs_of(storage, last, folder, entries, tell)
     if shares_name:
         last = f"{last} (its own pages)"  # a folder in it has that name already
-    yield from _folder_ref(storage.uri, last, "", own)
+    yield from _refs_of(storage, last, "", own, tell)
+    if left_out:
+        names = ", ".join(repr(name) for name, _ in left_out.most_common(_NAMED))
+        log.warning("%d files of %s are left out, as no part of it: they lie in %s", left_out.total(), uri, names)
     if not found:
         raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
+
+
+def _file_at(root: str, key: str) -> ChapterRef | None:
+    """Return the chapter that is this file, an archive or a picture; None where there is no such."""
+    storage = open_storage(root)
+    if not (is_archive(key) or is_image(key)) or (entry := storage.stat(key)) is None:
+        return None
+    if is_archive(key):
+        return _archive_ref(root, parts_beside(storage, key) or [entry])
+    return _file_ref(root, entry, "picture")
+
+
+def _as_stored(uri: str) -> str:
+    """Return an address in the Unicode form in which something is there; as it is where nothing is."""
+    if uri.isascii():
+        return uri
+    forms = ([part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))] for part in uri.split("/"))
+    spelled = map("/".join, itertools.product(*map(dict.fromkeys, forms)))
+    return next(filter(_is_there, itertools.islice(spelled, _MOST_FORMS)), uri)
+
+
+def _is_there(uri: str) -> bool:
+    parent, last = _split(uri)
+    return open_storage(parent).stat(last) is not None or any(True for _ in open_storage(uri).list(refused=leave_out))
 
 
 def _raise(ref: ChapterRef, error: MangahueError) -> None:
@@ -174,10 +239,39 @@ def _file_ref(root: str, entry: Entry, kind: Kind) -> ChapterRef:
     return ChapterRef(root, entry.key, entry.key, kind, entry.size, entry.version)
 
 
-def _folder_ref(root: str, last: str, folder: str, entries: list[Entry]) -> Iterator[ChapterRef]:
-    if any(is_image(entry.key) for entry in entries):
-        size = sum(entry.size for entry in entries)
-        yield ChapterRef(root, folder, folder or last, "folder", size, _folder_version(entries))
+def _archive_ref(root: str, parts: list[Entry]) -> ChapterRef:
+    return ChapterRef(root, parts[0].key, parts[0].key, "archive", sum(part.size for part in parts), _version(parts))
+
+
+def _version(parts: list[Entry]) -> str:
+    named = [Entry(part.key.rpartition("/")[2], part.size, part.version) for part in parts]  # however it was found
+    return parts[0].version if len(parts) == 1 else _folder_version(named)
+
+
+def _refs_of(storage: Storage, last: str, folder: str, entries: list[Entry], tell: Unusable) -> Iterator[ChapterRef]:
+    """Yield the archives of a folder that may have several parts, and the folder itself where it holds pages."""
+    for parts in by_archive(entries).values():
+        yield from _usable(_archive_ref(storage.uri, parts), tell)
+    entries = [entry for entry in entries if volume_of(entry.key) is None]
+    size = sum(entry.size for entry in entries)
+    ref = ChapterRef(storage.uri, folder, folder or last, "folder", size, _folder_version(entries))
+    try:
+        holds = any(is_image(entry.key) for entry in entries) or any(_is_picture(storage, entry) for entry in entries)
+    except StorageError as error:
+        tell(ref, error)
+        return
+    if holds:
+        yield from _usable(ref, tell) if folder else iter([ref])
+
+
+def _is_picture(storage: Storage, entry: Entry) -> bool:
+    """Return whether a file is a page by its first bytes, where its name leaves that open. Raises StorageError."""
+    if not entry.size or not may_be_image(entry.key):
+        return False
+    try:
+        return bool(picture_format(storage.read_range(entry.key, 0, HEAD_BYTES)))
+    except BadUsageError:  # its key is none
+        return False
 
 
 def _folder_version(entries: list[Entry]) -> str:
@@ -187,14 +281,16 @@ def _folder_version(entries: list[Entry]) -> str:
     return digest.hexdigest()[:32]
 
 
-def write_zip(members: Iterable[tuple[str, bytes]], out: Path | None = None) -> bytes | None:
+def write_zip(members: Iterable[tuple[str, bytes]], out: Path | None = None, comment: bytes = b"") -> bytes | None:
     """Write a ZIP of stored members, in the order given, with fixed times: equal members give equal bytes.
 
     members: names and contents, taken one at a time.
     out: the file to write; None to return the bytes.
+    comment: of the archive.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer if out is None else out, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = comment
         for name, data in members:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.external_attr = 0o644 << 16
@@ -215,5 +311,5 @@ def chapter_and_page(stem: str) -> tuple[str, str] | None:
 
 
 def plain(text: str) -> str:
-    """Return a name for comparing: in lower case, numbers without leading zeros."""
-    return re.sub(r"\d+", lambda match: str(int(match[0])), text.lower().strip())
+    """Return a name for comparing: composed, in lower case, numbers without leading zeros."""
+    return re.sub(r"\d+", lambda match: str(int(match[0])), composed(text.lower()).strip())

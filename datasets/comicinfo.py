@@ -9,6 +9,15 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, parse
 
 COMIC_INFO = "ComicInfo.xml"
+# The xs:sequence of the schema's ComicInfo: v2.0, with what the draft of v2.1 adds.
+_SEQUENCE = [
+    "Title", "Series", "Number", "Count", "Volume", "AlternateSeries", "AlternateNumber", "AlternateCount",
+    "Summary", "Notes", "Year", "Month", "Day", "Writer", "Penciller", "Inker", "Colorist", "Letterer",
+    "CoverArtist", "Editor", "Translator", "Publisher", "Imprint", "Genre", "Tags", "Web", "PageCount",
+    "LanguageISO", "Format", "BlackAndWhite", "Manga", "Characters", "Teams", "Locations", "ScanInformation",
+    "StoryArc", "StoryArcNumber", "SeriesGroup", "AgeRating", "Pages", "CommunityRating", "MainCharacterOrTeam",
+    "Review", "GTIN",
+]  # fmt: skip
 _NOTE = "Coloured by mangahue."
 # Real files have a few kB, or a few hundred where they describe each page: 20,000 pages take 3 MB.
 _MOST_BYTES = 8 * 2**20
@@ -23,9 +32,10 @@ def mark_colored(data: bytes, pages: Sequence[tuple[int, int, int]] = ()) -> tup
     data: the file.
     pages: (bytes, width, height) of each page in reading order; zeros where not known.
 
-    BlackAndWhite becomes No, Notes gets a line, and pages get their new sizes where the file has sizes. All other
-    elements are kept. What is not well-formed XML, tries to expand entities, or is larger than any such file needs to
-    be, comes back as it is, with a warning; else the warning is "".
+    BlackAndWhite becomes No, Notes gets a line, and pages get their new sizes where the file has sizes. An element that
+    is not there yet goes where the schema wants it. All other elements are kept. What is not well-formed XML, tries to
+    expand entities, or is larger than any such file needs to be, comes back as it is, with a warning; else the warning
+    is "".
     """
     if len(data) > _MOST_BYTES:
         return data, kept_because(f"it has {len(data)} bytes, and may have {_MOST_BYTES}")
@@ -88,5 +98,14 @@ def _refresh(element: ElementTree.Element, pages: Sequence[tuple[int, int, int]]
 
 
 def _child(root: ElementTree.Element, tag: str) -> ElementTree.Element:
+    """Return the element of this tag, put before all that follow it in the schema where it is not there yet."""
     found = root.find(tag)
-    return ElementTree.SubElement(root, tag) if found is None else found
+    if found is not None:
+        return found
+    namespace, name = tag[: tag.rfind("}") + 1], tag.rpartition("}")[2]
+    later = {namespace + other for other in _SEQUENCE[_SEQUENCE.index(name) + 1 :]}
+    at = next((index for index, child in enumerate(root) if child.tag in later), len(root))
+    added = ElementTree.Element(tag)
+    added.tail = root[at - 1].tail if at else root.text  # indented as its neighbour
+    root.insert(at, added)
+    return added

@@ -57,7 +57,11 @@ class Code(StrEnum):
     # A page is kept as it is, and flagged, with one of these.
     READ = "READ"
     MISSING = "MISSING"
+    NO_PICTURE = "NO_PICTURE"
     NOT_IMAGE = "NOT_IMAGE"
+    UNSUPPORTED = "UNSUPPORTED"
+    SEVERAL = "SEVERAL"
+    RANGE = "RANGE"
     TRUNCATED = "TRUNCATED"
     PIXELS = "PIXELS"
     FORMAT = "FORMAT"
@@ -73,6 +77,8 @@ class Code(StrEnum):
     # A chapter or a page.
     CRASHED = "CRASHED"
     TIMEOUT = "TIMEOUT"
+    # A page that is left out, with a warning.
+    TEXT = "TEXT"
     # A chapter: the run ended before it was done.
     STOPPED = "STOPPED"
     # What was published, as verify.py finds it.

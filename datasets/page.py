@@ -10,28 +10,50 @@ import hashlib
 import io
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, PngImagePlugin
 
+from datasets.boxes import jp2_profile
 from datasets.errors import Code, PageUnreadableError
+from datasets.jpegxl import open_jpegxl, original_jpeg
+from datasets.levels import Samples, samples_of, to_srgb
 from datasets.limits import Limits
+from datasets.metadata import versions
+from datasets.signatures import HEAD_BYTES, picture_format
+from datasets.tiff import page_of, pictures_of
 from imaging.bands import bands
 from imaging.color import U8, gray_of_equal_lightness, luma, neutral_levels
 from imaging.descreen import network_pair
 from imaging.screentone import to_screentone
 
+ArrayOf = Callable[[Image.Image], U8]
 GrayFrom = Literal["lightness", "luma", "screentone", "mix"]
 ImageFormat = Literal["jpeg", "png", "webp"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif",
+    ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc", ".jxl",
+    ".jxr", ".heic", ".heif",
+})  # fmt: skip
 SUFFIX_OF: dict[str, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 _LONGEST = {"jpeg": 65_500, "webp": 16_383}  # pixels of a side: libjpeg's and WebP's own limits
 _DRAWN = 1000  # pixels: a page with this shorter side is large enough to draw screens on
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # Pillow knows stranger ones, EPS too
+# Pillow knows stranger ones, EPS too.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
+_UNREAD = ("JPEG XR", "HEIC")
+_COLLECTIONS = ("MPO", "TIFF")  # formats of several pictures that do not move
+_ORIENTATION = 0x0112  # of EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20  # bytes, unpacked: colour profiles of scanners take over 1 MB
 
 SCHEMA = pa.schema(
     [
@@ -154,15 +176,14 @@ class Page:
 
 
 def frames(data: bytes) -> int:
-    """Return how many pictures a file holds: an animation's frames, or a TIFF's pages.
+    """Return how many frames an animation has.
 
-    It is 1 where that can't be found out.
+    It is 1 for a picture that does not move, whatever else is in its file, and where that can't be found out.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return int(getattr(image, "n_frames", 1))
-    except Exception:  # `decode` reports it
-        return 1
+    for version in versions(data):
+        with suppress(Exception), Image.open(io.BytesIO(version), formats=_FORMATS) as image:  # `decode` reports it
+            return 1 if image.format in _COLLECTIONS else int(getattr(image, "n_frames", 1))
+    return 1
 
 
 def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) -> U8:
@@ -173,10 +194,11 @@ def decode(data: bytes, hint: int | None = None, pixels: int = Limits.pixels) ->
         full size.
     pixels: the most that the picture may have.
 
-    EXIF rotation is applied, an ICC profile is converted to sRGB, 16 bits are scaled, and alpha is laid over white.
-    Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over `pixels`).
+    EXIF rotation is applied, an ICC profile is converted to sRGB, more than 8 bits are scaled, and alpha is laid over
+    white. Metadata that can't be read are passed over. Raises PageUnreadableError: NOT_IMAGE, TRUNCATED, PIXELS (over
+    `pixels`), UNSUPPORTED, SEVERAL, RANGE.
     """
-    return _decode(data, hint, pixels, lambda image: _array(image, "RGB"))
+    return _decode_sound(data, hint, pixels, lambda image: _array(image, "RGB"))
 
 
 def decode_plain(data: bytes, pixels: int = Limits.pixels) -> U8:
@@ -187,27 +209,37 @@ def decode_plain(data: bytes, pixels: int = Limits.pixels) -> U8:
 
     Raises as `decode`.
     """
-    picture = _decode(data, None, pixels, lambda image: _array(image, "L" if image.mode in ("1", "L") else "RGB"))
+    picture = _decode_sound(data, None, pixels, lambda image: _array(image, "L" if image.mode in ("1", "L") else "RGB"))
     levels = neutral_levels(picture) if picture.ndim == 3 else picture
     return picture if levels is None else levels
 
 
-def _decode(data: bytes, hint: int | None, pixels: int, array_of: Callable[[Image.Image], U8]) -> U8:
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Exception as error:  # decoders of hostile bytes raise whatever comes
-        if isinstance(error, Image.DecompressionBombError):
-            raise PageUnreadableError(Code.PIXELS, f"{len(data)} bytes: {error}") from error
-        shown = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "no bytes"
-        raise PageUnreadableError(Code.NOT_IMAGE, f"{shown}, no picture of a format that is known") from error
+def _decode_sound(data: bytes, hint: int | None, pixels: int, array_of: ArrayOf) -> U8:
+    """Decode a picture as it came or, where that fails, without what may be broken beside its pixels."""
+    found: PageUnreadableError | None = None
+    for version in versions(data):
+        try:
+            return _decode(version, hint, pixels, array_of)
+        except PageUnreadableError as error:
+            found = found or error
+            if error.code not in (Code.NOT_IMAGE, Code.TRUNCATED):
+                break
+    assert found is not None  # a picture has at least the version that came
+    raise found
+
+
+def _decode(data: bytes, hint: int | None, pixels: int, array_of: ArrayOf) -> U8:
+    image, samples = _opened(data, pixels)
     if image.width * image.height > pixels:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels; see --max-pixels")
     try:
         if hint is not None:
             scale = hint / min(image.size)
             image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-        ImageOps.exif_transpose(image, in_place=True)
-        return array_of(_to_srgb(image))
+        image.load()
+        return array_of(to_srgb(_upright(image), samples))
+    except PageUnreadableError:
+        raise
     except MemoryError as error:
         raise PageUnreadableError(Code.PIXELS, f"{image.width} x {image.height} pixels: not enough memory") from error
     except Exception as error:
@@ -223,31 +255,40 @@ def _array(image: Image.Image, mode: Literal["L", "RGB"]) -> U8:
     return pixels
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Return a picture without alpha, profile and 16 bits, of any mode that Pillow converts to RGB."""
-    if image.mode.startswith("I"):  # 16-bit gray: scaled, not clipped
-        wide = np.asarray(image).astype(np.float32)
-        image = Image.fromarray(np.clip(np.round(wide / 257), 0, 255).astype(np.uint8))
-    profile = image.info.get("icc_profile")
-    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    if profile and image.mode == "P":
-        image = image.convert("RGB")
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        image = _through_profile(image, profile)
-    return image
-
-
-def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
+def _opened(data: bytes, pixels: int) -> tuple[Image.Image, Samples]:
+    """Return the picture that is the page, not decoded yet, and what its file says of its samples."""
+    known = picture_format(data[:HEAD_BYTES])
+    if known == "JPEG XL":
+        jpeg = original_jpeg(data)
+        if jpeg is None:
+            image, bits = open_jpegxl(data, pixels)
+            return image, Samples(bits)
+        data = jpeg
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image  # every viewer ignores a profile that does not fit its picture
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Exception as error:  # decoders of hostile bytes raise whatever comes
+        if isinstance(error, Image.DecompressionBombError):
+            raise PageUnreadableError(Code.PIXELS, f"{len(data)} bytes: {error}") from error
+        if known in _UNREAD or (known == "TIFF" and pictures_of(data)):
+            raise PageUnreadableError(
+                Code.UNSUPPORTED, f"{known} of a kind that is not read; save it as PNG"
+            ) from error
+        shown = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "no bytes"
+        raise PageUnreadableError(Code.NOT_IMAGE, f"{shown}, no picture of a format that is known") from error
+    if opened.format == "TIFF" and (number := page_of(data)):
+        opened.seek(number)
+    if opened.format == "JPEG2000" and (profile := jp2_profile(data)):
+        opened.info["icc_profile"] = profile
+    return opened, samples_of(opened, data)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the picture turned as its EXIF says; as it is where that says nothing that can be read."""
+    with suppress(Exception):  # a reader of broken EXIF raises whatever comes
+        turn = image.getexif().get(_ORIENTATION)
+        if isinstance(turn, int) and turn in _TURNS:
+            return image.transpose(_TURNS[turn])
+    return image
 
 
 def gray_of(picture: U8) -> U8:
@@ -261,6 +302,12 @@ def gray_of(picture: U8) -> U8:
         return picture
     levels = neutral_levels(picture)
     return gray_of_equal_lightness(picture) if levels is None else levels
+
+
+def format_of(data: bytes) -> ImageFormat:
+    """Return the format in which a page stays of the format that it has: PNG, where that is none of ours."""
+    name = picture_format(data[:HEAD_BYTES]).lower()
+    return name if name in SUFFIX_OF else "png"  # type: ignore[return-value]  # a key of it
 
 
 def encode(rgb: U8, image_format: ImageFormat) -> bytes:

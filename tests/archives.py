@@ -3,9 +3,10 @@
 import io
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import libarchive
@@ -19,6 +20,37 @@ def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> 
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
+    return out.getvalue()
+
+
+class _Raw(zipfile.ZipInfo):
+    """A member whose name is these bytes, with no word of their encoding."""
+
+    raw: bytes
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802
+        return self.raw, self.flag_bits & ~0x800
+
+
+def raw_zip(members: Iterable[tuple[str | bytes, bytes]], comment: bytes = b"", extra: bytes = b"") -> bytes:
+    """A ZIP archive with members of any names, those that zipfile would change too.
+
+    members: a name in bytes stands there as it is, with no word of its encoding.
+    extra: field of each member.
+    """
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            info = zipfile.ZipInfo("x") if isinstance(name, str) else _Raw("x")
+            if isinstance(info, _Raw):
+                info.raw = bytes(name)  # type: ignore[arg-type]
+            else:
+                info.filename = info.orig_filename = str(name)
+            info.compress_type, info.extra = zipfile.ZIP_DEFLATED, extra
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of equal names
+                archive.writestr(info, data)
+        archive.comment = comment
     return out.getvalue()
 
 
@@ -66,17 +98,46 @@ def _block(body: bytes, data: bytes = b"") -> bytes:
     return struct.pack("<I", zlib.crc32(sized)) + sized + data
 
 
-def rar5(members: Mapping[str, bytes], *, solid: bool = False, volume: bool = False) -> bytes:
+def _rar_data(kind: int, name: str, data: bytes) -> bytes:
+    """A block with data: a file (2), or a service (3)."""
+    encoded = name.encode()
+    body = _number(kind) + _number(2) + _number(len(data))  # with data, of this size
+    body += _number(4) + _number(len(data)) + _number(0o644) + struct.pack("<I", zlib.crc32(data))
+    body += _number(0) + _number(1) + _number(len(encoded)) + encoded  # stored, by Unix
+    return _block(body, data)
+
+
+def rar5(members: Mapping[str, bytes], *, solid: bool = False, volume: bool = False, comment: bytes = b"") -> bytes:
     """A RAR5 archive of stored members, made by the published description of the format."""
     parts = [RAR5, _block(_number(1) + _number(0) + _number(_RAR_SOLID * solid | _RAR_VOLUME * volume))]
-    for name, data in members.items():
-        encoded = name.encode()
-        body = _number(2) + _number(2) + _number(len(data))  # a file, with data, of this size
-        body += _number(4) + _number(len(data)) + _number(0o644) + struct.pack("<I", zlib.crc32(data))
-        body += _number(0) + _number(1) + _number(len(encoded)) + encoded  # stored, by Unix
-        parts.append(_block(body, data))
+    parts += [_rar_data(3, "CMT", comment)] if comment else []
+    parts += [_rar_data(2, name, data) for name, data in members.items()]
     parts.append(_block(_number(5) + _number(0) + _number(0)))
     return b"".join(parts)
+
+
+def rar5_parts(members: Mapping[str, bytes], size: int) -> list[bytes]:
+    """A RAR5 archive of stored members in parts, with `size` bytes of members in each."""
+    parts, left = [b""], size
+    for name, data in members.items():
+        begin = 0
+        while begin < len(data):
+            if not left:
+                parts, left = [*parts, b""], size
+            end = min(len(data), begin + left)
+            flags = 2 | 8 * (begin > 0) | 16 * (end < len(data))  # goes on from the part before, and in the next
+            crc = zlib.crc32(data if end == len(data) else data[begin:end])
+            body = _number(2) + _number(flags) + _number(end - begin) + _number(4) + _number(len(data)) + _number(0o644)
+            body += struct.pack("<I", crc) + _number(0) + _number(1) + _number(len(name.encode())) + name.encode()
+            parts[-1] += _block(body, data[begin:end])
+            left, begin = left - (end - begin), end
+    return [
+        RAR5
+        + _block(_number(1) + _number(0) + (_number(_RAR_VOLUME | 2) + _number(i) if i else _number(_RAR_VOLUME)))
+        + part
+        + _block(_number(5) + _number(0) + _number(i + 1 < len(parts)))
+        for i, part in enumerate(parts)
+    ]
 
 
 def rar5_encrypted() -> bytes:

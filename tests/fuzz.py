@@ -28,6 +28,8 @@ from datasets.archive import find_chapters
 from datasets.chapters import open_chapter
 from jobs.parts.runtime import ROOT
 from tests.archives import epub, packed, rar5, tarred, zipped
+from tests.books import book_of, xhtml
+from tests.pdfs import FIRST, SHOWN, jpeg_object, made_pdf
 from tests.untrained import publish_untrained
 
 SUFFIXES = (".cbz", ".cbr", ".cb7", ".cbt", ".tar.gz", ".epub", ".pdf", ".zip")
@@ -49,6 +51,22 @@ def _pdf(pages: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
+def _cropped_pdf(pages: dict[str, bytes]) -> bytes:
+    """A PDF whose pages show a part of their pictures, some as negatives."""
+    entries = b"/MediaBox [0 0 16 24] /CropBox [%d 0 16 24] /Rotate %d " + SHOWN
+    made = [(entries % (number, number * 90), b"q 16 0 0 24 0 0 cm /I Do Q") for number in range(len(pages))]
+    out = io.BytesIO()
+    Image.open(io.BytesIO(next(iter(pages.values())))).convert("L").save(out, "JPEG")
+    return made_pdf(made, {FIRST: jpeg_object(out.getvalue(), 16, 24, b"/Decode [1 0]")})
+
+
+def _written_epub(pages: dict[str, bytes]) -> bytes:
+    """A book that shows its pictures in the ways that there are."""
+    ways = ('<img src="../{}"/>', "<p style=\"background:url('../{}')\"/>", '<object data="../{}">&nbsp;</object>')
+    documents = {f"{name}.xhtml": xhtml(way.format(name)) for name, way in zip(pages, ways, strict=False)}
+    return book_of(documents, pages)
+
+
 def write_library(folder: Path, chapters: int, seed: int) -> None:
     """Write a library of mutated chapters. Equal seeds give equal libraries."""
     rng = random.Random(seed)
@@ -57,10 +75,12 @@ def write_library(folder: Path, chapters: int, seed: int) -> None:
         ".cbz": zipped, ".zip": zipped, ".cbr": rar5, ".cbt": tarred, ".tar.gz": lambda m: tarred(m, "w:gz"),
         ".cb7": lambda m: packed(m, folder / ".work", "7zip"), ".epub": epub, ".pdf": _pdf,
     }  # fmt: skip
+    others = {".pdf": [_pdf, _cropped_pdf], ".epub": [epub, _written_epub]}
     for number in range(chapters):
         members = {f"{i}.png": draw(rng) for i in range(rng.randint(1, 3))}
         suffix = rng.choice(SUFFIXES)
-        data = bytearray(makers[suffix](members))
+        maker = rng.choice(others.get(suffix, [makers[suffix]]))
+        data = bytearray(maker(members))
         for _ in range(rng.choice([0, 1, 1, 2, 6])):
             _mutate(data, rng)
         (folder / f"{number:05d}{rng.choice(SUFFIXES) if rng.random() < 0.1 else suffix}").write_bytes(data)

@@ -5,7 +5,7 @@ A format of its own is one module here with a Chapter, and one line in `_OPENERS
 ZIP: zipfile; a member in a method that it does not know, libarchive (ppmd, zstd) or unar (deflate64).
 RAR: rarfile lists; libarchive reads; what does not agree with the list's sizes and checksums is asked of unar.
 7z, tar: libarchive, front to back.
-PDF: pdfium. EPUB: zipfile, the pictures of the spine.
+PDF: pdfium. EPUB: zipfile; its documents expat, else html.parser; its style sheets tinycss2 and cssselect2.
 
 Nothing is unpacked to a path.
 """

@@ -7,13 +7,16 @@ from typing import Any, ClassVar
 
 from natsort import natsort_keygen
 
-from datasets.archive import ARCHIVE_SUFFIXES, suffix_of
+from datasets.archive import is_archive
 from datasets.errors import ChapterUnreadableError, Code, PageUnreadableError
 from datasets.limits import RATIO_FROM, Limits
-from datasets.names import is_image, is_junk, safe_name
+from datasets.names import is_image, is_junk, may_be_image, safe_name
+from datasets.signatures import HEAD_BYTES, picture_format
 
 _natural = natsort_keygen()
 _NAMED = 5  # names in a warning
+_COMMENT_BYTES = 65_535  # that a ZIP takes
+_ZIP_END = b"PK\x05\x06"  # by which readers look for the end of a ZIP, and stop in a comment that has it
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ class Directory:
     sequential: whether members are read one after the other only, so that the last costs as much as all of them.
     warnings: for the report.
     damage: what is missing from an archive of which only the beginning is there; "" for a whole one.
+    comment: of the archive itself, which some programs keep tags in.
     """
 
     members: list[Member]
     sequential: bool = False
     warnings: list[str] = field(default_factory=list)
     damage: str = ""
+    comment: bytes = b""
 
     @property
     def pages(self) -> list[Member]:
@@ -92,8 +97,10 @@ class Chapter(ABC):
         self.limits = limits
         self.warnings: list[str] = []
         self.damage = ""
+        self.comment = b""
         kept = self._within(listed, packed)
-        pages = [member_index for member_index, item in enumerate(kept) if is_image(item.name)]
+        self._tokens = [item.token for item in kept]
+        pages = [member_index for member_index, item in enumerate(kept) if self._is_page(member_index, item)]
         if not pages:
             raise self._no_pages(kept)
         if not self.ordered:
@@ -104,10 +111,16 @@ class Chapter(ABC):
             Member(name, item.size, order.get(member_index), member_index, item.name)
             for member_index, (name, item) in enumerate(zip(names, kept, strict=True))
         ]
-        self._tokens = [item.token for item in kept]
+        self.warn("archives in it are not opened, and no chapters; unpack it one level to colour them", _nested(kept))
         self.warn(
             "unsafe names changed", [member.original for member in self.members if member.original != member.name]
         )
+
+    def _is_page(self, member_index: int, item: Listed) -> bool:
+        """Return whether a member is a page: by its name, else by its first bytes where its name leaves that open."""
+        if is_image(item.name) or not may_be_image(item.name):
+            return is_image(item.name)
+        return bool(picture_format(self.head(Member(item.name, item.size, None, member_index, item.name))))
 
     def _within(self, listed: Iterable[Listed], packed: int | None) -> list[Listed]:
         """Return the members that are not junk. Raises LIMIT."""
@@ -131,13 +144,15 @@ class Chapter(ABC):
         self.warn("left out, as no part of the book", [item.name for item in junk])
         return kept
 
-    @staticmethod
-    def _no_pages(kept: list[Listed]) -> ChapterUnreadableError:
-        nested = [item.name for item in kept if suffix_of(item.name) in ARCHIVE_SUFFIXES]
-        if nested:
-            message = f"archives in it ({nested[0]!r}), which are not opened, and no pages; unpack it one level"
+    def _no_pages(self, kept: list[Listed]) -> ChapterUnreadableError:
+        if nested := _nested(kept):
+            more = f" and {len(nested) - 1} more" if len(nested) > 1 else ""
+            message = (
+                f"it holds archives instead of pages: {nested[0]!r}{more}, which are not opened; unpack it one level, "
+                "into a folder of its name: then each is a chapter"
+            )
             return ChapterUnreadableError(Code.LIMIT, message)
-        return ChapterUnreadableError(Code.NO_PAGES, "no images in it")
+        return ChapterUnreadableError(Code.NO_PAGES, "; ".join(["no images in it", *self.warnings]))
 
     def warn(self, what: str, names: list[str]) -> None:
         """Note a warning for the report, unless there are no such names."""
@@ -145,9 +160,16 @@ class Chapter(ABC):
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             self.warnings.append(f"{what}: {', '.join(map(repr, names[:_NAMED]))}{more}")
 
+    def keep_comment(self, comment: bytes) -> None:
+        """Take the archive's comment for the output, or warn that a ZIP can not have it."""
+        if len(comment) > _COMMENT_BYTES or _ZIP_END in comment:
+            self.warnings.append(f"the archive's comment of {len(comment)} bytes is left out: a ZIP can't have it")
+        else:
+            self.comment = comment
+
     def directory(self) -> Directory:
         """Return what is known of the chapter without its pages."""
-        return Directory(self.members, self.sequential, self.warnings, self.damage)
+        return Directory(self.members, self.sequential, self.warnings, self.damage, self.comment)
 
     @property
     def pages(self) -> list[Member]:
@@ -162,12 +184,23 @@ class Chapter(ABC):
     def read(self, member: Member) -> bytes:
         """Return a member's bytes. Raises PageUnreadableError READ where they can not be read whole."""
 
+    def head(self, member: Member) -> bytes:
+        """Return the first HEAD_BYTES of a member, or what can be read of them."""
+        try:
+            return self.read(member)[:HEAD_BYTES]
+        except PageUnreadableError:
+            return self.salvage(member)[:HEAD_BYTES]
+
     def salvage(self, member: Member) -> bytes:
         """Return what can be read of a member that `read` refuses; it may be nothing."""
         return b""
 
     def close(self) -> None:  # noqa: B027  # most have nothing to release
         """Release the files; a closed chapter is not read again."""
+
+
+def _nested(members: Iterable[Listed]) -> list[str]:
+    return [item.name for item in members if is_archive(item.name)]
 
 
 def unreadable(member: Member, why: object) -> PageUnreadableError:

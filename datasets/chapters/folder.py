@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from datasets.archive import ARCHIVE_SUFFIXES, ChapterRef, leave_out, suffix_of
+from datasets.archive import ChapterRef, is_archive, leave_out
 from datasets.chapters.base import Chapter, Listed, Member, unreadable
 from datasets.errors import ObjectNotFoundError
 from datasets.limits import Limits
+from datasets.signatures import HEAD_BYTES
 from datasets.storage import Storage
 
 
@@ -22,6 +23,12 @@ class _FilesChapter(Chapter):
         except ObjectNotFoundError as error:
             raise unreadable(member, error) from error
 
+    def head(self, member: Member) -> bytes:
+        try:
+            return self._storage.read_range(self.token(member), 0, HEAD_BYTES)
+        except ObjectNotFoundError:
+            return b""
+
 
 class FolderChapter(_FilesChapter):
     """A folder of images.
@@ -32,7 +39,7 @@ class FolderChapter(_FilesChapter):
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         folder = storage.child(ref.key) if ref.key else storage
         own = (entry for entry in folder.list(refused=leave_out) if "/" not in entry.key)
-        files = (entry for entry in own if suffix_of(entry.key) not in ARCHIVE_SUFFIXES)
+        files = (entry for entry in own if not is_archive(entry.key))
         super().__init__(folder, (Listed(entry.key, entry.size, entry.key) for entry in files), limits)
 
 

@@ -7,21 +7,24 @@ member.
 
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import rarfile
 
 from datasets.archive import ChapterRef
 from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
+from datasets.chapters.parts import Parts, missing
 from datasets.chapters.streamed import DamagedError, Stream
 from datasets.chapters.unar import Unar
 from datasets.errors import ChapterUnreadableError, Code
 from datasets.limits import Limits
 from datasets.storage import Storage
+from datasets.volumes import parts_beside
 
 
 class RarChapter(Chapter):
-    """A RAR archive in one part.
+    """A RAR archive, in one part or in several that lie side by side.
 
     What is not a file (links) is left out, with a warning. A copy of a page is that page again.
     """
@@ -31,12 +34,24 @@ class RarChapter(Chapter):
 
         kind: libarchive's name of the version, rar or rar5.
         """
-        self._stream = Stream(lambda: storage.open(ref.key), kind)
-        self._unar = Unar(storage, ref, limits.seconds)
-        infos, self.sequential = _headers(storage, ref)
+        self._parts: Parts | None = None
+        with storage.open(ref.key) as file:
+            headers = _headers(file)
+        if headers is None:
+            self._parts = parts = Parts(storage, ref, new=kind == "rar5" or ".part" in ref.key.lower())
+            headers = _headers(parts.paths[0])
+            assert headers is not None
+            self._stream, self._unar = Stream(parts.open, kind), Unar(parts.storage, parts.ref, limits.seconds)
+        elif len(parts_beside(storage, ref.key)) > 1:
+            raise missing("it is named as one, and is none: rename those that are chapters of their own")
+        else:
+            self._stream = Stream(lambda: storage.open(ref.key), kind)
+            self._unar = Unar(storage, ref, limits.seconds)
+        infos, self.sequential, comment = headers
         special: list[str] = []
         super().__init__(_listed(infos, special), limits, ref.size)
         self.warn("left out, as no files", special)
+        self.keep_comment(comment)
 
     def read(self, member: Member) -> bytes:
         member_index, name, occurrence, crc = self.token(member)
@@ -61,28 +76,35 @@ class RarChapter(Chapter):
     def close(self) -> None:
         self._stream.close()
         self._unar.close()
+        if self._parts is not None:
+            self._parts.close()
 
 
-def _headers(storage: Storage, ref: ChapterRef) -> tuple[list[Any], bool]:
-    """Return what rarfile knows of each member, and whether the archive is solid.
+def _headers(source: BinaryIO | Path) -> tuple[list[Any], bool, bytes] | None:
+    """Return what rarfile knows of each member, whether the archive is solid, and its comment.
 
-    Raises BROKEN, PASSWORD, VOLUME.
+    source: the archive, or the path of its first part, with the others beside it.
+
+    Returns None for one part of several. Raises BROKEN, PASSWORD, VOLUME.
     """
+    alone = not isinstance(source, Path)
     try:
-        with storage.open(ref.key) as file, rarfile.RarFile(file, part_only=True) as archive:
+        with rarfile.RarFile(source if alone else str(source), part_only=alone) as archive:
             infos: list[Any] = archive.infolist()
             main = archive._file_parser._main  # rarfile has no public way to ask whether it found a header, or a volume
             if archive.needs_password():
                 raise encrypted()
             if main is None:
                 raise _broken("it has no header that can be read")
-            if any(_split(info) for info in infos) or _is_volume(main):
-                raise _volume()
-            return infos, archive.is_solid()
+            if alone and (any(_split(info) for info in infos) or _is_volume(main)):
+                return None
+            if "next volume" in (archive.strerror() or ""):
+                raise missing("the last one is missing")
+            return infos, archive.is_solid(), (archive.comment or "").encode()
     except rarfile.PasswordRequired as error:
         raise encrypted() from error
     except rarfile.NeedFirstVolume as error:
-        raise _volume() from error
+        raise missing("the first one is missing") from error
     except (rarfile.Error, ValueError, OSError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise _broken(error) from error  # its parser raises anything on damaged headers
 
@@ -126,7 +148,3 @@ def _is_volume(main: Any) -> bool:
 
 def _broken(why: object) -> ChapterUnreadableError:
     return ChapterUnreadableError(Code.BROKEN, f"not a whole RAR archive: {why}")
-
-
-def _volume() -> ChapterUnreadableError:
-    return ChapterUnreadableError(Code.VOLUME, "one part of an archive in several; join the parts into one archive")

@@ -3,14 +3,15 @@
 import ctypes
 import io
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from datasets.archive import ChapterRef
 from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
-from datasets.errors import ChapterUnreadableError, Code, MissingToolError
+from datasets.chapters.member_encoding import decode_names
+from datasets.errors import ChapterUnreadableError, Code, MissingToolError, PageUnreadableError
 from datasets.limits import Limits
 from datasets.storage import Storage
 
@@ -22,7 +23,7 @@ class Found:
     """An entry of an archive.
 
     member_index: in the archive, from 0.
-    name: the archive's own.
+    name: the archive's own; bytes that are no UTF-8 are escaped (`decoded`).
     size: in bytes; None where the archive gives it after the data.
     special: "hard link", "symbolic link", "device" or "folder"; "" for a file.
     """
@@ -118,7 +119,7 @@ class Stream:
             self._manager = manager
             for member_index, entry in enumerate(reader):
                 name = entry.pathname
-                text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name or ""
+                text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name or ""
                 yield Found(member_index, text, entry.size, _special(entry)), entry
         except libarchive.exception.ArchiveError as error:
             self._check_storage()
@@ -182,6 +183,12 @@ def _libarchive() -> Any:
     return libarchive
 
 
+def decoded(listed: Sequence[Listed]) -> tuple[list[Listed], str]:
+    """Return the members with names in the one encoding that fits them all, and a warning, as `decode_names`."""
+    names, warning = decode_names([item.name.encode("utf-8", "surrogateescape") for item in listed])
+    return [replace(item, name=name) for name, item in zip(names, listed, strict=True)], warning
+
+
 def _special(entry: Any) -> str:
     if entry.islnk:  # a hard link's own type is that of a file
         return "hard link"
@@ -206,6 +213,8 @@ class ForwardChapter(Chapter):
         try:
             return self._stream.read(self.token(member), self.limits.member_bytes)
         except DamagedError as error:
+            if "encrypted" in str(error):
+                raise encrypted() from error
             raise unreadable(member, error) from error
 
     def salvage(self, member: Member) -> bytes:
@@ -228,13 +237,14 @@ class StreamedChapter(ForwardChapter):
         self._stream = Stream(lambda: storage.open(ref.key), kind)
         special: list[str] = []
         try:
-            listed = list(self._listed(special, limits))
+            listed, warning = decoded(list(self._listed(special, limits)))
         except DamagedError as error:
             if "encrypted" in str(error):
                 raise encrypted() from error
             raise ChapterUnreadableError(Code.BROKEN, f"not a whole {kind} archive: {error}") from error
         super().__init__(listed, limits, ref.size)
         self.warn("left out, as no files", special)
+        self.warnings += [warning] if warning else []
         if kind == "7zip":
             self._refuse_encrypted()
 
@@ -249,11 +259,6 @@ class StreamedChapter(ForwardChapter):
 
     def _refuse_encrypted(self) -> None:
         """Read a member: a 7z archive shows that its data are encrypted only when they are read."""
-        first = next((member for member in self.members if member.size), None)
-        if first is None:
-            return
-        try:
-            self._stream.read(self.token(first), self.limits.member_bytes)
-        except DamagedError as error:
-            if "encrypted" in str(error):
-                raise encrypted() from error
+        if first := next((member for member in self.members if member.size), None):
+            with suppress(PageUnreadableError):
+                self.read(first)

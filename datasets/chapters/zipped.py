@@ -3,6 +3,7 @@
 import itertools
 import lzma
 import stat
+import struct
 import sys
 import zipfile
 import zlib
@@ -12,24 +13,30 @@ from typing import BinaryIO
 
 from datasets.archive import ChapterRef
 from datasets.chapters.base import Chapter, Listed, Member, encrypted, unreadable
-from datasets.chapters.streamed import DamagedError, ForwardChapter, Stream
+from datasets.chapters.member_encoding import decode_names
+from datasets.chapters.streamed import DamagedError, ForwardChapter, Stream, decoded
 from datasets.chapters.unar import Unar
 from datasets.errors import ChapterUnreadableError, Code
 from datasets.limits import Limits
+from datasets.signatures import HEAD_BYTES
 from datasets.storage import Storage
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError,
             ValueError)  # fmt: skip
 _ENCRYPTED = 1
 _UTF8 = 0x800
+_UNMARKED = "cp437"
+_DOS_FOLDER = 0x10
 _LOCAL_HEADER = 30
 
 
 class OpenedZip:
     """A ZIP archive, read by its directory: only that and the members asked for are fetched.
 
+    comment: of the archive.
     links: names of the symbolic links.
-    infos: the files, as zipfile has them.
+    infos: the files, as zipfile has them; `filename` is decoded.
+    warnings: for the report.
     """
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
@@ -41,14 +48,16 @@ class OpenedZip:
         except _DAMAGED as error:
             self._file.close()
             raise ChapterUnreadableError(Code.BROKEN, f"not a whole ZIP archive: {error}") from error
-        everything = self._zip.infolist()
+        self.comment = self._zip.comment
+        everything = _read_once(self._zip.infolist())
         if not all(info.filename for info in everything):
             raise ChapterUnreadableError(Code.BROKEN, "a member of the archive has no name; pack it again")
         if any(info.flag_bits & _ENCRYPTED for info in everything):
             raise encrypted()
         _refuse_overlaps(everything)
-        self.links = [_name(info) for info in everything if _is_link(info)]
-        self.infos = [info for info in everything if not info.is_dir() and not _is_link(info)]
+        self.warnings = _decode_names(everything)
+        self.links = [info.filename for info in everything if _is_link(info)]
+        self.infos = [info for info in everything if not _is_folder(info) and not _is_link(info)]
         seen: dict[str, int] = {}
         self._occurrence = {}
         for info in everything:
@@ -62,7 +71,7 @@ class OpenedZip:
 
     def listed(self) -> Iterator[Listed]:
         """Yield the files; a file's token is its ZipInfo."""
-        return (Listed(_name(info), info.file_size, info) for info in self.infos)
+        return (Listed(info.filename, info.file_size, info) for info in self.infos)
 
     def read(self, info: zipfile.ZipInfo, most: int | None = None) -> bytes:
         """Return a member's bytes. Raises DamagedError.
@@ -118,14 +127,45 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    """Return the member's name; many programs write UTF-8 without saying so."""
-    if info.flag_bits & _UTF8:
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.filename
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    """Return whether an entry is a folder: by its name, which Windows programs end in a backslash, or by its kind."""
+    kind = stat.S_ISDIR(info.external_attr >> 16) or info.external_attr & _DOS_FOLDER
+    return info.is_dir() or (info.file_size == 0 and (info.filename.endswith("\\") or bool(kind)))
+
+
+def _read_once(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """Return the entries without those that the directory lists again: of one name, at one place."""
+    seen: dict[tuple[int, str, int, int, int], zipfile.ZipInfo] = {}
+    for info in infos:
+        seen.setdefault((info.header_offset, info.orig_filename, info.CRC, info.compress_size, info.file_size), info)
+    return list(seen.values())
+
+
+def _decode_names(infos: list[zipfile.ZipInfo]) -> list[str]:
+    """Set the names that are not marked as UTF-8, and return the warnings. zipfile has taken them for code page 437."""
+    unmarked = [info for info in infos if not info.flag_bits & _UTF8]
+    raw = [info.filename.encode(_UNMARKED) for info in unmarked]
+    names, warning = decode_names(raw)
+    given = [_unicode_path(info, name) for info, name in zip(unmarked, raw, strict=True)]
+    for info, name, said in zip(unmarked, names, given, strict=True):
+        info.filename = said or name
+    doubtful = any(not said and not name.isascii() for said, name in zip(given, raw, strict=True))
+    return [warning] if warning and doubtful else []
+
+
+def _unicode_path(info: zipfile.ZipInfo, raw: bytes) -> str:
+    """Return the name in UTF-8 that an entry has beside that in another encoding; "" where it has none that is valid.
+
+    It is the extra field 0x7075 of APPNOTE.TXT, 4.6.9.
+    """
+    extra = info.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == 0x7075 and field[:1] == b"\1" and field[1:5] == struct.pack("<I", zlib.crc32(raw)):
+            with suppress(UnicodeDecodeError):
+                return field[5:].decode()
+    return ""
 
 
 def _whole(data: bytes, info: zipfile.ZipInfo) -> bool:
@@ -150,6 +190,8 @@ class ZipChapter(Chapter):
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         self._opened = OpenedZip(storage, ref, limits)
         super().__init__(self._opened.listed(), limits, ref.size)
+        self.keep_comment(self._opened.comment)
+        self.warnings += self._opened.warnings
         self.warn("left out, as no files", self._opened.links)
 
     def read(self, member: Member) -> bytes:
@@ -157,6 +199,12 @@ class ZipChapter(Chapter):
             return self._opened.read(self.token(member))
         except DamagedError as error:
             raise unreadable(member, error) from error
+
+    def head(self, member: Member) -> bytes:
+        try:
+            return self._opened.read(self.token(member), HEAD_BYTES)
+        except DamagedError as error:
+            return error.partial
 
     def salvage(self, member: Member) -> bytes:
         return self._opened.partial(self.token(member))
@@ -180,7 +228,7 @@ class CutZipChapter(ForwardChapter):
         total = 0
         try:
             for found in self._stream.entries():
-                if not found.special and not found.name.endswith("/"):
+                if not found.special and not (found.name.endswith(("/", "\\")) and not found.size):
                     listed.append(Listed(found.name, found.size or 0, found.member_index))
                 if len(listed) > limits.members:
                     break
@@ -189,7 +237,9 @@ class CutZipChapter(ForwardChapter):
         else:
             self.why = "its end is missing"
         self.whole = 0
+        listed, warning = decoded(listed)
         super().__init__(listed, limits, None)
+        self.warnings += [warning] if warning else []
         for member in self.members:
             try:
                 total += len(self._stream.read(self.token(member), limits.member_bytes))

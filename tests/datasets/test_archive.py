@@ -1,12 +1,14 @@
 """Chapters as people keep them, on disk and on a real S3 server: found, opened, read, and written back."""
 
 import io
+import os
 import random
+import unicodedata
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -87,6 +89,40 @@ def test_chapters_at_any_depth(source: str) -> None:
     assert read(chapter, "zz.jpg") == b"d"
 
 
+def test_what_nas_bins_and_sync_leave_is_left_out_and_said_once(source: str, caplog: pytest.LogCaptureFixture) -> None:
+    left = [
+        "S/@eaDir/ep1.cbz/SYNOPHOTO_THUMB_M.jpg", "S/ep2/@eaDir/1.jpg/T.jpg", "#recycle/old.cbz", "@Recycle/2.jpg",
+        "$RECYCLE.BIN/S-1/$R1.cbz", ".Trash-1000/files/1.jpg", "S/.stversions/ep1.cbz", "S/.@__thumb/1.jpg",
+        ".yacreaderlibrary/covers/1.jpg", "lost+found/1.jpg", "S/.sync/1.rar",
+    ]  # fmt: skip
+    fill(source, {"S/ep1.cbz": ONE, "S/ep2/1.jpg": b"a", **dict.fromkeys(left, ONE)})
+    with caplog.at_level("WARNING", "mangahue"):
+        assert sorted(found(source)) == ["S/ep1.cbz", "S/ep2"]
+    assert [record.getMessage().partition(" are left out")[0] for record in caplog.records] == [
+        f"{len(left)} files of {source}"
+    ]
+    assert "'@eaDir'" in caplog.text
+
+
+def test_a_bin_that_can_not_be_listed_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(str(tmp_path), {"ep1.cbz": ONE, "lost+found/1.jpg": b"a", "#recycle/1.jpg": b"a", "own/1.jpg": b"a"})
+    kept = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name in ("lost+found", "#recycle", "own"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return kept(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    refused: list[str] = []
+    refs = list(find_chapters(str(tmp_path), lambda ref, error: refused.append(ref.rel)))
+    assert [ref.rel for ref in refs] == ["ep1.cbz"]
+    assert refused == ["own"]
+    assert "2 files of" in caplog.text
+
+
 def test_source_that_is_an_archive(source: str) -> None:
     fill(source, {"ep1.cbz": ONE, "ep2.cbz": ONE})
     (ref,) = find_chapters(f"{source}/ep1.cbz")
@@ -111,6 +147,17 @@ def test_folder_named_like_its_source(source: str) -> None:
     refs = list(find_chapters(source))
     assert len(refs) == 2
     assert len({ref.rel for ref in refs}) == 2
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_source_is_found_in_the_other_unicode_form(source: str, form: Literal["NFC", "NFD"]) -> None:
+    mixed = f"{source}/\u30ac\u30f3/\u30bf\u3099"  # a part of each form
+    fill(mixed, {"\u307b\u309a.cbz": ONE, "\xe9/1.jpg": b"a"})
+    given = unicodedata.normalize(form, mixed)
+    assert sorted(found(given)) == ["\xe9", "\u307b\u309a.cbz"]
+    (ref,) = find_chapters(unicodedata.normalize(form, f"{mixed}/\u307d.cbz"))
+    assert ref.uri == f"{mixed}/\u307b\u309a.cbz"
+    assert read(open_chapter(ref), "1.jpg") == b"page"
 
 
 def test_nothing_there(source: str) -> None:

@@ -24,7 +24,8 @@ from datasets.errors import ChapterUnreadableError, Code, MangahueError, Missing
 from datasets.limits import Limits
 from datasets.names import safe_name
 from datasets.storage import open_storage
-from tests.archives import encrypted_pdf, epub, overlapping, packed, rar5, rar5_encrypted, tarred, zipped
+from tests.archives import encrypted_pdf, epub, overlapping, packed, rar5, rar5_encrypted, raw_zip, tarred, zipped
+from tests.books import book_of, xhtml
 
 REAL = Path(os.environ.get("MANGAHUE_REAL_ARCHIVES", "/nonexistent"))  # a folder of archives that people have made
 PAGES = {"p10.jpg": b"ten" * 400, "p2.jpg": b"two" * 300, "ComicInfo.xml": b"<ComicInfo/>", "sub/p1.png": b"one" * 200}
@@ -124,10 +125,25 @@ def test_links_and_devices_are_left_out_and_said(tmp_path: Path) -> None:
 
 
 def test_what_systems_leave_behind_is_left_out_and_said(tmp_path: Path) -> None:
-    junk = ["__MACOSX/._1.jpg", "._1.jpg", "Thumbs.db", "a/.DS_Store"]
+    junk = ["__MACOSX/._1.jpg", "._1.jpg", "Thumbs.db", "a/.DS_Store", "@eaDir\\1.jpg"]
     chapter = opened(tmp_path, "ep.cbz", zipped({"1.jpg": b"page", **dict.fromkeys(junk, b"junk")}))
     assert list(content(chapter)) == ["1.jpg"]
-    assert all(name in chapter.warnings[0] for name in junk)
+    assert all(repr(name) in chapter.warnings[0] for name in junk)
+
+
+@pytest.mark.parametrize("name", ["ep.cbz", "ep.cbr", "ep.cb7", "ep.cbt"])
+def test_thumbnails_of_a_nas_are_no_pages_of_any_format(tmp_path: Path, name: str) -> None:
+    pages = {"1.jpg": b"page", "@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg": b"thumbnail", ".sync/1.jpg": b"old"}
+    makers = {"ep.cbz": zipped, "ep.cbr": rar5, "ep.cbt": tarred, "ep.cb7": lambda m: packed(m, tmp_path / "a", "7zip")}
+    chapter = opened(tmp_path, name, makers[name](pages))
+    assert content(chapter) == {"1.jpg": b"page"}
+    assert any("SYNOPHOTO_THUMB_M" in warning for warning in chapter.warnings)
+
+
+def test_a_chapter_of_nothing_else_tells_what_was_left_out(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "ep.cbz", zipped({".hack/1.jpg": b"page"}))
+    assert error.code == Code.NO_PAGES
+    assert ".hack/1.jpg" in error.message
 
 
 @pytest.mark.parametrize("says_utf8", [True, False])
@@ -196,6 +212,67 @@ def test_a_bomb_is_told_by_its_ratio(tmp_path: Path) -> None:
     assert len(bomb) < 2**20
     assert "--max-ratio" in refusal(tmp_path, "ep.cbz", bomb).message
     assert opened(tmp_path, "ep.cbz", bomb, Limits(ratio=2000)).members
+
+
+def listing_again(data: bytes, numbers: list[int]) -> bytes:
+    """Return the archive with these entries of its directory listed once more."""
+    opened = zipfile.ZipFile(io.BytesIO(data))
+    opened.filelist += [opened.filelist[number] for number in numbers]
+    out = io.BytesIO(data)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.filelist[:] = opened.filelist
+        archive._didModify = True  # type: ignore[attr-defined]
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "numbers", [[0], [3], [1, 1], [0, 1, 2, 3], [2] * 500, [0, 1, 2, 3] * 3], ids=lambda numbers: str(numbers)[:20]
+)
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_listed_again_at_its_place_is_read_once(tmp_path: Path, numbers: list[int], method: int) -> None:
+    data = listing_again(zipped(PAGES, method), numbers)
+    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == 4 + len(numbers)
+    chapter = opened(tmp_path, "ep.cbz", data, Limits(members=5))
+    assert content(chapter) == PAGES
+    assert [member.name for member in chapter.members] == list(PAGES)
+
+
+def test_a_member_listed_again_is_read_by_other_programs_too(tmp_path: Path) -> None:
+    data = listing_again(seven_zip(tmp_path, "a.zip", "-tzip", "-mm=PPMd"), [0, 1])
+    assert content(opened(tmp_path, "ep.cbz", data)) == PAGES
+
+
+def test_a_book_whose_directory_lists_members_twice_is_read(tmp_path: Path) -> None:
+    data = listing_again(epub({"1.png": b"page"}), [0, 2, 3])
+    assert content(opened(tmp_path, "ep.epub", data)) == {"0001 1.png": b"page"}
+
+
+def test_one_place_under_two_names_is_still_a_bomb(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "ep.cbz", overlapping(bytes(5000), 2)).code == Code.LIMIT
+
+
+def test_the_comment_of_an_archive_is_its_own(tmp_path: Path) -> None:
+    tags = b'{"ComicBookInfo/1.0":{"series":"S"}}'
+    assert opened(tmp_path, "ep.cbz", raw_zip([("1.png", b"x")], tags)).directory().comment == tags
+    assert opened(tmp_path, "ep.cbr", rar5({"1.png": b"x"}, comment=tags)).directory().comment == tags
+    assert opened(tmp_path, "ep.cb7", packed(PAGES, tmp_path / "a", "7zip")).directory().comment == b""
+    for tags in (b"x" * 70_000, b"PK\x05\x06" + bytes(30)):  # a ZIP can't have them
+        directory = opened(tmp_path, "ep.cbr", rar5({"1.png": b"x"}, comment=tags)).directory()
+        assert (directory.comment, len(directory.warnings)) == (b"", 1)
+
+
+@pytest.mark.parametrize("inner", ["1.cbz", "vol/2.CBR", "3.pdf", "4.tar.gz", "5.part1.rar", "6.7z", "7.epub"])
+@pytest.mark.parametrize("made", [zipped, tarred, rar5], ids=["zip", "tar", "rar"])
+def test_archives_in_an_archive_are_told(tmp_path: Path, inner: str, made: Callable[[dict[str, bytes]], bytes]) -> None:
+    error = refusal(tmp_path, "ep.cbt", made({inner: b"inner", "b.cbz": b"inner"}))
+    assert error.code == Code.LIMIT
+    assert f"{inner!r} and 1 more" in error.message
+    assert "unpack it one level, into a folder of its name: then each is a chapter" in error.message
+    chapter = opened(tmp_path, "ep.cbt", made({inner: b"inner", "1.jpg": b"page"}))
+    assert content(chapter) == {inner: b"inner", "1.jpg": b"page"}
+    assert (
+        sum("unpack it one level to colour them" in warning and inner in warning for warning in chapter.warnings) == 1
+    )
 
 
 def test_a_cut_off_zip_tells_what_could_be_saved(tmp_path: Path) -> None:
@@ -297,7 +374,7 @@ def test_an_epub_gives_its_pictures_in_the_order_of_the_spine(tmp_path: Path) ->
 def test_an_epub_whose_xml_is_without_measure_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datasets.chapters.epub.fromstring", lambda data: pytest.fail("it was parsed"))
+    monkeypatch.setattr("datasets.chapters.epub.DefusedXMLParser", lambda **options: pytest.fail("it was parsed"))
     with zipfile.ZipFile(tmp_path / "made", "w", zipfile.ZIP_DEFLATED) as book:
         book.writestr("mimetype", b"application/epub+zip", zipfile.ZIP_STORED)
         book.writestr("META-INF/container.xml", b"<container>" + b"<a/>" * 2**23 + b"</container>")
@@ -320,8 +397,12 @@ def test_of_a_long_document_of_an_epub_the_beginning_is_read(tmp_path: Path, mon
     members = {name: book.read(name) for name in book.namelist()}
     members["OPS/p0.xhtml"] += bytes(12 * 2**20)
     chapter = opened(tmp_path, "ep.epub", zipped(members, zipfile.ZIP_STORED))
-    assert list(content(chapter).values()) == [b"page"]
-    assert max(read) == 4 * 2**20
+    page, rest = chapter.pages
+    assert chapter.read(page) == b"page"
+    with pytest.raises(PageUnreadableError) as caught:
+        chapter.read(rest)
+    assert caught.value.code == Code.LIMIT
+    assert max(read) == 4 * 2**20 + 1
 
 
 def test_a_picture_that_an_epub_lacks_keeps_its_place(tmp_path: Path) -> None:
@@ -360,6 +441,10 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     made = {name: FORMATS[name](folder) for name in _SEEDS}
     made["ep.epub"] = epub({"1.png": b"page" * 30})
     made["ep.pdf"] = pdf(Image.effect_noise((20, 30), 60))
+    made["boxes.pdf"] = pdf(Image.effect_noise((20, 30), 60)).replace(b"/MediaBox [ 0 0", b"/CropBox  [ 9 9")
+    head = "<style>p { background: url('../a&amp;b.png') }</style>"
+    documents = {"1.xhtml": xhtml('<p class="x">&nbsp;</p>', head), "2.xhtml": xhtml('<object data="../2.png"/>')}
+    made["written.epub"] = book_of(documents, {"a&b.png": b"page" * 30, "2.png": b"page" * 30})
     return made
 
 

@@ -47,8 +47,8 @@ def test_adds_what_is_not_there() -> None:
     assert as_tree(mark_colored(b"<ComicInfo><Title>x</Title></ComicInfo>")) == [
         ("ComicInfo", {}, ""),
         ("Title", {}, "x"),
-        ("BlackAndWhite", {}, "No"),
         ("Notes", {}, NOTE),
+        ("BlackAndWhite", {}, "No"),
     ]
     assert ("Notes", {}, NOTE) in as_tree(mark_colored(b"<ComicInfo><Notes/></ComicInfo>"))
 
@@ -58,8 +58,77 @@ def test_namespace_of_the_root_is_its_childrens() -> None:
     data = b'<ComicInfo xmlns="http://comics.example/info"><BlackAndWhite>Yes</BlackAndWhite></ComicInfo>'
     assert as_tree(mark_colored(data)) == [
         (f"{space}ComicInfo", {}, ""),
-        (f"{space}BlackAndWhite", {}, "No"),
         (f"{space}Notes", {}, NOTE),
+        (f"{space}BlackAndWhite", {}, "No"),
+    ]
+
+
+# The elements of ComicInfo in the order of its xs:sequence, as ComicInfo.xsd has them (anansi-project).
+SCHEMAS = {
+    "v1.0": "Title Series Number Count Volume AlternateSeries AlternateNumber AlternateCount Summary Notes Year Month "
+    "Writer Penciller Inker Colorist Letterer CoverArtist Editor Publisher Imprint Genre Web PageCount LanguageISO "
+    "Format BlackAndWhite Manga Pages",
+    "v2.0": "Title Series Number Count Volume AlternateSeries AlternateNumber AlternateCount Summary Notes Year Month "
+    "Day Writer Penciller Inker Colorist Letterer CoverArtist Editor Publisher Imprint Genre Web PageCount LanguageISO "
+    "Format BlackAndWhite Manga Characters Teams Locations ScanInformation StoryArc SeriesGroup AgeRating Pages "
+    "CommunityRating MainCharacterOrTeam Review",
+    "v2.1": "Title Series Number Count Volume AlternateSeries AlternateNumber AlternateCount Summary Notes Year Month "
+    "Day Writer Penciller Inker Colorist Letterer CoverArtist Editor Translator Publisher Imprint Genre Tags Web "
+    "PageCount LanguageISO Format BlackAndWhite Manga Characters Teams Locations ScanInformation StoryArc "
+    "StoryArcNumber SeriesGroup AgeRating Pages CommunityRating MainCharacterOrTeam Review GTIN",
+}
+
+
+def check_valid(data: bytes, sequence: list[str], namespace: str = "") -> None:
+    """Check a file against an xs:sequence of elements that may each be there once."""
+    names = [node.tag.removeprefix(namespace) for node in ElementTree.fromstring(data)]
+    assert sorted(names, key=sequence.index) == names
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("version", SCHEMAS)
+@pytest.mark.parametrize("space", ["", "http://comics.example/info"])
+@settings(max_examples=100)
+@given(data=st.data())
+def test_a_valid_file_stays_valid(version: str, space: str, data: st.DataObject) -> None:
+    sequence = SCHEMAS[version].split()
+    names = sorted(data.draw(st.sets(st.sampled_from(sequence))), key=sequence.index)
+    root = f'<ComicInfo xmlns="{space}">' if space else "<ComicInfo>"
+    source = root + "".join(f"\n  <{name}></{name}>" for name in names) + "\n</ComicInfo>"
+    marked = mark_colored(source.encode())
+    check_valid(marked, sequence, f"{{{space}}}" if space else "")
+    found = {node.tag.rpartition("}")[2] for node in ElementTree.fromstring(marked)}
+    assert found == {*names, "BlackAndWhite", "Notes"}
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        "<Title>T</Title><Pages><Page Image='0'/></Pages>", "<Pages/>", "<Year>2020</Year><Manga>Yes</Manga>",
+        "<Writer>A</Writer><BlackAndWhite>Yes</BlackAndWhite><AgeRating>G</AgeRating>",
+        "<CommunityRating>3</CommunityRating>", "<Notes>n</Notes><Pages/><Review>r</Review>", "",
+    ],
+)  # fmt: skip
+def test_what_is_added_goes_where_the_schema_wants_it(elements: str) -> None:
+    check_valid(mark_colored(f"<ComicInfo>{elements}</ComicInfo>".encode()), SCHEMAS["v2.0"].split())
+
+
+def test_what_is_added_is_indented_as_its_neighbours() -> None:
+    marked = mark_colored(b"<ComicInfo>\n  <Title>T</Title>\n  <Pages />\n</ComicInfo>").decode()
+    assert (
+        f"\n  <Title>T</Title>\n  <Notes>{NOTE}</Notes>\n  <BlackAndWhite>No</BlackAndWhite>\n  <Pages />\n" in marked
+    )
+
+
+def test_elements_of_other_programs_and_in_any_order_stay_in_theirs() -> None:
+    source = b"<ComicInfo><Web>w</Web><Shelf>s</Shelf><Title>T</Title><Pages/><Own/></ComicInfo>"
+    names = [node.tag for node in ElementTree.fromstring(mark_colored(source))]
+    assert [name for name in names if name not in ("Notes", "BlackAndWhite")] == [
+        "Web",
+        "Shelf",
+        "Title",
+        "Pages",
+        "Own",
     ]
 
 

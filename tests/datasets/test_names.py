@@ -48,7 +48,23 @@ def test_any_name_is_relative_visible_and_stays_so(name: str) -> None:
     assert safe_name(safe) == safe
 
 
-def test_junk() -> None:
-    assert is_junk("a/__MACOSX/1.jpg")
-    assert is_junk("a/THUMBS.DB")
-    assert not is_junk("a/1.jpg")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/__MACOSX/1.jpg", "a/THUMBS.DB", "@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "a/@EADIR/1.jpg", "#recycle/ch1.cbz",
+        "@Recycle/1.jpg", "$RECYCLE.BIN/S-1-5-21/$R1.cbz", "a/.Trash-1000/files/1.jpg", ".stversions/ch1~2024.cbz",
+        ".@__thumb/default1.jpg", "S/.yacreaderlibrary/covers/1.jpg", "lost+found/#1.jpg", "lost+found/", ".sync/1.cbz",
+        "@eaDir\\1.jpg\\T.jpg", "a/.\u5316/1.jpg", "System Volume Information/1.jpg", "a\\._1.jpg",
+    ],
+)  # fmt: skip
+def test_junk(name: str) -> None:
+    assert is_junk(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a/1.jpg", "./1.jpg", "../1.jpg", "...and on/1.jpg", "#1/1.jpg", "@home/1.jpg", "a.b/1.jpg", "Recycle/1.jpg",
+     "@eaDir", "lost+found", "$5/1.jpg", ".hidden.jpg", "a/eaDir/1.jpg"],
+)  # fmt: skip
+def test_no_junk(name: str) -> None:
+    assert not is_junk(name)

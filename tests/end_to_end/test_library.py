@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from tests import fuzz
-from tests.archives import epub, overlapping, packed, rar5, rar5_encrypted, tarred, zipped
+from tests.archives import epub, overlapping, packed, rar5, rar5_encrypted, rar5_parts, tarred, zipped
 from tests.local_machine import LocalMachine
 
 REAL = Path(os.environ.get("MANGAHUE_REAL_ARCHIVES", "/nonexistent"))  # a folder of archives that people have made
@@ -55,7 +55,7 @@ BAD: dict[str, tuple[Callable[[Path], bytes], str, str]] = {  # file: how it is 
     "crc.cbz": (lambda folder: flipped(zipped(PAGES, zipfile.ZIP_STORED), 200), "partial", "READ"),
     "html.cbz": (lambda folder: b"<html>403</html>", "quarantined", "BROKEN"),
     "secret.rar": (lambda folder: rar5_encrypted(), "quarantined", "PASSWORD"),
-    "part1.rar": (lambda folder: rar5(PAGES, volume=True), "quarantined", "VOLUME"),
+    "part1.rar": (lambda folder: rar5_parts(PAGES, 500)[0], "quarantined", "VOLUME"),
     "bomb.cbz": (lambda folder: overlapping(bytes(5000), 12), "quarantined", "LIMIT"),
     "ratio.cbz": (lambda folder: zipped({"1.png": bytes(2**27)}), "quarantined", "LIMIT"),
     "nested.zip": (lambda folder: zipped({"1.cbz": zipped(PAGES)}), "quarantined", "LIMIT"),

@@ -51,9 +51,12 @@ class ChunkFiles:
         names = (entry.key.rpartition("/")[2] for entry in self.ledger.storage.list(f"{self._folder()}/"))
         return {number for number in sorted(map(_number_in, names)) if number >= 0 and self._is_whole(number)}
 
-    def put(self, number: int, manifest: Manifest, members: Members) -> None:
-        """Write a chunk file. One that exists already is left as it is."""
-        packed = write_zip([(_MANIFEST, manifest.to_json()), *members])
+    def put(self, number: int, manifest: Manifest, members: Members, comment: bytes = b"") -> None:
+        """Write a chunk file. One that exists already is left as it is.
+
+        comment: that of the chapter's archive, with the first chunk.
+        """
+        packed = write_zip([(_MANIFEST, manifest.to_json()), *members], comment=comment)
         assert packed is not None
         with suppress(ObjectExistsError):
             self.ledger.storage.put(self._key(number), packed, if_absent=True)
@@ -66,6 +69,11 @@ class ChunkFiles:
         """
         with self._opened(number) as chunk:
             return _manifest_in(chunk)
+
+    def comment(self) -> bytes:
+        """The comment of the chapter's archive. Raises as `manifest` does."""
+        with self._opened(0) as chunk:
+            return chunk.comment
 
     def members(self, of: int) -> Iterator[tuple[str, bytes]]:
         """The members of the first `of` chunks in their order. One chunk is in memory at a time.

@@ -73,8 +73,8 @@ class ColorizeConfig:
     max_pixels: int = option("Most pixels of a page.", group="Limits", default=Limits.pixels)
     page_seconds: float = option("Longest that a stage may work on a page, seconds; opening a chapter may take ten "
                                  "times that.", group="Limits", default=Limits.seconds)  # fmt: skip
-    keep_format: bool = option("A PDF becomes a PDF, its other contents kept, instead of a CBZ.", group="Output",
-                               default=False)  # fmt: skip
+    keep_format: bool = option("A PDF becomes a PDF and an EPUB an EPUB, their other contents kept, instead of a CBZ.",
+                               group="Output", default=False)  # fmt: skip
     runner: Literal[RunnerName] = option(RUNNER_HELP, group="Cluster", default="auto")
     batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
     num_actors: str = option("Workers that hold the network; auto: one per GPU, those that join later included, or one "

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import ImageColor
 
 from datasets.errors import BadUsageError
-from datasets.names import is_image
+from datasets.names import composed, is_image, may_be_image
 from imaging.color import to_lab
 from imaging.hints import Hint
 from jobs.parts.runtime.options import read_given
@@ -31,10 +31,14 @@ _COLUMNS = ("page", "x", "y", "radius", "colour")
 class ChapterHints:
     """The hints of one chapter.
 
-    by_page: the hints of each page, by the page's name in the chapter.
+    by_page: the hints of each page, by the page's name in the chapter, composed.
     """
 
     by_page: Mapping[str, tuple[Hint, ...]] = field(default_factory=dict)
+
+    def of(self, *names: str) -> tuple[Hint, ...]:
+        """The hints of a page, by the first of its names that has any, in whatever Unicode form."""
+        return next((self.by_page[composed(name)] for name in names if composed(name) in self.by_page), ())
 
     def digest(self) -> str:
         """A digest in hex; "" without hints. A chapter with other hints is another one, and is coloured again."""
@@ -64,7 +68,7 @@ class Hints:
     """The hints of a job.
 
     uri: where they were read from.
-    by_page: the hints of each page, by chapter path and page name.
+    by_page: the hints of each page, by chapter path and page name, composed.
     lines: for each page the number of the first line that names it.
     """
 
@@ -73,12 +77,14 @@ class Hints:
     lines: Mapping[str, int]
 
     def by_chapter(self, rels: Iterable[str]) -> dict[str, ChapterHints]:
-        """The hints of each chapter, by its `rel`. Raises BadUsageError naming a page that lies in no chapter."""
+        """The hints of each chapter, by its `rel`, in whatever Unicode form they name it. Raises BadUsageError naming a
+        page that lies in no chapter.
+        """
         chapters: dict[str, dict[str, tuple[Hint, ...]]] = {}
-        known = set(rels)
+        known = {composed(rel): rel for rel in sorted(rels, reverse=True)}  # of equal ones the first is coloured
         for page, hints in self.by_page.items():
-            if page in known and is_image(page):  # a picture that is a chapter by itself
-                chapters[page] = {PurePosixPath(page).name: hints}
+            if page in known and (is_image(page) or (len(known) == 1 and may_be_image(page))):  # a chapter by itself
+                chapters[known[page]] = {PurePosixPath(page).name: hints}
                 continue
             cuts = (end for end in range(len(page) - 1, 0, -1) if page[end] == "/")  # chapters may lie in chapters
             cut = next((end for end in cuts if page[:end] in known), None)
@@ -87,7 +93,7 @@ class Hints:
                     f"--hints {self.uri}, line {self.lines[page]}: page {page!r} lies in no chapter of --source; give "
                     f"the chapter's path and the page's name in it: {min(known, default='ch01.cbz')}/001.jpg"
                 )
-            chapters.setdefault(page[:cut], {})[page[cut + 1 :]] = hints
+            chapters.setdefault(known[page[:cut]], {})[page[cut + 1 :]] = hints
         return {rel: ChapterHints(hints) for rel, hints in chapters.items()}
 
 
@@ -141,4 +147,4 @@ def _parse_row(row: list[str], where: str) -> tuple[str, Hint]:
     _, a, b = to_lab(np.array([[rgb]], np.uint8))[0, 0].tolist()
     if not page:
         raise BadUsageError(f"{where}: page is empty; give the chapter's path and the page's name in it")
-    return page, Hint(values[0], values[1], values[2], (a, b))
+    return composed(page), Hint(values[0], values[1], values[2], (a, b))

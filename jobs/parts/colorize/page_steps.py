@@ -1,18 +1,21 @@
-"""Work on a page's bytes, done inside a sandbox: decode, examine, join, encode. Also rebuilds a PDF.
+"""Work on a page's bytes, done inside a sandbox: decode, examine, join, encode. Also rebuilds a PDF or an EPUB.
 
 S: side of the square the network sees, pixels. No Ray and no torch here.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from datasets.archive import ChapterRef
+from datasets.archive import EPUB_SUFFIX, ChapterRef, suffix_of
 from datasets.chapters.pdf import jpegs_of, recolor
+from datasets.chapters.recolored_book import recolor_book
 from datasets.errors import MangahueError
-from datasets.page import decode, decode_plain, encode, frames, gray_of
+from datasets.limits import Limits
+from datasets.page import decode, decode_plain, encode, format_of, frames, gray_of
 from datasets.storage import open_storage
 from imaging.color import F32, U8, is_color_page, to_lab
 from imaging.crops import Crop
@@ -106,6 +109,7 @@ def color_over(
     settings: PageSettings,
     pixels: int,
     preview: When = "never",
+    keep_format: bool = False,
 ) -> Colored:
     """The page at full size with this chroma under its ink.
 
@@ -113,6 +117,7 @@ def color_over(
     whole_page_chroma, hints: as `postprocess_page` takes them.
     pixels: the most that the page may have.
     preview: draw one never, always, or only if the gate has something against the page.
+    keep_format: encode it in the format that it has, where that is one of ours, else as PNG.
     Raises PageUnreadableError.
     """
     gray = gray_of(decode_plain(data, pixels=pixels))
@@ -120,15 +125,23 @@ def color_over(
     laid = postprocess_page(gray, chroma.astype(np.float32), settings.postprocess, other, hints)
     wanted = preview == "always" or (preview == "flawed" and laid.faults)
     shown = draw_preview(gray, laid.page, laid.text) if wanted else None
-    return Colored(encode(laid.page, settings.image_format), laid.faults, as_record(laid.colors), shown)
+    image_format = format_of(data) if keep_format else settings.image_format
+    return Colored(encode(laid.page, image_format), laid.faults, as_record(laid.colors), shown)
 
 
-def rebuild_pdf(ref: ChapterRef, pages: Mapping[int, bytes], out: Path) -> None:
-    """Write the chapter, a PDF, to `out` with some of its pages replaced.
+def rebuild(ref: ChapterRef, limits: Limits, pages: Mapping[int, bytes], out: Path) -> None:
+    """Write the chapter, a PDF or an EPUB, to `out` with some of its pages replaced.
 
     pages: the new pages, by page index.
-    Raises ChapterUnreadableError; MangahueError where the PDF made does not hold these pages.
+    out: the file to write; its extension tells which of the two the chapter is.
+    Raises ChapterUnreadableError; MangahueError where what was made does not hold these pages.
     """
+    if suffix_of(out.name) == EPUB_SUFFIX:
+        recolor_book(open_storage(ref.root), ref, limits, pages, out)
+        with zipfile.ZipFile(out) as book:
+            if (damaged := book.testzip()) is not None:
+                raise MangahueError(f"{ref.rel}: {damaged} is damaged in the EPUB made; is the disk full?")
+        return
     with open_storage(ref.root).open(ref.key) as source:
         recolor(source, pages, out)
     with out.open("rb") as made:

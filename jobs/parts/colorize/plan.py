@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path, PurePosixPath
 
-from datasets.archive import PDF_SUFFIX, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
+from datasets.archive import REBUILT_SUFFIXES, ZIP_SUFFIXES, ChapterRef, find_chapters, suffix_of
 from datasets.errors import BadUsageError, Code, MangahueError
+from datasets.names import composed
 from datasets.storage import open_storage
 from jobs.parts.colorize.decide import Decision, decide
 from jobs.parts.colorize.hints import ChapterHints
@@ -127,9 +128,9 @@ def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
     """The key of a chapter in the output. A folder or a ZIP archive keeps its name; any other archive becomes a CBZ.
     A picture gets its name when it is published, by its format.
 
-    keep_format: a PDF stays a PDF.
+    keep_format: a PDF stays a PDF, and an EPUB an EPUB.
     """
-    kept = {*ZIP_SUFFIXES, PDF_SUFFIX} if keep_format else ZIP_SUFFIXES
+    kept = ZIP_SUFFIXES | REBUILT_SUFFIXES if keep_format else ZIP_SUFFIXES
     if ref.kind != "archive" or suffix_of(ref.rel) in kept:
         return ref.rel
     return str(PurePosixPath(ref.rel).with_name(f"{ref.name}.cbz"))
@@ -138,17 +139,18 @@ def output_of(ref: ChapterRef, *, keep_format: bool = False) -> str:
 def _collisions(inputs: Sequence[ChapterRef], outputs: dict[str, str], ledger: Ledger) -> list[Manifest]:
     """Manifests of chapters that can't be coloured because another has the same output.
 
-    Of chapters with one output, the one that has that name already is coloured, else the first. The others are
-    quarantined.
+    Of chapters with one output, in whatever Unicode form, the one that has that name already is coloured, else the
+    first. The others are quarantined.
     """
     owners: dict[str, str] = {}
     for ref in sorted(inputs, key=lambda ref: (outputs[ref.rel] != ref.rel, ref.rel)):
-        owners.setdefault(outputs[ref.rel], ref.rel)
+        owners.setdefault(composed(outputs[ref.rel]), ref.rel)
+    owner_of = {ref.rel: owners[composed(outputs[ref.rel])] for ref in inputs}
     clash = "its output {} is that of {} too; rename one of the two"
     return [
-        _collision(ref, ledger, clash.format(outputs[ref.rel], owners[outputs[ref.rel]]))
+        _collision(ref, ledger, clash.format(outputs[ref.rel], owner_of[ref.rel]))
         for ref in inputs
-        if owners[outputs[ref.rel]] != ref.rel
+        if owner_of[ref.rel] != ref.rel
     ]
 
 
@@ -177,9 +179,9 @@ def _check_beside(ref: ChapterRef, out: str, *, keep_format: bool) -> None:
 
 
 def _resolved(uri: str) -> str:
-    """Where a storage is, with links on disk followed."""
+    """Where a storage is, with links on disk followed, composed."""
     where = open_storage(uri).uri
-    return where if "://" in where else str(Path(where).resolve())
+    return composed(where if "://" in where else str(Path(where).resolve()))
 
 
 def _check_apart(source: str, out: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datasets.archive import PDF_SUFFIX, suffix_of, write_zip
+from datasets.archive import suffix_of, write_zip
 from datasets.comicinfo import COMIC_INFO
 from datasets.errors import MangahueError
 from datasets.limits import SLOW
@@ -49,7 +49,7 @@ class ChapterPublisher:
         members = [(record.output, content) for record, content in zip(records, data, strict=True)]
         manifest = self._outcomes.published(records, chunk)
         if chunk.of > 1:
-            self._files.put(chunk.number, manifest, members)
+            self._files.put(chunk.number, manifest, members, chunk.comment)
             chunk.ready = True
             return
         if (ended := self._outcomes.not_to_be_published(manifest)) is not None:
@@ -59,7 +59,7 @@ class ChapterPublisher:
         if info is not None:
             content, manifest = _with_marked_info(manifest, dict(members)[info.output])
             members = [(name, content if name == info.output else data) for name, data in members]
-        chunk.outcome = self._put(manifest, lambda: members)
+        chunk.outcome = self._put(manifest, lambda: members, chunk.comment)
 
     def assemble(self, of: int) -> Manifest:
         """Publish a chapter from its `of` chunk files, with one in memory at a time. Then delete the files.
@@ -95,15 +95,15 @@ class ChapterPublisher:
             for name, data in self._files.members(of):
                 yield name, marked if info and name == info.output else data
 
-        if self._task.ref.kind == "folder" or suffix_of(self._task.output) == PDF_SUFFIX:
+        if self._task.ref.kind == "folder" or self._task.is_rebuilt:
             return self._put(manifest, members)
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
             archive = Path(folder) / "chapter.cbz"
-            write_zip(members(), archive)
+            write_zip(members(), archive, self._files.comment())
             _check(archive, manifest)
             return self._put_file(manifest, archive)
 
-    def _put(self, manifest: Manifest, members: Files) -> Manifest:
+    def _put(self, manifest: Manifest, members: Files, comment: bytes = b"") -> Manifest:
         if self._task.ref.kind == "folder":
             return self._publish_over(lambda over: self._ledger.publish_folder(manifest, members, over=over))
         if self._task.ref.kind == "picture":
@@ -111,9 +111,9 @@ class ChapterPublisher:
             (page,) = manifest.pages
             alone = replace(manifest, output=name, sha256=page.sha256, size=page.size)
             return self._publish_over(lambda over: self._ledger.publish(alone, data, over=over))
-        if suffix_of(self._task.output) == PDF_SUFFIX:
-            return self._put_pdf(manifest, members())
-        archive = write_zip(members())
+        if self._task.is_rebuilt:
+            return self._put_rebuilt(manifest, members())
+        archive = write_zip(members(), comment=comment)
         assert archive is not None
         _check(io.BytesIO(archive), manifest)
         sealed = replace(manifest, sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))
@@ -135,14 +135,14 @@ class ChapterPublisher:
                 over = number_of(self._ledger.manifest(self._task.ref.rel))
         raise overtaken(self._task.ref.rel)
 
-    def _put_pdf(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
-        """Publish the source PDF with its coloured pages replaced. All of these pages are in memory at once."""
+    def _put_rebuilt(self, manifest: Manifest, members: Iterable[tuple[str, bytes]]) -> Manifest:
+        """Publish the source, a PDF or an EPUB, with its coloured pages replaced. These are in memory at once."""
         coloured = {page.output: page.index for page in manifest.pages if page.action == "coloured"}
         pages = {coloured[name]: data for name, data in members if name in coloured}
         with tempfile.TemporaryDirectory(prefix="mangahue-") as folder:
-            made = Path(folder) / "chapter.pdf"
-            seconds = SLOW * self._task.policy.limits.seconds
-            sandbox().call(page_steps.rebuild_pdf, self._task.ref, pages, made, seconds=seconds)
+            made = Path(folder) / f"chapter{suffix_of(self._task.output)}"
+            limits = self._task.policy.limits
+            sandbox().call(page_steps.rebuild, self._task.ref, limits, pages, made, seconds=SLOW * limits.seconds)
             return self._put_file(manifest, made)
 
     def _put_file(self, manifest: Manifest, made: Path) -> Manifest:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from datasets.archive import PDF_SUFFIX, suffix_of
 from datasets.chapters import Member
 from datasets.errors import MangahueError
 from jobs.parts.colorize.decide import is_of_another_policy
@@ -34,11 +33,11 @@ class PublishedPages:
         """The published pages that equal what this job would make, by member index.
 
         The result is empty where the chapter was not published by this job from this very source. It is also empty for
-        a PDF, which is always rebuilt as a whole.
+        a PDF or an EPUB that stays one: it is always rebuilt as a whole.
         """
         task = self.task
         published = self.ledger.manifest(task.ref.rel) if task.over else None
-        if published is None or not self.ledger.made(published, task.ref) or suffix_of(task.output) == PDF_SUFFIX:
+        if published is None or not self.ledger.made(published, task.ref) or task.is_rebuilt:
             return {}
         if [page.name for page in published.pages] != [member.original for member in members]:
             return {}

@@ -17,6 +17,7 @@ from typing import Any
 from datasets.chapters import Directory
 from datasets.errors import Code, PageUnreadableError
 from datasets.limits import SLOW
+from datasets.names import composed
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
 from jobs.parts.colorize.member_names import output_names
@@ -99,7 +100,8 @@ class Stages:
         directory = sandbox().call(reader.look_inside, task.ref, task.policy, seconds=_slow(task))
         stay = PublishedPages(task, self.ledger).unchanged(directory.members)
         cuts = list(cut(directory.members))
-        names = output_names([member.name for member in directory.members], self.settings.image_format)
+        image_format = None if task.keeps_page_formats else self.settings.image_format
+        names = output_names([member.name for member in directory.members], image_format)
         aside = ChunkFiles(task, self.ledger).whole() if len(cuts) > 1 else set()
         for number, part in enumerate(cuts):
             pages = [
@@ -114,6 +116,7 @@ class Stages:
             chunk = Chunk(task, number, len(cuts), pages, ready=number in aside)
             if number == 0:
                 chunk.warnings, chunk.damage = [*directory.warnings, *_unknown(task, directory)], directory.damage
+                chunk.comment = directory.comment
             if directory.sequential and not chunk.ready:
                 self._fetch_all(chunk)
             yield chunk
@@ -171,7 +174,7 @@ class Stages:
             return page.data, None
         limits = task.policy.limits
         with_page = (page.data, page.chroma, page.whole_page_chroma, page.hints)
-        call = (page_steps.color_over, *with_page, self.settings, limits.pixels, when)
+        call = (page_steps.color_over, *with_page, self.settings, limits.pixels, when, task.keeps_page_formats)
         try:
             colored = sandbox().call(*call, seconds=limits.seconds)
         except (PageUnreadableError, SandboxError) as error:
@@ -200,7 +203,10 @@ def _fetch(page: PageTask, task: ChapterTask) -> None:
 def _unknown(task: ChapterTask, directory: Directory) -> list[str]:
     """Warnings for hints that name no page of the chapter."""
     pages = {
-        name for member in directory.members if member.index is not None for name in (member.name, member.original)
+        composed(name)
+        for member in directory.members
+        if member.index is not None
+        for name in (member.name, member.original)
     }
     return [f"--hints names {page!r}, which is no page of it" for page in task.hints.by_page if page not in pages]
 

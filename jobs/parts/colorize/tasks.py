@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.archive import ChapterRef
+from datasets.archive import EPUB_SUFFIX, REBUILT_SUFFIXES, ChapterRef, suffix_of
 from datasets.chapters import Member
 from imaging.color import U8
 from imaging.crops import Crop
@@ -44,9 +44,19 @@ class ChapterTask:
     hints: ChapterHints = field(default_factory=ChapterHints)
     sample: bool = False
 
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether the output is the source with its pictures replaced."""
+        return self.ref.kind == "archive" and suffix_of(self.output) in REBUILT_SUFFIXES
+
+    @property
+    def keeps_page_formats(self) -> bool:
+        """Whether a coloured page has the format of the page that it was: an EPUB names its pictures in many places."""
+        return self.is_rebuilt and suffix_of(self.output) == EPUB_SUFFIX
+
     def hints_of(self, member: Member) -> tuple[Hint, ...]:
         """The hints for a page, found by its name in the source or in the output."""
-        return self.hints.by_page.get(member.original) or self.hints.by_page.get(member.name, ())
+        return self.hints.of(member.original, member.name)
 
 
 @dataclass
@@ -102,7 +112,7 @@ class Chunk:
 
     number: from 0, among the `of` chunks of the chapter.
     pages: its members.
-    warnings, damage: those of the whole chapter; only its first chunk holds them.
+    warnings, damage, comment: those of the whole chapter; only its first chunk holds them.
     outcome: set once nothing is left to compute for the chunk.
     ready: its chunk file is written, by this run or an earlier one.
     seconds: of work so far.
@@ -114,6 +124,7 @@ class Chunk:
     pages: list[PageTask] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     damage: str = ""
+    comment: bytes = b""
     outcome: Manifest | None = None
     ready: bool = False
     seconds: float = 0.0

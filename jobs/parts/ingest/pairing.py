@@ -14,6 +14,7 @@ from typing import TypeVar
 from datasets.archive import ChapterRef, chapter_and_page, find_chapters, plain
 from datasets.chapters import Chapter, Directory, Member, open_chapter
 from datasets.errors import BadUsageError
+from datasets.names import composed
 
 log = logging.getLogger("mangahue")
 T = TypeVar("T")
@@ -114,8 +115,8 @@ def pair_pages(color: Sequence[Member], gray: Sequence[Member]) -> list[tuple[Me
 def _paired(
     color: Sequence[T], gray: Sequence[T], keys: Sequence[Callable[[T], str]]
 ) -> list[tuple[T | None, T | None]]:
-    """Pair items that agree in a key, best key first. The key must be unique among the items still unpaired on each
-    side.
+    """Pair items that agree in a key, best key first, in whatever Unicode form. The key must be unique among the items
+    still unpaired on each side.
     """
     partner: dict[int, int] = {}
     for key in keys:
@@ -134,7 +135,7 @@ def _by_key(items: Sequence[T], key: Callable[[T], str], taken: set[int]) -> dic
     found: dict[str, list[int]] = {}
     for index, item in enumerate(items):
         if index not in taken:
-            found.setdefault(key(item), []).append(index)
+            found.setdefault(composed(key(item)), []).append(index)
     return found
 
 
@@ -163,7 +164,9 @@ def held_out(rels: Sequence[str], holdout: str, seed: int) -> set[str]:
         return set(random.Random(seed).sample(sorted(rels), max(0, count)))
     chosen: set[str] = set()
     for name in filter(None, (part.strip() for part in holdout.split(","))):
-        fitting = [rel for rel in rels if rel == name or plain(PurePosixPath(rel).name) == plain(name)]
+        fitting = [
+            rel for rel in rels if composed(rel) == composed(name) or plain(PurePosixPath(rel).name) == plain(name)
+        ]
         if not fitting:
             some = ", ".join(sorted(PurePosixPath(rel).name for rel in rels)[:12])
             raise BadUsageError(f"--holdout names {name!r}, which is no chapter; there are {some}")

@@ -16,7 +16,7 @@ class Policy:
     limits: of a chapter.
     strict: quarantine a chapter with a flagged page instead of publishing it.
     salvage: publish what is there of an archive that is cut off.
-    keep_format: a PDF becomes a PDF.
+    keep_format: a PDF becomes a PDF, an EPUB an EPUB.
     memory: a text of what decides how much memory the network has for a page.
     """
 

@@ -47,6 +47,7 @@ def act(action):
         time.sleep(60)  # the raylet's death ends this process
     elif action == "driver":
         os.kill(int((FOLDER / "driver.pid").read_text()), signal.SIGKILL)
+        time.sleep(60)  # Ray ends this process after its driver: it must not meet what is planned for the next one
     elif action == "head":
         os.killpg(int((FOLDER / "head.pid").read_text()), signal.SIGKILL)
     elif action == "predictor":

@@ -38,6 +38,28 @@ def test_pages_find_their_chapter(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("stored", "given"),
+    [
+        ("\u30ab\u3099.cbz", "\u30ac.cbz"), ("\u30ac.cbz", "\u30ab\u3099.cbz"), ("\u30db\u309a/\xe9", "\u30dd/e\u0301"),
+        ("e\u0301t\xe9.cbz", "\xe9te\u0301.cbz"), ("\u1112\u1161\u11ab.cbz", "\ud55c.cbz"),
+    ],
+)  # fmt: skip
+def test_hints_find_a_page_in_either_unicode_form(stored: str, given: str) -> None:
+    rows = of(f"{given}/p\u30ac.png,1,2,3,red", f"{stored}/p\u30ab\u3099.png,4,2,3,red")
+    chapters = parse_hints(rows, "h.csv").by_chapter([stored, "other.cbz"])
+    assert list(chapters) == [stored]
+    for form in ("p\u30ac.png", "p\u30ab\u3099.png"):
+        assert [hint.x for hint in chapters[stored].of(form, "safe.png")] == [1, 4]
+        assert [hint.x for hint in chapters[stored].of("raw.png", form)] == [1, 4]
+    assert chapters[stored].of("q.png") == ()
+
+
+def test_a_picture_is_found_in_either_unicode_form() -> None:
+    chapters = parse_hints(of("\u30ac.png,1,2,3,red"), "h.csv").by_chapter(["\u30ab\u3099.png"])
+    assert len(chapters["\u30ab\u3099.png"].of("\u30ab\u3099.png")) == 1
+
+
 def test_a_page_of_no_chapter_is_named_with_its_line() -> None:
     hints = parse_hints(of("ch01.cbz/1.png,1,2,3,red", "ch9.cbz/1.png,1,2,3,red"), "h.csv")
 

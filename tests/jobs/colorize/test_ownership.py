@@ -40,6 +40,18 @@ def test_a_cover_beside_a_series_archives_is_a_chapter_of_its_own(library: Libra
     assert library.computed == set()
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("\u30ab\u3099.cbz", "\u30ac.cbz"), ("e\u0301.cbz", "\xe9.cbr"), ("S/\u1112\u1161.cbz", "S/\ud558.cbz")],
+)
+def test_chapters_whose_names_look_the_same_collide(library: Library, first: str, second: str) -> None:
+    for number, name in enumerate((first, second)):
+        library.put(f"in/{name}", good(number))
+    results = library.run()
+    assert (results[first].status, results[second].code) == ("done", "COLLISION")
+    assert [path.name for path in library.out.rglob("*.cbz") if path.is_file()] == [Path(first).name]
+
+
 def test_a_hint_goes_to_the_chapter_that_lies_deepest() -> None:
     rows = b"page,x,y,radius,colour\nseries/ch01.cbz/001.jpg,1,1,1,red\nseries/cover.jpg,1,1,1,red\n"
     chapters = parse_hints(rows, "hints.csv").by_chapter(["series", "series/ch01.cbz"])

@@ -60,11 +60,11 @@ def colorize(job: JobSettings, variant: models.Variant) -> tuple[Exit, JobState,
 
 @pytest.fixture
 def unlistable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders named `lost+found` can't be listed, not even by root."""
+    """Folders named `locked` can't be listed, not even by root."""
     real = os.scandir
 
     def scandir(path: Any) -> Any:
-        if Path(path).name == "lost+found":
+        if Path(path).name == "locked":
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
@@ -72,7 +72,7 @@ def unlistable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unlistable")
-@pytest.mark.parametrize("place", ["lost+found", "a/b/lost+found"])
+@pytest.mark.parametrize("place", ["locked", "a/b/locked"])
 def test_a_folder_that_can_not_be_listed_is_in_the_report(
     job: JobSettings, variant: models.Variant, tmp_path: Path, place: str
 ) -> None:
@@ -93,19 +93,19 @@ def test_a_folder_that_can_not_be_listed_is_in_the_report(
 def test_a_folder_of_pages_beside_one_that_can_not_be_listed_is_coloured(
     job: JobSettings, variant: models.Variant, tmp_path: Path
 ) -> None:
-    (tmp_path / "in/ep1/lost+found").mkdir(parents=True)
+    (tmp_path / "in/ep1/locked").mkdir(parents=True)
     (tmp_path / "in/ep1/1.png").write_bytes(gray_page())
     code, _, lines = colorize(job, variant)
     assert code is Exit.PARTLY
     assert lines["ep1"]["status"] == "done"
-    assert lines["ep1/lost+found"]["status"] == "failed"
+    assert lines["ep1/locked"]["status"] == "failed"
 
 
 @pytest.mark.usefixtures("unlistable")
 def test_a_source_that_can_not_be_listed_itself_ends_the_job(job: JobSettings, tmp_path: Path) -> None:
-    (tmp_path / "in").rename(tmp_path / "lost+found")
-    with pytest.raises(AccessDeniedError, match="lost"):
-        plan(str(tmp_path / "lost+found"), Ledger(job.out, job.fingerprint), job, replace=False)
+    (tmp_path / "in").rename(tmp_path / "locked")
+    with pytest.raises(AccessDeniedError, match="locked"):
+        plan(str(tmp_path / "locked"), Ledger(job.out, job.fingerprint), job, replace=False)
 
 
 @pytest.mark.usefixtures("unlistable")
@@ -113,10 +113,10 @@ def test_a_library_of_nothing_but_a_folder_that_can_not_be_listed_fails(
     job: JobSettings, variant: models.Variant, tmp_path: Path
 ) -> None:
     (tmp_path / "in/good.cbz").unlink()
-    (tmp_path / "in/lost+found").mkdir()
+    (tmp_path / "in/locked").mkdir()
     code, _, lines = colorize(job, variant)
     assert code is Exit.FAILED
-    assert list(lines) == ["lost+found"]
+    assert list(lines) == ["locked"]
 
 
 def dangling(path: Path) -> None:
@@ -194,9 +194,9 @@ def test_names_that_are_no_text_are_in_the_report(
 
 @pytest.mark.usefixtures("unlistable")
 def test_the_other_jobs_go_on_without_what_can_not_be_listed(job: JobSettings, tmp_path: Path) -> None:
-    (tmp_path / "in/lost+found").mkdir()
+    (tmp_path / "in/locked").mkdir()
     assert [edition.rel for edition in find_editions(str(tmp_path / "in"))] == ["good"]
-    with pytest.raises(MangahueError, match="lost"):  # who does not ask to be told is told hard
+    with pytest.raises(MangahueError, match="locked"):  # who does not ask to be told is told hard
         list(find_chapters(str(tmp_path / "in")))
 
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from datasets.page import ImageFormat, decode
 from datasets.storage import open_storage
 from imaging.color import to_lab
 from jobs.parts.colorize import pipeline, tasks
+from jobs.parts.colorize.hints import parse_hints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.stages import Stages
@@ -26,7 +28,7 @@ from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.sandbox import Sandbox
 from jobs.parts.runtime.sandbox import sandbox as the_sandbox
-from tests.archives import zipped
+from tests.archives import rar5, raw_zip, zipped
 from tests.jobs.colorize.chapters import (
     COMIC_INFO,
     FINGERPRINT,
@@ -65,6 +67,37 @@ def run(task: ChapterTask, stages: Stages, variant: models.Variant, skip: Sequen
 
 def actions(manifest: Manifest) -> dict[str, str]:
     return {page.name: page.action for page in manifest.pages}
+
+
+@pytest.mark.parametrize(
+    "comment", [b'{"appID":"x","ComicBookInfo/1.0":{}}', "漫画".encode("cp932"), b"x" * 65_535, b""]
+)
+@pytest.mark.parametrize("pages", [1, tasks.CHUNK_MEMBERS + 1])
+def test_the_comment_of_the_archive_is_kept(
+    tmp_path: Path, variant: models.Variant, comment: bytes, pages: int
+) -> None:
+    source = raw_zip([(f"{number}.png", gray_page()) for number in range(pages)], comment)
+    manifest = color(task_of(str(tmp_path), {"ep.cbz": source}), tmp_path, variant)
+    assert manifest.status == "done"
+    with zipfile.ZipFile(tmp_path / "out/ep.cbz") as archive:
+        assert archive.comment == comment
+        assert len(archive.namelist()) == pages
+
+
+def test_the_comment_of_a_rar_archive_becomes_that_of_the_zip(tmp_path: Path, variant: models.Variant) -> None:
+    color(task_of(str(tmp_path), {"ep.cbr": rar5({"1.png": gray_page()}, comment=b"tags")}), tmp_path, variant)
+    assert zipfile.ZipFile(tmp_path / "out/ep.cbz").comment == b"tags"
+
+
+def test_hints_and_pages_meet_in_any_unicode_form(tmp_path: Path) -> None:
+    pages = {"\u30db\u309a.png": gray_page(1), "2.png": gray_page(2), "\xe9.png": gray_page(3)}
+    task = task_of(str(tmp_path), {"\u30ab\u3099.cbz": zipped(pages)})
+    rows = "page,x,y,radius,colour\n\u30ac.cbz/\u30dd.png,9,9,3,red\n\u30ac.cbz/e\u0301.png,9,9,3,red\n"
+    hints = parse_hints(rows.encode(), "hints.csv").by_chapter([task.ref.rel])[task.ref.rel]
+    (chunk,) = stages_of(str(tmp_path)).open(replace(task, hints=hints))
+    assert [bool(page.hints) for page in chunk.pages] == [True, False, True]
+    assert chunk.warnings == []
+    assert [page.kept_name for page in chunk.pages] == list(pages)  # each in its own form
 
 
 def test_archive_in_archive_out(home: str, variant: models.Variant) -> None:

@@ -109,6 +109,28 @@ def test_chapters_pair_by_name_where_it_is_unique() -> None:
     )
 
 
+FORMS = [
+    ("\u30ac\u30f3\u30c0\u30e0", "\u30ab\u3099\u30f3\u30bf\u3099\u30e0"), ("\xe9t\xe9", "e\u0301te\u0301"),
+    ("\ud55c\uae00", "\u1112\u1161\u11ab\u1100\u1173\u11af"), ("\u1e69", "s\u0307\u0323"), ("\u212b", "A\u030a"),
+    ("\u307d\u3051", "\u307b\u309a\u3051"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), FORMS)
+def test_unicode_forms_of_one_name_are_one(one: str, other: str) -> None:
+    assert one != other
+    assert chapters_of(editions(f"{one}/ep1.cbz", f"{one}/ep2.cbz"), editions(f"{other}/ep1.cbz", "ep3.cbz")) == [
+        (f"{one}/ep1", f"{other}/ep1"), (f"{one}/ep2", None), (None, "ep3")
+    ]  # fmt: skip
+    assert chapters_of(editions(f"a/{one}.cbz", "b"), editions(f"{other}.cbz", "c"))[0] == (f"a/{one}", other)
+    found = named(
+        pair_pages(members(f"{one}.png", "1.png", f"a/{one}_2.png"), members(f"{other}.jpg", f"b/{other}_2.png"))
+    )
+    assert found == [(f"{one}.png", f"{other}.jpg"), ("1.png", None), (f"a/{one}_2.png", f"b/{other}_2.png")]
+    for rel, name in ((one, other), (other, one), (f"S/{one} 01", f"{other} 1"), (f"S/{other}", f"S/{one}")):
+        assert held_out([rel, "ep9"], name, 0) == {rel}
+
+
 def test_one_chapter_on_each_side_is_a_pair() -> None:
     assert chapters_of(editions("colour.cbz"), editions("ink.cbz")) == [("colour", "ink")]
 
