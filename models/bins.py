@@ -4,6 +4,7 @@ B batch; H, W pixels; Q bins; k neighbours. ab in CIELAB units, about [-110, 110
 1603.08511), section 2.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from imaging.color import F32, to_lab
 from imaging.target import AB_RANGE
 
 _LEVEL_STEP = 5  # of the sample of the sRGB cube: 52 levels a channel, 140,608 colours
+_REACH = int(AB_RANGE)
 _CHUNK = 32768  # pixels whose distances to all bins are held at once: 41 MB for 313 bins
 
 
@@ -111,12 +113,33 @@ class ColorBins(nn.Module):
             shares = torch.softmax(logits.float() / temperature, dim=1)
             return torch.einsum("bqhw,qc->bchw", shares, self.centres.float())
 
-    def decode_target(self, logits: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:
+    def decode_target(self, logits: Tensor, temperature: float, size: Sequence[int]) -> Tensor:
         """`decode`, stretched bilinearly to `size` and encoded as a target: (B, 2, *size) in [-1, 1]."""
         ab = self.decode(logits, temperature)
-        if ab.shape[-2:] != size:
-            ab = F.interpolate(ab, size=size, mode="bilinear", align_corners=False)
+        if ab.shape[-2:] != tuple(size):
+            ab = F.interpolate(ab, size=tuple(size), mode="bilinear", align_corners=False)
         return (ab / AB_RANGE).clamp(-1, 1)
+
+
+class LabelTable(nn.Module):
+    """`ColorBins.encode` of all whole units of ab, looked up: some hundred times as fast. It holds no state."""
+
+    nearest: Tensor
+    shares: Tensor
+
+    def __init__(self, bins: ColorBins, neighbours: int, sigma: float) -> None:
+        super().__init__()
+        unit = torch.arange(-_REACH, _REACH + 1, dtype=torch.float32)
+        grid = torch.stack(torch.meshgrid(unit, unit, indexing="ij"))[None]
+        nearest, shares = bins.encode(grid, neighbours, sigma)
+        self.register_buffer("nearest", nearest[0].flatten(1).T.contiguous(), persistent=False)
+        self.register_buffer("shares", shares[0].flatten(1).T.contiguous(), persistent=False)
+
+    def forward(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Soft labels of a target (B, 2, H, W) in [-1, 1]: indices and weights as of `ColorBins.encode`."""
+        cell = (target * AB_RANGE).round().clamp(-_REACH, _REACH).long() + _REACH
+        index = cell[:, 0] * (2 * _REACH + 1) + cell[:, 1]
+        return self.nearest[index].permute(0, 3, 1, 2), self.shares[index].permute(0, 3, 1, 2)
 
 
 def soft_cross_entropy(logits: Tensor, indices: Tensor, weights: Tensor, pixel_weights: Tensor | None = None) -> Tensor:

