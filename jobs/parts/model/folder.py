@@ -85,6 +85,15 @@ def open_model(uri: str) -> Storage:
     return open_storage(folder_of(uri))
 
 
+def bundled_card(variant: str) -> dict[str, Any] | None:
+    """The card of the model that comes with the project, where it is one of this variant; None where it is not."""
+    try:
+        card = parse_card(open_model(BUNDLED).read(CARD))
+    except (ObjectNotFoundError, CheckpointError):
+        return None
+    return card if card["variant"] == variant else None
+
+
 def tell_bundled(uri: str, card: Mapping[str, Any], option: str = "--model") -> None:
     """Log a line where `uri` is the model that comes with the project.
 
