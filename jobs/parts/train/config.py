@@ -92,13 +92,15 @@ class TrainConfig:
         default=False,
     )
     max_steps: int = option(
-        "Stop after so many steps; 0: no such limit. With neither limit: 200 passes over the pages, as published.",
+        "Stop after so many steps; 0: no such limit. With neither limit: steps that suit the pages, the weights that "
+        "it starts from, and the device; the log says how many.",
         group="Stop",
         default=0,
     )
     max_minutes: float = option("Stop after so many minutes of training; 0: no such limit.", group="Stop", default=0.0)
     early_stop: int = option(
-        "Stop after so many held-out evaluations in a row without a better CIEDE2000, and publish the best; 0: never.",
+        "Stop after so many held-out evaluations in a row without a better CIEDE2000, and publish the best; 0: never. "
+        "Without another limit, after 200 passes over the pages.",
         group="Stop",
         default=0,
     )

@@ -26,8 +26,18 @@ _MOST_PAGES = 32  # held-out pages looked at
 _GRID_PAGES = 6
 _LINE_EVERY = 10.0  # seconds
 _POINT_EVERY = 20  # steps
+_SLOW_STEPS = 2  # the first ones of a run wait for pages, and for memory
+_TIMED_STEPS = 10  # after which a run's speed is known
 
 log = logging.getLogger("mangahue")
+
+
+def minutes_left(earlier: tuple[float, float], now: tuple[float, float]) -> float:
+    """Minutes to the end of a training that goes on as it did between two moments.
+
+    earlier, now: seconds trained, and the share of the training that is done; now more than earlier.
+    """
+    return (1 - now[1]) * (now[0] - earlier[0]) / (now[1] - earlier[1]) / 60
 
 
 class Monitor:
@@ -41,6 +51,8 @@ class Monitor:
         self._logged_at = time.monotonic()
         self._recent: list[tuple[float, float, dict[str, torch.Tensor]]] = []
         self._last_seconds = 0.0
+        self._noted = 0
+        self._timed_from = (0.0, 0.0)
 
     def open(self, step: int) -> None:
         """Take up the run's metrics up to `step`, and choose the pages to look at."""
@@ -68,6 +80,12 @@ class Monitor:
         """Keep a step's losses; now and then write a point and tell a line."""
         self._recent.append((seconds - self._last_seconds, waited, losses))
         self._last_seconds = seconds
+        self._noted += 1
+        if self._noted == _SLOW_STEPS:
+            self._timed_from = (seconds, progress)
+        if self._noted == _SLOW_STEPS + _TIMED_STEPS:
+            left = minutes_left(self._timed_from, (seconds, progress))
+            log.info("step %d: the training will take about %.0f min more, held-out evaluations apart", step, left)
         due = time.monotonic() - self._logged_at > _LINE_EVERY
         if step % _POINT_EVERY and not due:
             return
