@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from imaging.target import AB_RANGE
 
 _LEVEL_STEP = 5  # of the sample of the sRGB cube: 52 levels a channel, 140,608 colours
 _REACH = int(AB_RANGE)
+_UNIFORM_SHARE = 0.5  # lambda of eq. 4: how much of an even distribution the weights take the colours to have
+_SMOOTHING = 5.0  # sigma of the Gaussian over the bins' shares, ab units
 _CHUNK = 32768  # pixels whose distances to all bins are held at once: 41 MB for 313 bins
 
 
@@ -156,6 +159,33 @@ def soft_cross_entropy(logits: Tensor, indices: Tensor, weights: Tensor, pixel_w
     if pixel_weights is not None:
         cost = cost * pixel_weights
     return cost.mean()
+
+
+def rebalancing(counts: Tensor, centres: Tensor) -> Tensor:
+    """The weight of a pixel by its bin (eq. 4): w ~ 1 / ((1 - lambda) p + lambda / Q), and sum p w = 1.
+
+    counts: (Q,) pixels of each bin.
+    centres: (Q, 2) ab of the bins.
+
+    p is the bins' shares, smoothed by a Gaussian. Returns (Q,) w.
+    """
+    apart = torch.cdist(centres.double(), centres.double())
+    kernel = torch.exp(-apart.square() / (2 * _SMOOTHING**2))
+    smooth = (kernel @ counts.double()) / kernel.sum(dim=1)  # an average: even counts stay even at the rim of the gamut
+    share = smooth / smooth.sum()
+    weight = 1 / ((1 - _UNIFORM_SHARE) * share + _UNIFORM_SHARE / len(counts))
+    return (weight / (share * weight).sum()).float()
+
+
+def count_bins(counts: Tensor, nearest: Tensor) -> None:
+    """Add a batch's pixels to `counts` (Q,), those of all workers.
+
+    nearest: the number of each pixel's bin, of any shape.
+    """
+    found = torch.bincount(nearest.flatten(), minlength=len(counts))
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(found)
+    counts += found
 
 
 def _nearest(points: Tensor, centres: Tensor, count: int) -> tuple[Tensor, Tensor]:

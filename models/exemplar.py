@@ -19,12 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imaging.target import AB_RANGE
-from models.bins import check_classes, soft_cross_entropy
+from models.bins import check_classes, count_bins, rebalancing, soft_cross_entropy
 from models.exemplar_given import draw_hints, draw_shown, mislead, recolored
 from models.exemplar_network import LEVELS, STRIDE, ByMemory, ExemplarGenerator, Memory, bins_of
 from models.training import Training
 from models.variant import Coloring, Variant, VariantConfig
-from models.zhang import rebalancing
 
 _SMALL = 5.0  # ab units up to which an error counts by its square
 
@@ -134,7 +133,7 @@ class Exemplar(Variant):
         if not self.config.rare:
             return torch.ones_like(truth[:, 0])
         nearest = network.labels(truth)[0][:, 0]
-        network.counts += torch.bincount(nearest.flatten(), minlength=len(network.counts))
+        count_bins(network.counts, nearest)
         share = network.counts / network.counts.sum()
         weight = rebalancing(network.counts, network.bins.centres) ** self.config.rare
         return (weight / (share * weight).sum())[nearest]

@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from imaging.target import AB_RANGE
-from models.bins import ColorBins, check_classes, soft_cross_entropy
+from models.bins import ColorBins, check_classes, count_bins, rebalancing, soft_cross_entropy
 from models.color import lightness
 from models.training import Training
 from models.variant import Variant, VariantConfig
 
 SPACING = 10.0  # of the grid of bins, ab units
 _NEIGHBOURS, _SIGMA = 5, 5.0  # of a soft label: the paper's
-_UNIFORM_SHARE = 0.5  # lambda of eq. 4: how much of an even distribution the weights take the colours to have
-_SMOOTHING = 5.0  # sigma of the Gaussian over the bins' shares, ab units
 _GRAY = 5.0  # chroma; a page that nowhere goes beyond teaches no colour
 _STRIDE = 4  # of the image to a logit
 
@@ -124,22 +121,6 @@ class ZhangGenerator(nn.Module):
         return self.network.bins.decode_target(logits, self.temperature, (height, width)).to(ink.dtype)
 
 
-def rebalancing(counts: Tensor, centres: Tensor) -> Tensor:
-    """The weight of a pixel by its bin (eq. 4): w ~ 1 / ((1 - lambda) p + lambda / Q), and sum p w = 1.
-
-    counts: (Q,) pixels of each bin.
-    centres: (Q, 2) ab of the bins.
-
-    p is the bins' shares, smoothed by a Gaussian. Returns (Q,) w.
-    """
-    apart = torch.cdist(centres.double(), centres.double())
-    kernel = torch.exp(-apart.square() / (2 * _SMOOTHING**2))
-    smooth = (kernel @ counts.double()) / kernel.sum(dim=1)  # an average: even counts stay even at the rim of the gamut
-    share = smooth / smooth.sum()
-    weight = 1 / ((1 - _UNIFORM_SHARE) * share + _UNIFORM_SHARE / len(counts))
-    return (weight / (share * weight).sum()).float()
-
-
 class Zhang(Variant):
     """Paired training: rebalanced cross-entropy of the bins, at a quarter of the page's size."""
 
@@ -167,17 +148,10 @@ class Zhang(Variant):
         nearest = indices[:, 0]
         colored = torch.linalg.vector_norm(ab, dim=1).amax(dim=(1, 2)) > _GRAY
         pixel_weights = rebalancing(self._network.counts, self._network.bins.centres)[nearest] * colored[:, None, None]
-        self._count(nearest)
+        count_bins(self._network.counts, nearest)
         with training.gradients_of("network"):
             logits = training.call("network", lightness(ink))
             loss = soft_cross_entropy(logits, indices, shares, pixel_weights)
             training.backward(loss)
         training.advance("network")
         return {"cross_entropy": loss}
-
-    def _count(self, nearest: Tensor) -> None:
-        """Add the batches of all workers to what the weights of the next step go by."""
-        counts = torch.bincount(nearest.flatten(), minlength=self.config.bins)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(counts)
-        self._network.counts += counts

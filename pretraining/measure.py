@@ -31,7 +31,7 @@ from imaging.target import AB_RANGE, chroma_of
 from models.exemplar import Exemplar
 from pretraining.pack import Pack, shrunk
 from pretraining.sources import STORYBOOKS, TURNS
-from pretraining.train import load_network, stories_left_out
+from pretraining.train import load_network, said_of
 
 GRAY = "gray"
 _REFERENCES = {STORYBOOKS: 3, "peppercarrot": 1}
@@ -172,7 +172,7 @@ def draw_real(models: Mapping[str, Exemplar], folder: Path, side: int, path: Pat
 @click.command(context_settings={"show_default": True})
 @click.option("--pack", required=True, type=click.Path(path_type=Path, exists=True), help="The pack that judges.")
 @click.option("--model", "paths", multiple=True, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--side", default=256, help="Of the square that the network sees.")
+@click.option("--side", default=384, help="Of the square that the network sees.")
 @click.option("--most", default=4, help="Pages of a story that are judged.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="PNG of pages that judge.")
 @click.option("--bw", type=click.Path(path_type=Path, exists=True), help="Folder of black-and-white pages to look at.")
@@ -190,7 +190,7 @@ def main(
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     models = {path.parent.name: load_network(path) for path in paths}
-    left_out = set.intersection(*(stories_left_out(path) for path in paths))
+    left_out = set.intersection(*(set(said_of(path)["without"]) for path in paths))
     click.echo("| series | way | CIEDE2000 | share of gray's | colourfulness | names | clouds | by name |")
     click.echo("|" + " --- |" * 8)
     measure(models, Pack(pack), side, most, sheet, left_out)

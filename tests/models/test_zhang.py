@@ -9,12 +9,12 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.bins import soft_cross_entropy
+from models.bins import rebalancing, soft_cross_entropy
 from models.checkpoint import from_bytes, to_bytes
 from models.color import lightness
 from models.layers import count_parameters
 from models.training import Training
-from models.zhang import ECCV16, Zhang, ZhangConfig, rebalancing
+from models.zhang import ECCV16, Zhang, ZhangConfig
 
 SATURATED = 60 / 110  # of a target
 

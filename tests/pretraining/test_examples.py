@@ -63,7 +63,7 @@ def test_artists_of_many_pictures_and_of_few_all_have_a_turn(pack: Pack) -> None
 
 
 def test_a_batch_depends_on_its_seed_and_number_alone(pack: Pack) -> None:
-    one, same, other = (draw_batch(pack, Sampler(pack, GROUP), 8, SIDE, 1, number) for number in (5, 5, 6))
+    one, same, other = (draw_batch(pack, Sampler(pack, GROUP), 8, (SIDE,), 1, number) for number in (5, 5, 6))
 
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["gray"], other["gray"])
@@ -73,7 +73,7 @@ def test_a_batch_depends_on_its_seed_and_number_alone(pack: Pack) -> None:
 
 def test_colours_are_those_of_the_pictures(pack: Pack) -> None:
     true = {tuple(np.round(to_lab(np.array([[color]], np.uint8))[0, 0, 1:]).astype(int)) for color in (RED, BLUE)}
-    batch = draw_batch(pack, Sampler(pack, GROUP), 16, SIDE, 3, 0)
+    batch = draw_batch(pack, Sampler(pack, GROUP), 16, (SIDE,), 3, 0)
     ab = batch["ab"].flatten(2).float()
     colored = torch.linalg.vector_norm(ab, dim=1) > 40
     of_pages = [

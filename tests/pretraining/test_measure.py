@@ -55,7 +55,7 @@ def test_a_reference_is_never_judged(tmp_path: Path) -> None:
         for n in range(count)
     ]
     write_pack(rows, tmp_path / "pack", quality=95)
-    found = {story: (references, judged) for _, story, references, judged in stories(Pack(tmp_path / "pack"), 2)}
+    found = {story: (references, judged) for _, story, references, judged in stories(Pack(tmp_path / "pack"), 2, ())}
 
     levels = {story: [[int(page.mean()) for page in pages] for pages in parts] for story, parts in found.items()}
     assert {story: tuple(map(len, parts)) for story, parts in levels.items()} == {"one": (3, 2), "ep10": (1, 2)}

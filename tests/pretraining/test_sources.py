@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pretraining.pack import Pack, gather, write_pack
-from pretraining.sources import EDITIONS, SERIES, STORYBOOKS, Picture, find_pictures, read_artists, split_of
+from pretraining.sources import EDITIONS, SERIES, STORYBOOKS, TURNS, Picture, find_pictures, read_artists, split_of
 
 JUDGES = [f"african-storybook-{n:04}" for n in range(400) if zlib.crc32(f"african-storybook-{n:04}".encode()) % 20 == 3]
 NEVER = {(edition, chapter) for edition in EDITIONS for chapter in ("ep10", "ep19", "ep20", "ep21", "ep23")}
@@ -40,7 +40,7 @@ def test_what_judges_is_in_the_pack_that_judges_and_what_is_kept_in_none(root: P
     judging = {(picture.series, picture.story) for picture, _ in gather(root, {}, "dev")}
 
     assert judging >= {(STORYBOOKS, story) for story in JUDGES}
-    assert {chapter for series, chapter in judging if series in EDITIONS} == {"ep10", "ep19"}
+    assert {chapter for series, chapter in judging if series in EDITIONS} - TURNS == {"ep10", "ep19"}
 
 
 @pytest.mark.parametrize(
