@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -33,11 +34,12 @@ log = logging.getLogger("mangahue")
 
 
 def minutes_left(earlier: tuple[float, float], now: tuple[float, float]) -> float:
-    """Minutes to the end of a training that goes on as it did between two moments.
+    """Minutes to the end of a training that goes on as it did between two moments; NaN where nothing was done.
 
-    earlier, now: seconds trained, and the share of the training that is done; now more than earlier.
+    earlier, now: seconds trained, and the share of the training that is done.
     """
-    return (1 - now[1]) * (now[0] - earlier[0]) / (now[1] - earlier[1]) / 60
+    done = now[1] - earlier[1]
+    return (1 - now[1]) * (now[0] - earlier[0]) / done / 60 if done else math.nan
 
 
 class Monitor:
@@ -81,17 +83,16 @@ class Monitor:
         self._recent.append((seconds - self._last_seconds, waited, losses))
         self._last_seconds = seconds
         self._noted += 1
-        if self._noted == _SLOW_STEPS:
+        if self._noted <= _SLOW_STEPS:
             self._timed_from = (seconds, progress)
+        left = minutes_left(self._timed_from, (seconds, progress))
         if self._noted == _SLOW_STEPS + _TIMED_STEPS:
-            left = minutes_left(self._timed_from, (seconds, progress))
-            log.info("step %d: the training will take about %.0f min more, held-out evaluations apart", step, left)
+            log.info("step %d: the training will take about %.1f min more, held-out evaluations apart", step, left)
         due = time.monotonic() - self._logged_at > _LINE_EVERY
         if step % _POINT_EVERY and not due:
             return
         point = self._point(step, seconds)
         if due:
-            left = seconds * (1 - progress) / progress / 60 if progress else float("nan")
             shown = " ".join(f"{name} {value:.3f}" for name, value in point["losses"].items())
             log.info("step %d: %s, %.2f steps/s, %.0f%% waiting for data, %.1f min left", step, shown,
                      point["steps_per_second"], 100 * point["waiting"], left)  # fmt: skip

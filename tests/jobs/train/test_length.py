@@ -80,6 +80,7 @@ def test_without_a_limit_the_log_says_how_long_and_how_to_choose(caplog: pytest.
 def test_the_time_left_goes_by_the_steps_between() -> None:
     assert minutes_left((100.0, 0.1), (160.0, 0.2)) == pytest.approx(8.0)
     assert minutes_left((100.0, 0.1), (160.0, 1.0)) == 0
+    assert math.isnan(minutes_left((100.0, 0.1), (100.0, 0.1)))
 
 
 def test_a_training_says_how_long_it_will_take_once_its_speed_is_known(caplog: pytest.LogCaptureFixture) -> None:
@@ -89,4 +90,4 @@ def test_a_training_says_how_long_it_will_take_once_its_speed_is_known(caplog: p
         for step in range(1, 20):
             monitor.note_step(step, 60.0 + 3 * step, (step - 1) / 400, 0.0, LOSSES)
     told = [message for message in caplog.messages if "will take" in message]
-    assert told == ["step 12: the training will take about 19 min more, held-out evaluations apart"]
+    assert told == ["step 12: the training will take about 19.4 min more, held-out evaluations apart"]
