@@ -24,7 +24,7 @@ _NO_PICTURES = frozenset({
     ".mp3", ".m4a", ".ogg", ".oga", ".opus", ".mp4", ".m4v", ".webm", ".ogv", ".pdf", ".swf", ".js", ".css", ".ttf",
     ".otf", ".woff", ".woff2", ".txt", ".json", ".smil",
 })  # fmt: skip
-_NESTED = 4  # documents in documents
+_NESTED = 20  # documents in documents
 TEXT_BYTES = 4 * 2**20  # bytes that are read of a document; some books have one long one
 
 
@@ -187,6 +187,8 @@ class _Page:
 
     def _take_nested(self, path: str) -> bool:
         if self._depth >= _NESTED:
+            message = f"{path} is not looked at: {_NESTED} documents hold each other, and then it"
+            self._maybe.append(Lost(path, Code.LIMIT, message))
             return False
         nested = self._documents.shown(path, self._depth + 1)
         for picture, is_sheets in nested.pictures.items():

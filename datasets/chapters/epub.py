@@ -3,7 +3,6 @@
 The parts of an EPUB are defined by EPUB 3.3 (W3C), in Open Container Format and Package Document.
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -47,6 +46,8 @@ class EpubChapter(Chapter):
         self._book = Book(storage, ref, limits)
         pages, texts = self._book.pages(limits.members)
         super().__init__([self._listed(number, page) for number, page in enumerate(pages)], limits)
+        self.keep_comment(self._book.comment)
+        self.warnings += self._book.warnings
         self.warn(f"{Code.TEXT}: pages of text, which hold no picture, left out", texts)
 
     def _listed(self, number: int, page: "str | Lost") -> Listed:
@@ -78,12 +79,17 @@ class EpubChapter(Chapter):
 
 
 class Book:
-    """The files of an EPUB, found by the names that its documents give them."""
+    """The files of an EPUB, found by the names that its documents give them.
+
+    files: in the order of the archive.
+    warnings: for the report.
+    """
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         """Open a book. Raises ChapterUnreadableError: BROKEN, DRM, PASSWORD, LIMIT."""
         self._opened = OpenedZip(storage, ref, limits)
         self.files: list[Listed] = list(self._opened.listed())
+        self.warnings = self._opened.warnings
         self._by_name: dict[str, Any] = {}
         for form in (str, composed, _folded):
             for item in self.files:
@@ -147,10 +153,15 @@ class Book:
 
         A page is the path of its picture. Each item of the spine has one at least, or is lost, or is text.
 
-        most: after more pages than this the rest is not looked at.
+        most: items that the spine may have. After more pages than this the rest is not looked at.
+
+        Raises ChapterUnreadableError LIMIT.
         """
+        if len(self._spine) > most:
+            message = f"{len(self._spine)} documents in its spine, over {most}; see --max-members"
+            raise ChapterUnreadableError(Code.LIMIT, message)
         documents = Documents(lambda path: self.read(path, TEXT_BYTES + 1))
-        looked = list(itertools.islice(self._looked(documents), most + 1))
+        looked = list(self._looked(documents))
         used = Counter(path for _, shown in looked for path, is_sheets in shown.pictures.items() if is_sheets)
         pages: list[str | Lost] = []
         texts = []

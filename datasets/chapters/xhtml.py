@@ -139,6 +139,9 @@ class _Html(HTMLParser):
             if closed == name:
                 break
 
+    def parse_marked_section(self, i: int, report: int = 1) -> int:  # the base class raises on most of them
+        return self.parse_bogus_comment(i)
+
     def handle_data(self, data: str) -> None:
         self._builder.data(data)
 
