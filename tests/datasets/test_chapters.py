@@ -270,6 +270,12 @@ def test_archives_in_an_archive_are_told(tmp_path: Path, inner: str, made: Calla
     )
 
 
+def test_a_tar_whose_first_file_is_a_pdf_is_a_tar(tmp_path: Path) -> None:
+    document = pdf(Image.effect_noise((20, 30), 60))
+    assert content(opened(tmp_path, "ep.cbt", tarred({"a.pdf": document, **PAGES}))) == {"a.pdf": document, **PAGES}
+    assert refusal(tmp_path, "ep.tar", tarred({"a.pdf": document, "b.pdf": document})).code == Code.LIMIT
+
+
 def test_a_cut_off_zip_tells_what_could_be_saved(tmp_path: Path) -> None:
     pages = {f"{i}.jpg": random.Random(i).randbytes(4000) for i in range(5)}
     whole = zipped(pages)
