@@ -35,9 +35,9 @@ def decode_names(raw: Sequence[bytes]) -> tuple[list[str], str]:
 
 
 def _detected(raw: Sequence[bytes]) -> str:
-    """Return what the detector says of the words that are not ASCII: among numbers and extensions it is not sure."""
-    words = (word for name in raw for word in _NO_LETTERS.split(name) if not word.isascii())
-    shown = b"\n".join(dict.fromkeys(words))
+    """Return what the detector says of what is not ASCII: among numbers and extensions it is not sure."""
+    parts = (part for name in raw for part in _NO_LETTERS.split(name) if not part.isascii())
+    shown = b"\n".join(dict.fromkeys(parts))
     if len(shown) > _SHOWN:
         shown = shown[:_SHOWN].rpartition(b"\n")[0]
     choice = [*_WIDE, _UNSURE]
