@@ -78,6 +78,8 @@ class Documents:
         data = self._read(path)
         if data is None:
             return Shown(lost=[Lost(path, Code.MISSING, f"{path} is named in the book, and not in it")])
+        if PurePosixPath(path).suffix.lower() in _NO_PICTURES:
+            return Shown(lost=[Lost(path, Code.NO_PICTURE, f"{path} is neither a document nor a picture")])
         try:
             root = parse_document(data[:TEXT_BYTES])
         except DefusedXmlException as error:
@@ -158,6 +160,8 @@ class _Page:
         """Take the picture that an element shows. Returns whether there is one."""
         name = local_name(node)
         link = attribute(node, _LINKS[name]) if name in _LINKS else ""
+        if name == "image" and not link:  # which HTML takes for an img
+            link = attribute(node, "src")
         if name == "img" and not link:
             link = attribute(node, "srcset").split(",")[0].strip().split(" ")[0]
         elif name == "input" and attribute(node, "type").lower() == "image":
