@@ -114,7 +114,7 @@ def _cut_off(
     try:
         chapter = CutZipChapter(storage, ref, limits)
     except ChapterUnreadableError as other:
-        raise (other if other.code == Code.LIMIT else error) from other
+        raise (other if other.code in (Code.LIMIT, Code.PASSWORD) else error) from other
     if salvage:
         return chapter
     chapter.close()

@@ -270,6 +270,15 @@ def test_archives_in_an_archive_are_told(tmp_path: Path, inner: str, made: Calla
     )
 
 
+def test_a_cut_off_zip_that_is_encrypted_is_told_when_it_is_opened(tmp_path: Path) -> None:
+    data = seven_zip(tmp_path, "a.zip", "-tzip", "-psecret")
+    assert refusal(tmp_path, "ep.cbz", data).code == Code.PASSWORD
+    assert refusal(tmp_path, "ep.cbz", data[:-60]).code == Code.PASSWORD
+    (ref,) = find_chapters(str(tmp_path / "ep.cbz"))
+    with pytest.raises(ChapterUnreadableError, match="PASSWORD"):
+        open_chapter(ref, salvage=True)
+
+
 def test_a_tar_whose_first_file_is_a_pdf_is_a_tar(tmp_path: Path) -> None:
     document = pdf(Image.effect_noise((20, 30), 60))
     assert content(opened(tmp_path, "ep.cbt", tarred({"a.pdf": document, **PAGES}))) == {"a.pdf": document, **PAGES}
