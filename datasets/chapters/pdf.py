@@ -212,8 +212,8 @@ def _shows(page: Any, jpeg: bytes) -> bool:
         return False
     read = cv2.resize(read, drawn.shape[1::-1], interpolation=cv2.INTER_AREA)
     around = np.ones((3, 3), np.uint8)
-    low, high = cv2.erode(read, around).astype(int) - _AT_EDGES, cv2.dilate(read, around).astype(int) + _AT_EDGES
-    differ = ((drawn < low) | (drawn > high)).any(axis=2)
+    below, above = cv2.subtract(cv2.erode(read, around), drawn), cv2.subtract(drawn, cv2.dilate(read, around))
+    differ = (cv2.max(below, above) > _AT_EDGES).any(axis=2)
     return bool(differ.mean() <= _DIFFER and np.abs(_tones(drawn) - _tones(read)).max() <= _SAME)
 
 
