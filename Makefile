@@ -47,8 +47,8 @@ endif
 test-variants: setup ## Every variant through training, a killed worker, a rerun and colouring
 	$(BIN)/python -m pytest tests/end_to_end/test_variants.py $(ARGS)
 
-fuzz: setup ## Mutated archives through the readers, then mutated libraries through the job, 10,000 each; ARGS="--chapters 500"
-	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/datasets/test_chapters.py -k mutated -o timeout=0
+fuzz: setup ## Mutated archives and documents through the readers, then mutated libraries through the job, 10,000 each; ARGS="--chapters 500"
+	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/datasets/test_mutated.py -o timeout=0
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 faults: setup ## The long form of the faults: the commit log in any order of events; processes killed at random moments, 20 times of each kind; ARGS="--only driver"

@@ -142,34 +142,13 @@ def _chapters_below(uri: str, last: str, tell: Unusable) -> Iterator[ChapterRef]
     last: its name, which its own pages have as a chapter.
     """
     storage = open_storage(uri)
-    found = shares_name = False
+    listing = _Listing(storage, last, tell)
     folders: dict[str, list[Entry]] = {}
-    left_out: Counter[str] = Counter()
-
-    def refuse(key: str, error: StorageError) -> None:
-        nonlocal found, shares_name
-        found = True
-        shares_name = shares_name or key.startswith(f"{last}/")
-        path = PurePosixPath(key)
-        named = is_archive(path.name) or is_image(path.name)
-        if junk := junk_folder(key):
-            left_out[junk] += 1
-        elif OUTPUT_HOME not in path.parts and (named or not isinstance(error, ObjectNotFoundError)):
-            name = key.rstrip("/")
-            tell(ChapterRef(storage.uri, name, name, "folder" if key.endswith("/") else "archive", 0, ""), error)
-
-    for entry in storage.list(refused=refuse):
-        found = True
-        shares_name = shares_name or entry.key.startswith(f"{last}/")
-        path = PurePosixPath(entry.key)
-        if OUTPUT_HOME in path.parts:
+    for entry in storage.list(refused=listing.refuse):
+        name = entry.key.rpartition("/")[2]
+        if not listing.takes(entry.key) or (is_archive(name) and name.startswith("._")):
             continue
-        if junk := junk_folder(entry.key):
-            left_out[junk] += 1
-            continue
-        if is_archive(path.name) and path.name.startswith("._"):
-            continue
-        if is_archive(path.name) and volume_of(path.name) is None:
+        if is_archive(name) and volume_of(name) is None:
             yield from _usable(_file_ref(storage.uri, entry, "archive"), tell)
             continue
         folder = entry.key.rpartition("/")[0]
@@ -179,14 +158,50 @@ def _chapters_below(uri: str, last: str, tell: Unusable) -> Iterator[ChapterRef]
     own = folders.pop("", [])
     for folder, entries in folders.items():
         yield from _refs_of(storage, last, folder, entries, tell)
-    if shares_name:
+    if listing.shares_name:
         last = f"{last} (its own pages)"  # a folder in it has that name already
     yield from _refs_of(storage, last, "", own, tell)
-    if left_out:
-        names = ", ".join(repr(name) for name, _ in left_out.most_common(_NAMED))
-        log.warning("%d files of %s are left out, as no part of it: they lie in %s", left_out.total(), uri, names)
-    if not found:
-        raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
+    listing.conclude(uri)
+
+
+class _Listing:
+    """What the listing of a source is found to hold, beside its chapters.
+
+    last: the source's name.
+    shares_name: whether a folder in it has that name too.
+    """
+
+    def __init__(self, storage: Storage, last: str, tell: Unusable) -> None:
+        self._storage, self._last, self._tell = storage, last, tell
+        self._found = self.shares_name = False
+        self._left_out: Counter[str] = Counter()
+
+    def takes(self, key: str) -> bool:
+        """Return whether an entry is part of the library: neither of a colouring job, nor of a `junk_folder`."""
+        self._found = True
+        self.shares_name = self.shares_name or key.startswith(f"{self._last}/")
+        if OUTPUT_HOME in key.split("/"):
+            return False
+        if junk := junk_folder(key):
+            self._left_out[junk] += 1
+        return not junk
+
+    def refuse(self, key: str, error: StorageError) -> None:
+        """Tell of what can't be listed, and may hold, or be, a chapter."""
+        name = key.rstrip("/")
+        named = is_archive(name) or is_image(name)
+        if self.takes(key) and (named or not isinstance(error, ObjectNotFoundError)):
+            kind: Kind = "folder" if key.endswith("/") else "archive"
+            self._tell(ChapterRef(self._storage.uri, name, name, kind, 0, ""), error)
+
+    def conclude(self, uri: str) -> None:
+        """Say what was left out of the source. Raises BadUsageError where there was nothing at all."""
+        if self._left_out:
+            names = ", ".join(repr(name) for name, _ in self._left_out.most_common(_NAMED))
+            count = self._left_out.total()
+            log.warning("%d files of %s are left out, as no part of it: they lie in %s", count, uri, names)
+        if not self._found:
+            raise BadUsageError(f"source {uri} is empty or does not exist; give an archive, or a folder of chapters")
 
 
 def _file_at(root: str, key: str) -> ChapterRef | None:

@@ -11,10 +11,12 @@ PART_BYTES = 240  # bytes of one part of a path: file systems take 255, and a nu
 _WHOLE_BYTES = 900  # bytes of a whole name: S3 takes 1,024 for a key
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control and format characters (bidi marks too), surrogates, line separators
 _JUNK = frozenset({"thumbs.db", ".ds_store", "desktop.ini"})
+_JUNK_ENDINGS = (":zone.identifier", "@synoeastream", "@synoresource")  # what Windows and Synology keep beside a file
 # Folders in lower case: of macOS, Synology, QNAP, NetApp, Windows, ext4, GoodSync. Those with a dot need no list.
 _JUNK_FOLDERS = frozenset(
     {"__macosx", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot",
-     "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "_gsdata_"}
+     "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "_gsdata_",
+     "network trash folder", "temporary items"}
 )  # fmt: skip
 _DOT = re.compile(r"\.[^.]")
 _FORBIDDEN = re.compile(r'[:<>|"?*]')
@@ -47,8 +49,8 @@ def junk_folder(name: str) -> str:
 def is_junk(name: str) -> bool:
     """Return whether a member is something that systems and programs leave beside the pages."""
     path = name.replace("\\", "/")
-    last = path.rpartition("/")[2]
-    return last.startswith("._") or last.lower() in _JUNK or bool(junk_folder(path))
+    last = path.rpartition("/")[2].lower()
+    return last.startswith("._") or last in _JUNK or last.endswith(_JUNK_ENDINGS) or bool(junk_folder(path))
 
 
 def is_image(name: str) -> bool:

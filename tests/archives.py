@@ -7,11 +7,12 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import libarchive
 
-RAR5 = b"Rar!\x1a\x07\x01\x00"
+RAR4, RAR5 = b"Rar!\x1a\x07\x00", b"Rar!\x1a\x07\x01\x00"
 _RAR_VOLUME, _RAR_SOLID = 1, 4
 
 
@@ -116,26 +117,77 @@ def rar5(members: Mapping[str, bytes], *, solid: bool = False, volume: bool = Fa
     return b"".join(parts)
 
 
-def rar5_parts(members: Mapping[str, bytes], size: int) -> list[bytes]:
-    """A RAR5 archive of stored members in parts, with `size` bytes of members in each."""
-    parts, left = [b""], size
+@dataclass(frozen=True)
+class _Piece:
+    """What one part of an archive has of a member: `part` of its `data`."""
+
+    name: str
+    data: bytes
+    part: bytes
+    begins: bool
+    ends: bool
+
+    @property
+    def crc(self) -> int:
+        """As the formats have it: of the whole member in its last part, else of what is in the part."""
+        return zlib.crc32(self.data if self.ends else self.part)
+
+
+def _in_parts(members: Mapping[str, bytes], size: int) -> list[list[_Piece]]:
+    """The members in parts, with `size` bytes of them in each."""
+    parts: list[list[_Piece]] = [[]]
+    left = size
     for name, data in members.items():
         begin = 0
         while begin < len(data):
             if not left:
-                parts, left = [*parts, b""], size
+                parts, left = [*parts, []], size
             end = min(len(data), begin + left)
-            flags = 2 | 8 * (begin > 0) | 16 * (end < len(data))  # goes on from the part before, and in the next
-            crc = zlib.crc32(data if end == len(data) else data[begin:end])
-            body = _number(2) + _number(flags) + _number(end - begin) + _number(4) + _number(len(data)) + _number(0o644)
-            body += struct.pack("<I", crc) + _number(0) + _number(1) + _number(len(name.encode())) + name.encode()
-            parts[-1] += _block(body, data[begin:end])
+            parts[-1].append(_Piece(name, data, data[begin:end], begin == 0, end == len(data)))
             left, begin = left - (end - begin), end
+    return parts
+
+
+def rar5_parts(members: Mapping[str, bytes], size: int) -> list[bytes]:
+    """A RAR5 archive of stored members in parts, with `size` bytes of members in each."""
+
+    def block(piece: _Piece) -> bytes:
+        flags, name = 2 | 8 * (not piece.begins) | 16 * (not piece.ends), piece.name.encode()
+        body = _number(2) + _number(flags) + _number(len(piece.part)) + _number(4) + _number(len(piece.data))
+        body += _number(0o644) + struct.pack("<I", piece.crc) + _number(0) + _number(1) + _number(len(name)) + name
+        return _block(body, piece.part)
+
+    parts = _in_parts(members, size)
     return [
         RAR5
         + _block(_number(1) + _number(0) + (_number(_RAR_VOLUME | 2) + _number(i) if i else _number(_RAR_VOLUME)))
-        + part
+        + b"".join(map(block, part))
         + _block(_number(5) + _number(0) + _number(i + 1 < len(parts)))
+        for i, part in enumerate(parts)
+    ]
+
+
+def _old_block(kind: int, flags: int, body: bytes, data: bytes = b"") -> bytes:
+    head = struct.pack("<BHH", kind, flags, 7 + len(body)) + body
+    return struct.pack("<H", zlib.crc32(head) & 0xFFFF) + head + data
+
+
+def rar4_parts(members: Mapping[str, bytes], size: int) -> list[bytes]:
+    """A RAR4 archive of stored members in parts with names of the old kind, with `size` bytes of members in each."""
+
+    def block(piece: _Piece) -> bytes:
+        name = piece.name.encode()
+        body = struct.pack(
+            "<IIBIIBBHI", len(piece.part), len(piece.data), 3, piece.crc, 0, 20, 0x30, len(name), 0o100644
+        )
+        return _old_block(0x74, 0x8000 | (not piece.begins) | 2 * (not piece.ends), body + name, piece.part)
+
+    parts = _in_parts(members, size)
+    return [
+        RAR4
+        + _old_block(0x73, 1 | 0x100 * (i == 0), bytes(6))
+        + b"".join(map(block, part))
+        + _old_block(0x7B, 0x4000 | (i + 1 < len(parts)), b"")
         for i, part in enumerate(parts)
     ]
 

@@ -27,7 +27,7 @@ from PIL import Image
 from datasets.archive import find_chapters
 from datasets.chapters import open_chapter
 from jobs.parts.runtime import ROOT
-from tests.archives import epub, packed, rar5, tarred, zipped
+from tests.archives import epub, packed, rar5, raw_zip, tarred, zipped
 from tests.books import book_of, xhtml
 from tests.pdfs import FIRST, SHOWN, jpeg_object, made_pdf
 from tests.untrained import publish_untrained
@@ -42,6 +42,12 @@ def draw(rng: random.Random) -> bytes:
     out = io.BytesIO()
     Image.fromarray(levels).save(out, rng.choice(["PNG", "JPEG", "WEBP", "GIF", "BMP"]))
     return out.getvalue()
+
+
+def _named_zip(pages: dict[str, bytes]) -> bytes:
+    """A ZIP whose names are in an encoding that it does not tell, with folders as Windows programs write them."""
+    names = [f"能登\\第{name}".encode("cp932") for name in pages]
+    return raw_zip([("能登\\".encode("cp932"), b""), *zip(names, pages.values(), strict=True)], b"tags")
 
 
 def _pdf(pages: dict[str, bytes]) -> bytes:
@@ -75,7 +81,10 @@ def write_library(folder: Path, chapters: int, seed: int) -> None:
         ".cbz": zipped, ".zip": zipped, ".cbr": rar5, ".cbt": tarred, ".tar.gz": lambda m: tarred(m, "w:gz"),
         ".cb7": lambda m: packed(m, folder / ".work", "7zip"), ".epub": epub, ".pdf": _pdf,
     }  # fmt: skip
-    others = {".pdf": [_pdf, _cropped_pdf], ".epub": [epub, _written_epub]}
+    others = {
+        ".cbz": [zipped, _named_zip], ".zip": [zipped, _named_zip], ".pdf": [_pdf, _cropped_pdf],
+        ".epub": [epub, _written_epub],
+    }  # fmt: skip
     for number in range(chapters):
         members = {f"{i}.png": draw(rng) for i in range(rng.randint(1, 3))}
         suffix = rng.choice(SUFFIXES)

@@ -92,9 +92,11 @@ def _format_of(head: bytes, suffix: str) -> str:
             return name
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
         return "EPUB" if head[30:58] == b"mimetypeapplication/epub+zip" or suffix == ".epub" else "ZIP"
-    if b"%PDF-" in head:
+    if head[257:262] == b"ustar":
+        return "tar"
+    if b"%PDF-" in head:  # something may come before it; in a tar it may be the first file
         return "PDF"
-    if head[257:262] == b"ustar" or _EXPECTED.get(suffix, "tar") == "tar":
+    if _EXPECTED.get(suffix, "tar") == "tar":
         return "tar"
     if _EXPECTED[suffix] == "ZIP":
         return "ZIP"  # something may come before the archive: its directory is at the end
@@ -112,7 +114,7 @@ def _cut_off(
     try:
         chapter = CutZipChapter(storage, ref, limits)
     except ChapterUnreadableError as other:
-        raise (other if other.code == Code.LIMIT else error) from other
+        raise (other if other.code in (Code.LIMIT, Code.PASSWORD) else error) from other
     if salvage:
         return chapter
     chapter.close()

@@ -70,7 +70,7 @@ def _rules(nodes: Iterable[Any], base: str, fetch: Fetch, depth: int) -> Iterato
 
 def _applies(node: Any) -> bool:
     """Return whether a node is an at-rule whose rules apply to what is read on a screen."""
-    if node.type != "at-rule" or node.lower_at_keyword not in ("media", "supports") or node.content is None:
+    if node.type != "at-rule" or node.lower_at_keyword not in ("media", "supports", "layer") or node.content is None:
         return False
     return tinycss2.serialize(node.prelude).strip().lower() != "print"
 

@@ -24,7 +24,7 @@ _NO_PICTURES = frozenset({
     ".mp3", ".m4a", ".ogg", ".oga", ".opus", ".mp4", ".m4v", ".webm", ".ogv", ".pdf", ".swf", ".js", ".css", ".ttf",
     ".otf", ".woff", ".woff2", ".txt", ".json", ".smil",
 })  # fmt: skip
-_NESTED = 4  # documents in documents
+_NESTED = 20  # documents in documents
 TEXT_BYTES = 4 * 2**20  # bytes that are read of a document; some books have one long one
 
 
@@ -78,6 +78,8 @@ class Documents:
         data = self._read(path)
         if data is None:
             return Shown(lost=[Lost(path, Code.MISSING, f"{path} is named in the book, and not in it")])
+        if PurePosixPath(path).suffix.lower() in _NO_PICTURES:
+            return Shown(lost=[Lost(path, Code.NO_PICTURE, f"{path} is neither a document nor a picture")])
         try:
             root = parse_document(data[:TEXT_BYTES])
         except DefusedXmlException as error:
@@ -158,6 +160,8 @@ class _Page:
         """Take the picture that an element shows. Returns whether there is one."""
         name = local_name(node)
         link = attribute(node, _LINKS[name]) if name in _LINKS else ""
+        if name == "image" and not link:  # which HTML takes for an img
+            link = attribute(node, "src")
         if name == "img" and not link:
             link = attribute(node, "srcset").split(",")[0].strip().split(" ")[0]
         elif name == "input" and attribute(node, "type").lower() == "image":
@@ -187,6 +191,8 @@ class _Page:
 
     def _take_nested(self, path: str) -> bool:
         if self._depth >= _NESTED:
+            message = f"{path} is not looked at: {_NESTED} documents hold each other, and then it"
+            self._maybe.append(Lost(path, Code.LIMIT, message))
             return False
         nested = self._documents.shown(path, self._depth + 1)
         for picture, is_sheets in nested.pictures.items():

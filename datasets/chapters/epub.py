@@ -3,7 +3,6 @@
 The parts of an EPUB are defined by EPUB 3.3 (W3C), in Open Container Format and Package Document.
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -18,12 +17,13 @@ from datasets.archive import ChapterRef
 from datasets.chapters.base import Chapter, Listed, Member, unreadable
 from datasets.chapters.book_pages import TEXT_BYTES, Documents, Lost, Shown, resolve
 from datasets.chapters.streamed import DamagedError
-from datasets.chapters.xhtml import local_name, text_of
+from datasets.chapters.xhtml import as_xml, local_name, text_of
 from datasets.chapters.zipped import OpenedZip
 from datasets.errors import ChapterUnreadableError, Code, PageUnreadableError
 from datasets.limits import Limits
 from datasets.names import composed
 from datasets.page import IMAGE_SUFFIXES
+from datasets.signatures import HEAD_BYTES, picture_format
 from datasets.storage import Storage
 
 _FONTS = frozenset({"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"})  # hidden fonts, not DRM
@@ -47,6 +47,8 @@ class EpubChapter(Chapter):
         self._book = Book(storage, ref, limits)
         pages, texts = self._book.pages(limits.members)
         super().__init__([self._listed(number, page) for number, page in enumerate(pages)], limits)
+        self.keep_comment(self._book.comment)
+        self.warnings += self._book.warnings
         self.warn(f"{Code.TEXT}: pages of text, which hold no picture, left out", texts)
 
     def _listed(self, number: int, page: "str | Lost") -> Listed:
@@ -78,12 +80,17 @@ class EpubChapter(Chapter):
 
 
 class Book:
-    """The files of an EPUB, found by the names that its documents give them."""
+    """The files of an EPUB, found by the names that its documents give them.
+
+    files: in the order of the archive, with slashes in their names.
+    warnings: for the report.
+    """
 
     def __init__(self, storage: Storage, ref: ChapterRef, limits: Limits) -> None:
         """Open a book. Raises ChapterUnreadableError: BROKEN, DRM, PASSWORD, LIMIT."""
         self._opened = OpenedZip(storage, ref, limits)
-        self.files: list[Listed] = list(self._opened.listed())
+        self.files = [Listed(_path(item.name), item.size, item.token) for item in self._opened.listed()]
+        self.warnings = self._opened.warnings
         self._by_name: dict[str, Any] = {}
         for form in (str, composed, _folded):
             for item in self.files:
@@ -147,10 +154,15 @@ class Book:
 
         A page is the path of its picture. Each item of the spine has one at least, or is lost, or is text.
 
-        most: after more pages than this the rest is not looked at.
+        most: items that the spine may have. After more pages than this the rest is not looked at.
+
+        Raises ChapterUnreadableError LIMIT.
         """
+        if len(self._spine) > most:
+            message = f"{len(self._spine)} documents in its spine, over {most}; see --max-members"
+            raise ChapterUnreadableError(Code.LIMIT, message)
         documents = Documents(lambda path: self.read(path, TEXT_BYTES + 1))
-        looked = list(itertools.islice(self._looked(documents), most + 1))
+        looked = list(self._looked(documents))
         used = Counter(path for _, shown in looked for path, is_sheets in shown.pictures.items() if is_sheets)
         pages: list[str | Lost] = []
         texts = []
@@ -175,13 +187,19 @@ class Book:
                 continue
             item = self._fallback(item)
             path, kind = self.path_of(item), item.get("media-type", "").strip().lower()
-            if kind.startswith("image/") and "svg" not in kind:
-                yield path, Shown({path: False})
-                continue
             try:
-                yield path, documents.shown(path)
+                yield path, Shown({path: False}) if self._is_picture(path, kind) else documents.shown(path)
             except DamagedError as error:
                 yield path, Shown(lost=[Lost(path, Code.READ, f"{path}: {error}")])
+
+    def _is_picture(self, path: str, kind: str) -> bool:
+        """Return whether a file is a picture: by its media type, else by its first bytes where that leaves it open.
+
+        Raises DamagedError.
+        """
+        if "html" in kind or "xml" in kind or kind.startswith("image/"):
+            return kind.startswith("image/") and "svg" not in kind
+        return bool(picture_format(self.read(path, HEAD_BYTES) or b""))
 
     def _fallback(self, item: Element) -> Element:
         """Return the item that stands for one of a kind that books do not show, along its fallbacks."""
@@ -222,10 +240,15 @@ class Book:
             raise ChapterUnreadableError(Code.LIMIT, message)
         try:
             parser = DefusedXMLParser(encoding="utf-8")
-            parser.feed(text_of(self._opened.read(info)).lstrip().encode())
+            parser.feed(as_xml(text_of(self._opened.read(info))))
             return parser.close()
         except (ParseError, DefusedXmlException, DamagedError, ValueError, LookupError) as error:
             raise ChapterUnreadableError(Code.BROKEN, f"not a whole EPUB: {path}: {error}") from error
+
+
+def _path(name: str) -> str:
+    """Return a member's name as documents have it: some programs part folders by backslashes, or begin with './'."""
+    return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def _folded(name: str) -> str:

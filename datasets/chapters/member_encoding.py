@@ -9,6 +9,7 @@ import chardet
 _WIDE = {"cp932": "Shift-JIS", "cp949": "EUC-KR", "gb18030": "GBK", "big5hkscs": "Big5"}  # Python's names, people's
 _UNSURE = "cp437"  # what a ZIP's names are in where nothing is told (APPNOTE.TXT, appendix D)
 _SHOWN = 20_000  # bytes of names that the detector is shown
+_NO_LETTERS = re.compile(rb"[\x00-\x3f]+")  # digits, dots and slashes, that no letter of two bytes has
 _RUN = re.compile(r"[A-Za-z]?[^\x00-\x7f]+[A-Za-z]?")
 
 
@@ -34,7 +35,9 @@ def decode_names(raw: Sequence[bytes]) -> tuple[list[str], str]:
 
 
 def _detected(raw: Sequence[bytes]) -> str:
-    shown = b"\n".join(dict.fromkeys(name for name in raw if not name.isascii()))
+    """Return what the detector says of what is not ASCII: among numbers and extensions it is not sure."""
+    parts = (part for name in raw for part in _NO_LETTERS.split(name) if not part.isascii())
+    shown = b"\n".join(dict.fromkeys(parts))
     if len(shown) > _SHOWN:
         shown = shown[:_SHOWN].rpartition(b"\n")[0]
     choice = [*_WIDE, _UNSURE]

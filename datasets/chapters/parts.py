@@ -16,15 +16,14 @@ from datasets.volumes import parts_beside, volume_of
 class Parts:
     """The parts of one archive. On disk they are linked to, from a bucket they are copied.
 
+    Each has a name of the new kind and one of the old: the archive's header says after which programs look.
+
     ref: the first part, in a folder that holds all of them.
     paths: of the parts, in order.
     """
 
-    def __init__(self, storage: Storage, ref: ChapterRef, *, new: bool) -> None:
-        """Find the parts. Raises VOLUME where one is missing.
-
-        new: whether programs look for the next part under a name with its number, as of all RAR 5 archives.
-        """
+    def __init__(self, storage: Storage, ref: ChapterRef) -> None:
+        """Find the parts. Raises VOLUME where one is missing."""
         parts = parts_beside(storage, ref.key)
         if not parts:
             raise missing(f"{ref.key} is one of them, and not named as one: name them ep.part1.rar, ep.part2.rar")
@@ -33,7 +32,7 @@ class Parts:
             if volume is None or volume.number != number:
                 raise missing(f"part {number + 1} is missing")
         self._folder = tempfile.TemporaryDirectory(prefix="mangahue-")
-        self.paths = [self._local(storage, part.key, number, new) for number, part in enumerate(parts)]
+        self.paths = [self._local(storage, part.key, number) for number, part in enumerate(parts)]
         self.ref = replace(ref, root=self._folder.name, key=self.paths[0].name)
 
     @property
@@ -49,14 +48,17 @@ class Parts:
         """Remove what was copied."""
         self._folder.cleanup()
 
-    def _local(self, storage: Storage, key: str, number: int, new: bool) -> Path:
+    def _local(self, storage: Storage, key: str, number: int) -> Path:
         folder = Path(self._folder.name)
-        name = f"all.part{number + 1:06}.rar" if new else f"all{_old(number)}"
+        path = folder / f"all.part{number + 1:06}.rar"
         found = storage.fetch(key, folder)
         if found.parent == folder:
-            return found.rename(folder / name)
-        (folder / name).symlink_to(found)
-        return folder / name
+            found.rename(path)
+        else:
+            path.symlink_to(found)
+        if number:
+            (folder / f"all.part{1:06}{_old(number)}").symlink_to(path)
+        return path
 
 
 def missing(what: str) -> ChapterUnreadableError:
@@ -65,9 +67,7 @@ def missing(what: str) -> ChapterUnreadableError:
 
 
 def _old(number: int) -> str:
-    """Return the extension of a part of the old kind: .r00 is the second."""
-    if number == 0:
-        return ".rar"
+    """Return the extension of a part of the old kind, from the second on, which is number 1: .r00."""
     letter, count = divmod(number - 1, 100)
     return f".{chr(ord('r') + letter)}{count:02}"
 

@@ -40,6 +40,7 @@ _UNSEEN = (pdfium.FPDF_ANNOT_LINK, pdfium.FPDF_ANNOT_POPUP)  # annotations that 
 _COMPARED = 256  # pixels of the shorter side at which a JPEG is compared with the drawing of its page
 _AT_EDGES = 24  # levels by which a pixel may leave the range of its neighbours
 _DIFFER = 0.01  # share of the pixels that may leave it further
+_OPAQUE = 250  # levels of 255 by which a picture covers its page, but for its edges
 _SAME = 3.4  # levels by which the mean of a sixteenth of the page may differ
 _MATTERS = 0.25  # share of its page that a picture must cover for the page to be drawn as fine as it is
 _DAMAGED = (pypdfium2.PdfiumError, ValueError)  # the binding decodes names that may be no UTF-8
@@ -195,19 +196,24 @@ def _unmarked(page: Any) -> bool:
 def _shows(page: Any, jpeg: bytes) -> bool:
     """Return whether a page shows a JPEG as it is read here.
 
-    Only the drawing tells some of that: /Decode, a colour space other than the JPEG's, a rotation in its EXIF data, a
-    layer that is switched off. Both are compared small, where two ways to make a picture smaller differ at edges.
+    Only the drawing tells some of that: /Decode, a mask, a colour space other than the JPEG's, a rotation in its EXIF
+    data, a layer that is switched off. Both are compared small, where two ways to make a picture smaller differ at
+    edges. The page is drawn on nothing, so that holes in the picture are seen whatever their colour.
     """
     try:
         read = decode(jpeg, hint=2 * _COMPARED)
     except PageUnreadableError:
         return True  # it is flagged as it came
     side = min(_COMPARED, *read.shape[:2])
-    drawn = np.asarray(page.render(scale=side / min(page.get_size())).to_pil().convert("RGB"))
+    scale = side / min(page.get_size())
+    with_holes = np.asarray(page.render(scale=scale, fill_color=(255, 255, 255, 0)).to_pil().convert("RGBA"))
+    drawn, margin = with_holes[..., :3], 2 + math.ceil(_EDGE * max(with_holes.shape))
+    if with_holes[margin:-margin, margin:-margin, 3].min(initial=255) < _OPAQUE:
+        return False
     read = cv2.resize(read, drawn.shape[1::-1], interpolation=cv2.INTER_AREA)
     around = np.ones((3, 3), np.uint8)
-    low, high = cv2.erode(read, around).astype(int) - _AT_EDGES, cv2.dilate(read, around).astype(int) + _AT_EDGES
-    differ = ((drawn < low) | (drawn > high)).any(axis=2)
+    below, above = cv2.subtract(cv2.erode(read, around), drawn), cv2.subtract(drawn, cv2.dilate(read, around))
+    differ = (cv2.max(below, above) > _AT_EDGES).any(axis=2)
     return bool(differ.mean() <= _DIFFER and np.abs(_tones(drawn) - _tones(read)).max() <= _SAME)
 
 

@@ -38,7 +38,7 @@ class RarChapter(Chapter):
         with storage.open(ref.key) as file:
             headers = _headers(file)
         if headers is None:
-            self._parts = parts = Parts(storage, ref, new=kind == "rar5" or ".part" in ref.key.lower())
+            self._parts = parts = Parts(storage, ref)
             headers = _headers(parts.paths[0])
             assert headers is not None
             self._stream, self._unar = Stream(parts.open, kind), Unar(parts.storage, parts.ref, limits.seconds)

@@ -44,6 +44,11 @@ class DamagedError(Exception):
         super().__init__(message)
         self.partial = partial
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether they only need a password, by libarchive's message."""
+        return any(word in str(self).lower() for word in ("encrypted", "passphrase"))
+
 
 class Stream:
     """Passes over one archive: forward, and from the beginning again where an earlier entry is asked for."""
@@ -213,7 +218,7 @@ class ForwardChapter(Chapter):
         try:
             return self._stream.read(self.token(member), self.limits.member_bytes)
         except DamagedError as error:
-            if "encrypted" in str(error):
+            if error.is_encrypted:
                 raise encrypted() from error
             raise unreadable(member, error) from error
 
@@ -239,7 +244,7 @@ class StreamedChapter(ForwardChapter):
         try:
             listed, warning = decoded(list(self._listed(special, limits)))
         except DamagedError as error:
-            if "encrypted" in str(error):
+            if error.is_encrypted:
                 raise encrypted() from error
             raise ChapterUnreadableError(Code.BROKEN, f"not a whole {kind} archive: {error}") from error
         super().__init__(listed, limits, ref.size)

@@ -3,6 +3,7 @@
 XML 1.0, and the named characters of HTML (WHATWG). Both kinds of trees have elements of xml.etree.
 """
 
+import codecs
 import re
 from html.entities import html5
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import webencodings
 from defusedxml.ElementTree import DefusedXMLParser
 
 _HEAD = 1024  # bytes in which an encoding is declared
+_BEGINNING = 32  # bytes that are markup: ASCII in whatever encoding
 _XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']+)""")
 _META_ENCODING = re.compile(rb"""<meta[^>]*?charset\s*=\s*["']?([^\s"'/>;]+)""", re.IGNORECASE)
 _NAMED = re.compile(r"&([A-Za-z][A-Za-z0-9]*;)")
@@ -37,10 +39,9 @@ def parse_document(data: bytes) -> Element:
     Raises DefusedXmlException where the document declares entities, TooLargeError.
     """
     text = text_of(data)
-    named = _NAMED.sub(lambda match: match[0] if match[1] in _XML_NAMED else html5.get(match[1], match[0]), text)
     parser = DefusedXMLParser(target=_Builder(), encoding="utf-8", forbid_entities=True)
     try:
-        parser.feed(named.lstrip().encode("utf-8", "replace"))
+        parser.feed(as_xml(text))
         return parser.close()
     except ParseError:
         lenient = _Html()
@@ -49,16 +50,37 @@ def parse_document(data: bytes) -> Element:
 
 
 def text_of(data: bytes) -> str:
-    """Return the text of a document; what is no text in its encoding is replaced."""
+    """Return the text of a document; what is no text in its encoding is replaced.
+
+    Where no encoding is declared it is UTF-8, or UTF-16 where every other byte of the beginning is zero, or
+    windows-1252, as in browsers, where it is no UTF-8.
+    """
     head = data[:_HEAD]
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return data.decode("utf-32", "replace")
     declared = _XML_ENCODING.search(head) or _META_ENCODING.search(head)
     encoding = webencodings.lookup(declared[1].decode("ascii", "replace")) if declared else None
-    if head[:2] in (b"<\0", b"\0<"):
-        encoding = webencodings.lookup("utf-16le" if head[:1] == b"<" else "utf-16be")
+    zeros = [head[first:_BEGINNING:2].count(0) for first in (0, 1)]
+    if max(zeros) > _BEGINNING / 8:
+        encoding = webencodings.lookup("utf-16be" if zeros[0] > zeros[1] else "utf-16le")
     elif encoding is None or encoding.name.startswith("utf-16"):  # the declaration could not be read if that were so
-        encoding = webencodings.UTF8
+        encoding = webencodings.UTF8 if _is_utf8(data) else webencodings.lookup("windows-1252")
     text, _ = webencodings.decode(data, encoding, "replace")
     return text
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)  # the last letter may be cut
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def as_xml(text: str) -> bytes:
+    """Return a document's text for a parser of XML, which knows none of the named characters of HTML."""
+    named = _NAMED.sub(lambda match: match[0] if match[1] in _XML_NAMED else html5.get(match[1], match[0]), text)
+    return named.lstrip().encode("utf-8", "replace")
 
 
 def local_name(node: Any) -> str:
@@ -138,6 +160,9 @@ class _Html(HTMLParser):
             self._builder.end(closed)
             if closed == name:
                 break
+
+    def parse_marked_section(self, i: int, report: int = 1) -> int:  # the base class raises on most of them
+        return self.parse_bogus_comment(i)
 
     def handle_data(self, data: str) -> None:
         self._builder.data(data)

@@ -245,6 +245,8 @@ class CutZipChapter(ForwardChapter):
                 total += len(self._stream.read(self.token(member), limits.member_bytes))
                 self.whole += member.index is not None
             except DamagedError as error:
+                if error.is_encrypted:
+                    raise encrypted() from error
                 total += len(error.partial)
             if total > limits.unpacked_bytes:
                 raise ChapterUnreadableError(Code.LIMIT, "unpacks to more than --max-unpacked-mb")

@@ -1,6 +1,9 @@
 """What the documents of an EPUB show, however they are written; nothing of the spine is lost without a code."""
 
+import io
 import unicodedata
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,11 @@ from hypothesis import strategies as st
 from datasets.archive import find_chapters
 from datasets.chapters import Chapter, open_chapter
 from datasets.chapters.xhtml import parse_document
-from datasets.errors import Code, PageUnreadableError
+from datasets.errors import ChapterUnreadableError, Code, PageUnreadableError
+from datasets.limits import Limits
+from tests.archives import raw_zip
 from tests.books import book, book_of, package, xhtml
+from tests.pictures import ramp, saved
 
 PICTURES = {f"Images/{name}.png": name.encode() for name in ("a", "b", "c", "a&b", "größe", "x y", "Ｅｐ１")}
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "ポケモンガ") for form in ("NFC", "NFD"))
@@ -99,9 +105,19 @@ WRITTEN: dict[str, tuple[str | bytes, list[bytes]]] = {
     "backslashes": (xhtml(r'<img src="..\Images\a.png"/>'), [b"a"]),
     "not closed": ('<html><body><p><img src="../Images/a.png"><br><b><img src=../Images/b.png></p>', [b"a", b"b"]),
     "tags that cross": (xhtml('<b><i></b></i><img src="../Images/a.png"/>&amp;&undeclared;'), [b"a"]),
+    "sections that are none": ('<p><![x[<b></p><![<!><![ if ]><img src="../Images/a.png">', [b"a"]),
+    "a section without end": ('<p><img src="../Images/a.png"><![CDATA[ <b', [b"a"]),
     "space before": ("\n " + xhtml('<img src="../Images/a.png"/>'), [b"a"]),
     "UTF-16": (xhtml('<img src="../Images/größe.png"/>').replace("utf-8", "utf-16").encode("utf-16"),
                ["größe".encode()]),
+    "UTF-16 without a mark, after space": ((" \n" + xhtml('<img src="../Images/größe.png"/>')).encode("utf-16-le"),
+                                           ["größe".encode()]),
+    "UTF-16 without a mark or a declaration": ('<!-- x --><html><img src="../Images/größe.png"/></html>'.encode(
+        "utf-16-le"), ["größe".encode()]),
+    "UTF-32": (xhtml('<img src="../Images/größe.png"/>').encode("utf-32"), ["größe".encode()]),
+    "Latin-1, not declared": ('<html><img src="../Images/größe.png"/></html>'.encode("latin-1"), ["größe".encode()]),
+    "image, as HTML has it": ('<html><body><image src="../Images/a.png"></body></html>', [b"a"]),
+    "layer": (xhtml("<p/>", "<style>@layer x { p { background: url(../Images/a.png) } }</style>"), [b"a"]),
     "UTF-16 without a mark": (xhtml('<img src="../Images/größe.png"/>').encode("utf-16-be"), ["größe".encode()]),
     "UTF-8 with a mark": (xhtml('<img src="../Images/größe.png"/>').encode("utf-8-sig"), ["größe".encode()]),
     "Shift-JIS": (xhtml('<img src="../Images/Ｅｐ１.png"/>').replace("utf-8", "Shift_JIS").encode("cp932"),
@@ -222,6 +238,72 @@ def test_no_item_of_the_spine_is_lost(tmp_path: Path) -> None:
     chapter = opened(tmp_path, book(files, package(items, spine)))
     missing = Code.MISSING
     assert shown(chapter) == [b"a", b"b", missing, missing, b"a", b"b", b"b", b"c", b"a"]
+
+
+def test_what_is_neither_document_nor_picture_is_told(tmp_path: Path) -> None:
+    items = {
+        "pdf": ("x.pdf", "application/pdf"), "film": ("x.mp4", "video/mp4"), "sound": ("x.mp3", "audio/mpeg"),
+        "picture": ("Images/odd", "application/octet-stream"), "unsaid": ("Images/odd", ""),
+        "page": ("Text/p.xhtml", "application/octet-stream"),
+    }  # fmt: skip
+    page = saved(ramp())
+    files = {"x.pdf": b"%PDF-1.7", "x.mp4": b"film", "x.mp3": b"ID3", "Images/odd": page, **PICTURES,
+             "Text/p.xhtml": xhtml('<img src="../Images/a.png"/>')}  # fmt: skip
+    found = shown(opened(tmp_path, book(files, package(items, list(items)))))
+    assert found == [*[Code.NO_PICTURE] * 3, page, page, b"a"]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda name: name.replace("/", "\\"), lambda name: f"./{name}", lambda name: f"/{name}"]
+)
+def test_members_are_found_however_their_folders_are_parted(tmp_path: Path, change: Callable[[str], str]) -> None:
+    data = book_of({"1.xhtml": xhtml('<img src="../Images/a.png"/>')}, {**PICTURES, "Fonts\\": b""})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [(change(name), archive.read(name)) for name in archive.namelist()]
+    assert shown(opened(tmp_path, raw_zip(members))) == [b"a"]
+
+
+def test_a_package_document_may_have_the_named_characters_of_html(tmp_path: Path) -> None:
+    opf = package({"d": ("Text/1.xhtml", "application/xhtml+xml")}, ["d"])
+    opf = opf.replace("<manifest>", "<metadata>&copy;&nbsp;&amp;</metadata><manifest>")
+    files = {"Text/1.xhtml": xhtml('<img src="../Images/a.png"/>'), **PICTURES}
+    assert shown(opened(tmp_path, book(files, opf))) == [b"a"]
+
+
+def test_documents_in_each_other_without_end_are_told(tmp_path: Path) -> None:
+    frames = {f"{number:02}.xhtml": xhtml(f'<iframe src="{number + 1:02}.xhtml"/>') for number in range(30)}
+    documents = {**frames, "30.xhtml": xhtml('<img src="../Images/a.png"/>')}
+    found = shown(opened(tmp_path, book_of(documents, PICTURES)))
+    assert found == [*[Code.LIMIT] * 21, *[b"a"] * 10]
+
+
+def test_a_spine_without_end_is_refused_by_its_code(tmp_path: Path) -> None:
+    documents = {f"{number}.xhtml": xhtml("text") for number in range(9)}
+    (tmp_path / "ep.epub").write_bytes(
+        book_of({**documents, "9.xhtml": xhtml('<img src="../Images/a.png"/>')}, PICTURES)
+    )
+    (ref,) = find_chapters(str(tmp_path / "ep.epub"))
+    assert shown(open_chapter(ref, Limits(members=10))) == [b"a"]
+    with pytest.raises(ChapterUnreadableError, match="10 documents in its spine, over 9; see --max-members") as caught:
+        open_chapter(ref, Limits(members=9))
+    assert caught.value.code == Code.LIMIT
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "said"),
+    [("cp932", "表紙・能登", "Shift-JIS"), ("cp949", "진격의 거인", "EUC-KR"), ("gb18030", "海贼王 第一卷", "GBK"),
+     ("big5", "海賊王 第一卷彩頁", "Big5"), ("cp437", "première étape", "code page 437"), ("utf-8", "表紙", "")],
+)  # fmt: skip
+def test_names_in_other_encodings_are_found_and_said(tmp_path: Path, codec: str, name: str, said: str) -> None:
+    body = xhtml(f'<img src="../Images/{name}.png"/>')
+    data = book_of({f"{name}.xhtml": body}, {f"Images/{name}.png": b"it"})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [(item.encode(codec), archive.read(item)) for item in archive.namelist()]
+    chapter = opened(tmp_path, raw_zip(members, b"tags"))
+    assert shown(chapter) == [b"it"]
+    assert len(chapter.warnings) == bool(said)
+    assert all(said in warning for warning in chapter.warnings)
+    assert chapter.directory().comment == b"tags"
 
 
 def test_a_picture_is_named_by_what_the_book_says_it_is(tmp_path: Path) -> None:

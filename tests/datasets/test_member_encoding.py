@@ -93,6 +93,22 @@ def test_names_are_read_as_they_were_meant(codec: str, names: list[str]) -> None
     assert WARNED[codec] in warning
 
 
+TITLES = {
+    "cp932": ["ワンピース", "鬼滅の刃", "進撃の巨人"], "cp949": ["원피스", "신의탑", "진격의 거인"],
+    "gb18030": ["海贼王", "火影忍者", "进击的巨人"], "big5": ["海賊王", "一拳超人", "進擊的巨人"],
+    "cp437": ["Pokémon", "Año", "Größe"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "form", ["{} {:02}.png", "{}_{:03}.jpg", "[Scans] {0} v01/{0} v01 - p{1:03}.png", "Text/{}{}.htm"]
+)
+@pytest.mark.parametrize(("codec", "title"), [(codec, title) for codec in TITLES for title in TITLES[codec]])
+def test_numbers_beside_a_title_hide_nothing(codec: str, title: str, form: str) -> None:
+    names = [form.format(title, number) for number in range(1, 12)]
+    assert decode_names([name.encode(codec) for name in names])[0] == names
+
+
 @pytest.mark.parametrize(
     ("file", "made"), [("ep.cbz", zip_of), ("ep.cbt", tar_of)], ids=["ZIP", "tar"]
 )  # fmt: skip

@@ -55,6 +55,7 @@ def test_any_name_is_relative_visible_and_stays_so(name: str) -> None:
         "@Recycle/1.jpg", "$RECYCLE.BIN/S-1-5-21/$R1.cbz", "a/.Trash-1000/files/1.jpg", ".stversions/ch1~2024.cbz",
         ".@__thumb/default1.jpg", "S/.yacreaderlibrary/covers/1.jpg", "lost+found/#1.jpg", "lost+found/", ".sync/1.cbz",
         "@eaDir\\1.jpg\\T.jpg", "a/.\u5316/1.jpg", "System Volume Information/1.jpg", "a\\._1.jpg",
+        "1.jpg:Zone.Identifier", "a/1.jpg@SynoEAStream", "Network Trash Folder/1.jpg",
     ],
 )  # fmt: skip
 def test_junk(name: str) -> None:

@@ -81,6 +81,10 @@ FORMED = BOX + b"/Resources << /XObject << /F 101 0 R >> >>"
 HOLE = stream(
     b"/Type /XObject /Subtype /Image /Width 2 /Height 1 /BitsPerComponent 8 /ColorSpace /DeviceGray", b"\xff\0"
 )
+SMALL_HOLE = stream(
+    b"/Type /XObject /Subtype /Image /Width 160 /Height 224 /BitsPerComponent 8 /ColorSpace /DeviceGray",
+    np.where((cut(lambda x, y: (x < 40) | (x >= 45) | (y < 60) | (y >= 65)) == 255), 0, 255).astype(np.uint8).tobytes(),
+)
 FAINT = BOX + b"/Resources << /XObject << /I 100 0 R >> /ExtGState << /G << /ca .5 >> >> >>"
 HIDDEN = b"/OCProperties << /OCGs [102 0 R] /D << /OFF [102 0 R] >> >>"
 STAMP = b"/Annots [<< /Type /Annot /Subtype /Stamp /F 4 /Rect [40 60 120 160] /AP << /N 103 0 R >> >>]"
@@ -104,6 +108,8 @@ OTHERWISE: dict[str, tuple[bytes, bytes, dict[int, bytes], np.ndarray]] = {
                 (51 + PICTURE * 0.8).astype(np.uint8)),
     "soft mask": (BOX + SHOWN, WHOLE, {100: jpeg_object(JPEG, W, H, b"/SMask 101 0 R"), 101: HOLE},
                   cut(lambda x, y: x < 80)),
+    "small hole": (BOX + SHOWN, WHOLE, {100: jpeg_object(JPEG, W, H, b"/SMask 101 0 R"), 101: SMALL_HOLE},
+                   cut(lambda x, y: (x < 40) | (x >= 45) | (y < 60) | (y >= 65))),
     "colour key": (BOX + SHOWN, WHOLE, {100: jpeg_object(JPEG, W, H, b"/Mask [0 255]")}, ON),
     "clipped by a triangle": (BOX + SHOWN, b"q 0 0 m 160 0 l 0 224 l h W n 160 0 0 224 0 0 cm /I Do Q", {},
                               cut(lambda x, y: x / W + y / H < 1)),
@@ -141,7 +147,7 @@ def test_a_page_that_shows_its_picture_otherwise_is_drawn(tmp_path: Path, name: 
 
 BY_FORM = ["a strip cut off", "media box in the picture", "off the page", "clipped by a triangle", "clipped twice",
            "turned page", "upside down", "mirrored", "in a smaller form", "under a stamp",
-           "half transparent"]  # fmt: skip
+           "half transparent", "colour key", "another colour space"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BY_FORM)

@@ -11,7 +11,7 @@ from datasets.errors import AccessDeniedError, ChapterUnreadableError, Code
 from datasets.storage import open_storage
 from datasets.storage_disk import LocalStorage
 from datasets.volumes import Volume, volume_of
-from tests.archives import rar5, rar5_parts
+from tests.archives import rar4_parts, rar5, rar5_parts
 from tests.pictures import ramp, saved
 
 PAGES = {f"{number}.jpg": random.Random(number).randbytes(700 + 400 * number) for number in range(5)}
@@ -20,7 +20,11 @@ PADDED = [f"ep.part{number:03}.rar" for number in range(1, 20)]
 COMICS = [f"ep.Part{number}.cbr" for number in range(1, 20)]
 OLD = ["ep.rar", *(f"ep.r{number:02}" for number in range(20))]
 SHOUTED = [name.upper() for name in OLD]
-STYLES = {"new": NEW, "padded": PADDED, "as comics": COMICS, "old": OLD, "in capitals": SHOUTED}
+MAKERS = {"4": rar4_parts, "5": rar5_parts}
+STYLES = {
+    "new": (NEW, "5"), "padded": (PADDED, "5"), "as comics": (COMICS, "5"), "old": (OLD, "5"), "4": (OLD, "4"),
+    "4 in capitals": (SHOUTED, "4"), "4 renamed": (PADDED, "4"),
+}  # fmt: skip
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -28,9 +32,9 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "in") if request.param == "local" else request.getfixturevalue("s3")
 
 
-def fill(source: str, names: list[str], size: int = 900, but: int = -1) -> list[str]:
+def fill(source: str, names: list[str], size: int = 900, but: int = -1, version: str = "5") -> list[str]:
     """Write the parts of PAGES under these names, all but one. Returns the names that are taken."""
-    parts = rar5_parts(PAGES, size)
+    parts = MAKERS[version](PAGES, size)
     for number, part in enumerate(parts):
         if number != but % len(parts) or but == -1:
             open_storage(source).put(names[number], part)
@@ -42,9 +46,9 @@ def only(source: str) -> ChapterRef:
     return ref
 
 
-@pytest.mark.parametrize("names", STYLES.values(), ids=STYLES)
-def test_all_parts_are_one_chapter(source: str, names: list[str]) -> None:
-    taken = fill(source, [f"S/{name}" for name in names])
+@pytest.mark.parametrize(("names", "version"), STYLES.values(), ids=STYLES)
+def test_all_parts_are_one_chapter(source: str, names: list[str], version: str) -> None:
+    taken = fill(source, [f"S/{name}" for name in names], version=version)
     ref = only(source)
     assert len(taken) > 5
     assert ref.rel == taken[0]
@@ -61,23 +65,25 @@ def test_all_parts_are_one_chapter(source: str, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("size", [500, 1100, 2500, 4000, 20_000])
-def test_members_in_one_part_and_in_many(tmp_path: Path, size: int) -> None:
-    fill(str(tmp_path), NEW, size)
+@pytest.mark.parametrize(("names", "version"), [(NEW, "5"), (OLD, "4")], ids=["5", "4"])
+def test_members_in_one_part_and_in_many(tmp_path: Path, names: list[str], version: str, size: int) -> None:
+    fill(str(tmp_path), names, size, version=version)
     chapter = open_chapter(only(str(tmp_path)))
     assert {member.name: chapter.read(member) for member in chapter.members} == PAGES
 
 
-@pytest.mark.parametrize("names", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize(("names", "version"), STYLES.values(), ids=STYLES)
 @pytest.mark.parametrize("but", [0, 1, 3, -2])
-def test_a_part_that_is_missing_is_told(tmp_path: Path, names: list[str], but: int) -> None:
-    fill(str(tmp_path), names, but=but)
+def test_a_part_that_is_missing_is_told(tmp_path: Path, names: list[str], version: str, but: int) -> None:
+    fill(str(tmp_path), names, but=but, version=version)
     with pytest.raises(ChapterUnreadableError, match="is missing; put all parts side by side") as caught:
         open_chapter(only(str(tmp_path)))
     assert caught.value.code == Code.VOLUME
 
 
-def test_the_last_part_that_is_missing_is_told(tmp_path: Path) -> None:
-    taken = fill(str(tmp_path), NEW)
+@pytest.mark.parametrize(("names", "version"), [(NEW, "5"), (OLD, "4")], ids=["5", "4"])
+def test_the_last_part_that_is_missing_is_told(tmp_path: Path, names: list[str], version: str) -> None:
+    taken = fill(str(tmp_path), names, version=version)
     (tmp_path / taken[-1]).unlink()
     with pytest.raises(ChapterUnreadableError, match="the last one is missing"):
         open_chapter(only(str(tmp_path)))

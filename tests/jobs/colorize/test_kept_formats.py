@@ -18,6 +18,7 @@ from jobs.parts.colorize.plan import output_of
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask, Chunk
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.source.policy import Policy
+from tests.archives import raw_zip
 from tests.books import book, package, xhtml
 from tests.jobs.colorize.chapters import SIZE, color_chapter, color_page, gray_levels, saved, stages_of, task_of
 from tests.pdfs import FIRST, SHOWN, jpeg_object, made_pdf
@@ -139,6 +140,14 @@ def test_names_times_and_comment_of_a_book_stay(tmp_path: Path) -> None:
         assert archive.namelist() == zipfile.ZipFile(out).namelist()
         assert in_colour(decode(archive.read("OEBPS/Images/größe.png")))
         assert archive.infolist()[0].compress_type == zipfile.ZIP_STORED
+
+
+def test_a_book_with_backslashes_in_its_names_unpacks_into_folders(tmp_path: Path) -> None:
+    members = [(name.replace("/", "\\"), data) for name, data in files_of(whole_book()).items()]
+    assert recoloured(tmp_path, "ep.epub", raw_zip([*members, ("OEBPS\\Fonts\\", b"")])).status == "done"
+    made = files_of((tmp_path / "out/ep.epub").read_bytes())
+    assert list(made) == list(files_of(whole_book()))
+    assert in_colour(decode(made["OEBPS/Images/PNG.png"]))
 
 
 def test_what_is_only_called_epub_is_refused(tmp_path: Path) -> None:
