@@ -23,7 +23,7 @@ help: ## List the targets
 setup: ## Install everything: system packages, .venv, Python packages; instant when nothing changed
 	@[ "$$(cat $(STAMP) 2>/dev/null)" = "$(STATE)" ] || { $(STEP) system && $(STEP) venv && $(STEP) packages; }
 
-demo: setup ## Colour a generated series from end to end, into out/demo
+demo: setup ## Colour a generated chapter at once, train on its series, and measure both, into out/demo
 	$(BIN)/python jobs/demo.py --out out/demo $(ARGS)
 
 check: setup ## Lint, format, types and import rules
