@@ -25,7 +25,7 @@ ROWS: dict[str, dict[str, Any]] = {  # the published settings, except where they
         "variant": "hypercolumn", "setting": "columns=reduced", "optimizer": "adam", "vgg_weights": "random",
     },
     "zhang": {"variant": "zhang", "base_channels": 32},
-    "exemplar": {"variant": "exemplar", "batch_size": 8, "clip_norm": 20},
+    "exemplar": {"variant": "exemplar", "init": "none", "batch_size": 8, "clip_norm": 20},
 }  # fmt: skip
 _COLUMNS = (("ciede2000", 2), ("color_names", 2), ("clouds", 3), ("psnr", 2), ("ssim", 3), ("colorfulness", 1))
 

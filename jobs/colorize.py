@@ -1,6 +1,6 @@
 """Colour chapter archives, and write coloured chapter archives and a report.
 
-python jobs/colorize.py --model RUN/model --source URI --out URI
+python jobs/colorize.py --source URI --out URI [--model RUN/model]
 """
 
 from jobs.parts.colorize.config import ColorizeConfig

@@ -1,6 +1,6 @@
 """Measure models on held-out pages, and write the report.
 
-python jobs/evaluate.py --model RUN/model --data SHARDS --out URI
+python jobs/evaluate.py --data SHARDS --out URI [--model RUN/model]
 """
 
 from jobs.parts.evaluate.config import EvaluateConfig

@@ -23,6 +23,7 @@ from jobs.parts.runtime import ROOT
 from jobs.parts.train.trainer import worker_resources
 
 PACKAGES = ("jobs", "models", "datasets", "imaging")
+BUNDLED = ("models/bundled/model.json", "models/bundled/model.safetensors")
 MOST_LINES = 430  # about 400, and some room for tests that list cases
 
 
@@ -172,13 +173,22 @@ def test_every_source_is_shipped(tmp_path, include_gitignore):
     assert not [name for name in shipped if name.startswith((".git/", ".venv/", "out/", "build/"))]
 
 
-@pytest.mark.parametrize("include_gitignore", [True, False])
-def test_nothing_but_sources_is_shipped(tmp_path, include_gitignore):
-    checkout = tmp_path / "checkout"
+@pytest.fixture
+def checkout(tmp_path):
+    """Our packages, with the files of a bundled model, and what says which of them are shipped and installed."""
+    folder = tmp_path / "checkout"
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (".gitignore", ".rayignore"):
-        shutil.copy(ROOT / name, checkout / name)
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".gitignore", ".rayignore", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in BUNDLED:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize("include_gitignore", [True, False])
+def test_nothing_but_sources_is_shipped(tmp_path, checkout, include_gitignore):
     sources = {p.relative_to(checkout).as_posix() for p in checkout.rglob("*") if p.is_file()}
     for name in (
         ".git/objects/pack/pack-0.pack",
@@ -196,6 +206,20 @@ def test_nothing_but_sources_is_shipped(tmp_path, include_gitignore):
         planted.touch()
     shipped = package(checkout, tmp_path / "package.zip", include_gitignore=include_gitignore)
     assert {name for name in shipped if not name.endswith("/")} == sources
+    assert set(BUNDLED) <= sources
+
+
+def test_what_is_installed_holds_the_bundled_model_and_the_templates(checkout):
+    code = (
+        "from setuptools.dist import Distribution; made = Distribution({'script_name': '-'}); "
+        "made.parse_config_files(); step = made.get_command_obj('build_py'); step.ensure_finalized(); "
+        "print(*step.get_outputs(), sep='\\n')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    installed = {name.removeprefix("build/lib/") for name in told.stdout.splitlines()}
+    sources = {p.relative_to(checkout).as_posix() for p in checkout.rglob("*") if p.suffix in {".py", ".j2"}}
+    assert {*sources, *BUNDLED} <= installed
 
 
 def test_git_ignores_no_source(tmp_path):

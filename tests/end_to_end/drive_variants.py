@@ -27,7 +27,7 @@ OWN: dict[str, dict[str, Any]] = {  # what a variant needs to be small and quick
     "colornet": {"vgg_weights": "random"},
     "hypercolumn": {"base_channels": 32, "setting": ("columns=reduced",), "optimizer": "adam", "vgg_weights": "random"},
     "zhang": {"base_channels": 4},
-    "exemplar": {"base_channels": 8},
+    "exemplar": {"base_channels": 8, "init": "none"},
 }
 
 

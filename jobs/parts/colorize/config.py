@@ -12,6 +12,7 @@ from imaging.postprocess import Lines, PostprocessSettings, TextColor
 from imaging.views import Strategy
 from jobs.parts.colorize.page_settings import GATE_OPTIONS, PageSettings
 from jobs.parts.model.backends.choice import BACKEND_HELP, BackendName
+from jobs.parts.model.folder import BUNDLED
 from jobs.parts.runtime.options import DEVICE_HELP, Device, check_actors, option, require
 from jobs.parts.runtime.runner import RUNNER_HELP, RunnerName
 from jobs.parts.source.policy import Policy
@@ -23,7 +24,8 @@ class ColorizeConfig:
     is missing.
     """
 
-    model: str = option("Model folder that train.py published (RUN/model).", group="Model", metavar="URI")
+    model: str = option("Model folder that train.py published (RUN/model); bundled: the model that comes with "
+                        "mangahue.", group="Model", default=BUNDLED, metavar="URI")  # fmt: skip
     source: str = option("Chapters: a folder tree of ZIP, RAR, 7z, tar, PDF, EPUB and image folders, one of "
                          "these, or a picture.",
                          group="Source", metavar="URI")  # fmt: skip

@@ -14,7 +14,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
 from jobs.parts.ledger.ledger import JOB
 from jobs.parts.model.backends.choice import Backend, choose_backend
-from jobs.parts.model.folder import read_card, refuse_not_finite
+from jobs.parts.model.folder import read_card, refuse_not_finite, tell_bundled
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.runtime.runner import RunnerName
@@ -74,6 +74,7 @@ class JobSettings:
                 f"{card['config']['target']}; give a model that was trained with --target rgb, or --luminance keep"
             )
         refuse_not_finite(config.model)
+        tell_bundled(config.model, card)
         reference_pages = read_reference_pages(config.reference, size, policy) if config.reference else None
         return cls(
             model=config.model,

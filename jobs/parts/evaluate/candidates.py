@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets.errors import BadUsageError
 from datasets.shards import ShardSet
-from jobs.parts.model.folder import read_card, refuse_not_finite
+from jobs.parts.model.folder import read_card, refuse_not_finite, tell_bundled
 
 INK, OURS, GRAY, MEAN, TRUTH = "ink", "ours", "gray page", "mean chroma", "truth"
 
@@ -23,7 +23,7 @@ class Candidate:
     """A model to measure.
 
     name: its column in the table; "ours" where it is the only model.
-    uri: its folder.
+    uri: its folder, or BUNDLED.
     card: its model card.
     """
 
@@ -38,8 +38,9 @@ def find_candidates(uris: Sequence[str]) -> list[Candidate]:
     """
     names = [OURS] if len(uris) == 1 else _short_names(uris)
     candidates = [Candidate(name, uri, read_card(uri)) for name, uri in zip(names, uris, strict=True)]
-    for uri in uris:
-        refuse_not_finite(uri)
+    for candidate in candidates:
+        refuse_not_finite(candidate.uri)
+        tell_bundled(candidate.uri, candidate.card)
     return candidates
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from jobs.parts.model.folder import BUNDLED
 from jobs.parts.runtime.options import DEVICE_HELP, Device, check_actors, option
 from jobs.parts.runtime.runner import RUNNER_HELP, RunnerName
 
@@ -15,7 +16,11 @@ class EvaluateConfig:
     """
 
     model: tuple[str, ...] = option(
-        "Model folder that train.py published (RUN/model); repeat to compare.", group="Model", metavar="URI"
+        "Model folder that train.py published (RUN/model), or bundled: the model that comes with mangahue; repeat to "
+        "compare.",
+        group="Model",
+        default=(BUNDLED,),
+        metavar="URI",
     )
     data: str = option("Shards that ingest.py wrote, with held-out chapters.", group="Data", metavar="URI")
     out: str = option("Folder of metrics.json, report.html and the pictures.", group="Output", metavar="URI")

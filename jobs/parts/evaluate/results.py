@@ -14,7 +14,7 @@ from jobs.parts.evaluate.area_figures import area_figures, sum_of_records
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, OURS, TRUTH, Candidate
 from jobs.parts.evaluate.config import EvaluateConfig
 from jobs.parts.evaluate.report import Curve, Figure, PageView, PictureRow, render_report
-from jobs.parts.model.folder import METRICS
+from jobs.parts.model.folder import METRICS, folder_of
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 
@@ -44,7 +44,7 @@ def loss_curves(candidates: Sequence[Candidate]) -> list[Curve]:
     """
     curves: dict[str, list[tuple[float, float]]] = {}
     for candidate in candidates:
-        run = open_storage(split_uri(candidate.uri)[0])
+        run = open_storage(split_uri(folder_of(candidate.uri))[0])
         of = f" of {candidate.name}" if len(candidates) > 1 else ""
         for line in run.read(METRICS).splitlines() if run.stat(METRICS) else []:
             point = json.loads(line)

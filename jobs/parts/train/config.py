@@ -5,11 +5,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 from datasets.transforms import AUGMENTS
+from jobs.parts.model.folder import BUNDLED, bundled_card
 from jobs.parts.runtime.options import DEVICE_HELP, Device, as_settings, option, require, worker_range
 from jobs.parts.train.variant_options import default_of, settings_of_all, variant_config
 from models import VARIANTS, Precision, VariantConfig
 
-_MODEL_OPTIONS = ("target", "base_channels", "image_size", "learning_rate", "optimizer")
+NO_INIT = "none"  # --init of a training that starts from no model
+MODEL_OPTIONS = ("target", "base_channels", "image_size", "learning_rate", "optimizer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class TrainConfig:
         f"Side of the square the network sees, pixels. {default_of('image_size')}", group="Model", default=None
     )
     setting: tuple[str, ...] = option(
-        f"A setting of the variant that has no option here; repeat for more. {settings_of_all(_MODEL_OPTIONS)}",
+        f"A setting of the variant that has no option here; repeat for more. {settings_of_all(MODEL_OPTIONS)}",
         group="Model",
         default=(),
         metavar="NAME=VALUE",
@@ -59,10 +61,11 @@ class TrainConfig:
         metavar="URI",
     )
     init: str = option(
-        "Start from this model (another training's RUN/model): fine-tuning on a new series.",
+        "Start from this model: another training's RUN/model, or bundled, the model that comes with mangahue. Its "
+        f"variant starts from that, with its settings, where nothing is said; {NO_INIT}: it does not.",
         group="Model",
         default="",
-        metavar="URI",
+        metavar="URI|bundled|none",
     )
     batch_size: int = option("Pages in a batch, per worker.", group="Training", default=4)
     accumulate: int = option("Batches whose gradients make one step.", group="Training", default=1)
@@ -89,13 +92,15 @@ class TrainConfig:
         default=False,
     )
     max_steps: int = option(
-        "Stop after so many steps; 0: no such limit. With neither limit: 200 passes over the pages, as published.",
+        "Stop after so many steps; 0: no such limit. With neither limit: steps that suit the pages, the weights that "
+        "it starts from, and the device; the log says how many.",
         group="Stop",
         default=0,
     )
     max_minutes: float = option("Stop after so many minutes of training; 0: no such limit.", group="Stop", default=0.0)
     early_stop: int = option(
-        "Stop after so many held-out evaluations in a row without a better CIEDE2000, and publish the best; 0: never.",
+        "Stop after so many held-out evaluations in a row without a better CIEDE2000, and publish the best; 0: never. "
+        "Without another limit, after 200 passes over the pages.",
         group="Stop",
         default=0,
     )
@@ -137,16 +142,26 @@ class TrainConfig:
         require(self.max_steps >= 0, "max_steps", self.max_steps, "give 0 for no limit, or a count of steps")
         require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "give 0 for no limit, or minutes")
         worker_range(self.num_workers)
-        _ = self.model
+        _ = self.start, self.model  # looked up once, for all workers
+
+    @cached_property
+    def start(self) -> str:
+        """The model that the training starts from: its URI, BUNDLED, or "" for none."""
+        if self.init:
+            return "" if self.init == NO_INIT else self.init
+        return BUNDLED if bundled_card(self.variant) else ""
 
     @cached_property
     def model(self) -> VariantConfig:
         """The variant's config. Raises BadUsageError naming a bad option."""
-        given = {name: getattr(self, name) for name in _MODEL_OPTIONS}
-        return variant_config(self.variant, given, self.setting)
+        given = {name: getattr(self, name) for name in MODEL_OPTIONS}
+        card = bundled_card(self.variant) if self.start == BUNDLED else None
+        return variant_config(self.variant, given, self.setting, card and card["config"])
 
     def as_settings(self) -> dict[str, Any]:
-        """All choices as plain JSON values, with the variant's own under "model"."""
+        """All choices as plain JSON values: where the training starts as it was resolved, the variant's own choices
+        under "model".
+        """
         model = as_settings(self.model)
         general = {name: value for name, value in as_settings(self).items() if name not in {*model, "setting"}}
-        return {**general, "model": model}
+        return {**general, "init": self.start, "model": model}

@@ -1,15 +1,19 @@
 """The weights that a training starts from: published weights of a known network, or another training's model."""
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 import models
 from datasets.errors import BadUsageError
-from datasets.storage import open_storage
-from jobs.parts.model.folder import RAW, WEIGHTS, read_card
-from jobs.parts.runtime.options import read_given
-from jobs.parts.train.config import TrainConfig
+from jobs.parts.model.folder import RAW, WEIGHTS, open_model, read_card, tell_bundled
+from jobs.parts.runtime.options import as_settings, read_given
+from jobs.parts.train.config import MODEL_OPTIONS, NO_INIT, TrainConfig
+from jobs.parts.train.variant_options import flag_of
 from models.card import CheckpointError, fingerprint
 from models.checkpoint import from_bytes, require_finite, restore_module
 from models.importing import read_state_dict
@@ -36,10 +40,10 @@ def check_initial_weights(config: TrainConfig) -> dict[str, Any]:
             f"--vgg-weights is missing: {config.variant} starts from ImageNet weights of {variant_type.pretrained}. "
             f"Fetch {url} (sha256 {sha256}) and give its path or URI; or {RANDOM}, for a smoke run"
         )
-    if variant_type.bundled and not config.init:
+    if variant_type.bundled and not config.start:
         data = _read_bundled(variant_type.bundled)
         origin["pretrained"] = {"network": variant_type.bundled, "weights": fingerprint(data)}
-    if not config.vgg_weights and not config.init:
+    if not config.vgg_weights and not config.start:
         return origin
     variant = variant_type(config.model)  # type: ignore[call-arg]
     if config.vgg_weights:
@@ -48,8 +52,9 @@ def check_initial_weights(config: TrainConfig) -> dict[str, Any]:
             data = _read_vgg(config.vgg_weights)
             _load_pretrained(variant, data, config.vgg_weights)
             origin["pretrained"]["weights"] = fingerprint(data)
-    if config.init:
-        origin["init"] = {"model": config.init, "weights_sha256": _load_init(variant, config.init)}
+    if config.start:
+        origin["init"] = {"model": config.start, "weights_sha256": _load_init(variant, config.start)}
+        tell_bundled(config.start, read_card(config.start, "--init"), "--init")
     return origin
 
 
@@ -70,9 +75,9 @@ def load_initial_weights(
             data = _read_vgg(weights)
             found["pretrained"] = {"weights": fingerprint(data)}
             _load_pretrained(variant, data, weights)
-    if config.init:
+    if config.start:
         if not resumed:
-            found["init"] = {"weights_sha256": _load_init(variant, config.init)}
+            found["init"] = {"weights_sha256": _load_init(variant, config.start)}
     elif variant.bundled:
         data = _read_bundled(variant.bundled)
         found["pretrained"] = {"weights": fingerprint(data)}
@@ -91,7 +96,7 @@ def other_weights(config: TrainConfig, earlier: dict[str, Any], now: dict[str, A
     found = []
     for part, digest, name in (
         ("pretrained", "weights", f"--vgg-weights {config.vgg_weights}" if config.vgg_weights else bundled),
-        ("init", "weights_sha256", f"--init {config.init}"),
+        ("init", "weights_sha256", f"--init {config.start}"),
     ):
         if part in earlier and part in now and earlier[part][digest] != now[part][digest]:
             before, after = earlier[part][digest][:12], now[part][digest][:12]
@@ -131,10 +136,12 @@ def _load_init(variant: models.Variant, uri: str) -> str:
     card = read_card(uri, "--init")
     if card["variant"] != variant.name:
         raise BadUsageError(f"--init {uri} is a {card['variant']}; train that variant, or give another --init")
-    storage = open_storage(uri)
-    data = storage.read(RAW if storage.stat(RAW) else WEIGHTS)
+    folder = open_model(uri)
+    data = folder.read(RAW if folder.stat(RAW) else WEIGHTS)
     try:
         state = from_bytes(data)
+        if unfit := _unfit(variant, card["config"], state):
+            raise BadUsageError(f"--init {uri} does not fit: {unfit}")
         restore_module(variant.trained_generator(), state)
         require_finite(state)
     except CheckpointError as error:
@@ -142,3 +149,31 @@ def _load_init(variant: models.Variant, uri: str) -> str:
             f"--init {uri} does not fit: {error}; its config is {card['config']}: give the same"
         ) from error
     return fingerprint(data)
+
+
+def _unfit(variant: models.Variant, theirs: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """Which options make another network than the weights are of, and what to give instead; "" for none.
+
+    theirs: the config that the weights were made with.
+    """
+    if _shapes(state) == _shapes(variant.trained_generator().state_dict()):
+        return ""
+    found = []
+    for name, value in as_settings(variant.config).items():
+        if value != theirs.get(name, value) and not _fits(variant.name, {**theirs, name: value}, state):
+            given = f"{flag_of(name)} {value}" if name in MODEL_OPTIONS else f"--setting {name}={value}"
+            found.append(
+                f"{given} is another network than that of its weights; give {theirs[name]}, or --init {NO_INIT}"
+            )
+    return "; ".join(found)
+
+
+def _fits(name: str, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> bool:
+    try:
+        return _shapes(models.build(name, config).trained_generator().state_dict()) == _shapes(state)
+    except ValueError:
+        return False
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}

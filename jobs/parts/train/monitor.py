@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -26,8 +27,19 @@ _MOST_PAGES = 32  # held-out pages looked at
 _GRID_PAGES = 6
 _LINE_EVERY = 10.0  # seconds
 _POINT_EVERY = 20  # steps
+_SLOW_STEPS = 2  # the first ones of a run wait for pages, and for memory
+_TIMED_STEPS = 10  # after which a run's speed is known
 
 log = logging.getLogger("mangahue")
+
+
+def minutes_left(earlier: tuple[float, float], now: tuple[float, float]) -> float:
+    """Minutes to the end of a training that goes on as it did between two moments; NaN where nothing was done.
+
+    earlier, now: seconds trained, and the share of the training that is done.
+    """
+    done = now[1] - earlier[1]
+    return (1 - now[1]) * (now[0] - earlier[0]) / done / 60 if done else math.nan
 
 
 class Monitor:
@@ -41,6 +53,8 @@ class Monitor:
         self._logged_at = time.monotonic()
         self._recent: list[tuple[float, float, dict[str, torch.Tensor]]] = []
         self._last_seconds = 0.0
+        self._noted = 0
+        self._timed_from = (0.0, 0.0)
 
     def open(self, step: int) -> None:
         """Take up the run's metrics up to `step`, and choose the pages to look at."""
@@ -68,12 +82,17 @@ class Monitor:
         """Keep a step's losses; now and then write a point and tell a line."""
         self._recent.append((seconds - self._last_seconds, waited, losses))
         self._last_seconds = seconds
+        self._noted += 1
+        if self._noted <= _SLOW_STEPS:
+            self._timed_from = (seconds, progress)
+        left = minutes_left(self._timed_from, (seconds, progress))
+        if self._noted == _SLOW_STEPS + _TIMED_STEPS:
+            log.info("step %d: the training will take about %.1f min more, held-out evaluations apart", step, left)
         due = time.monotonic() - self._logged_at > _LINE_EVERY
         if step % _POINT_EVERY and not due:
             return
         point = self._point(step, seconds)
         if due:
-            left = seconds * (1 - progress) / progress / 60 if progress else float("nan")
             shown = " ".join(f"{name} {value:.3f}" for name, value in point["losses"].items())
             log.info("step %d: %s, %.2f steps/s, %.0f%% waiting for data, %.1f min left", step, shown,
                      point["steps_per_second"], 100 * point["waiting"], left)  # fmt: skip

@@ -1,7 +1,6 @@
 """A training on Ray Train: how many workers, on what, from which streams; begun again where its controller ends."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,11 +19,11 @@ from jobs.parts.runtime.cluster import Cluster
 from jobs.parts.runtime.options import worker_range
 from jobs.parts.train.batches import looking_ahead, open_streams
 from jobs.parts.train.config import TrainConfig
+from jobs.parts.train.length import planned_steps
 from jobs.parts.train.loop import Plan, train_worker
 
 log = logging.getLogger("mangahue")
 HELDOUT = "ciede2000"  # the metric that early stop and the choice of the best go by
-_PUBLISHED_PASSES = 200  # Isola et al. 2017: 100 epochs at a constant rate, 100 falling
 _WORKER_FAILURES = 3
 _CONTROLLER_FAILURES = 5
 _STORAGE_PAUSE = 10.0  # seconds, longer each time
@@ -42,10 +41,7 @@ def fit(config: TrainConfig, shards: ShardSet, origin: dict[str, Any], cluster: 
     if not most:
         least = most = max(1, int(cluster.gpus)) if on_gpu else 1
     share = 1.0 if on_gpu else cluster.cpu_share(2 * most)
-    steps = config.max_steps
-    if not steps and not config.max_minutes:
-        pages_a_step = config.batch_size * config.accumulate * most
-        steps = math.ceil(_PUBLISHED_PASSES * shards.pages("train") / pages_a_step)
+    steps = planned_steps(config, shards.pages("train"), most, trained="init" in origin, on_gpu=on_gpu)
     paired = models.VARIANTS[config.variant].paired
     resources = worker_resources(share, on_gpu=on_gpu, offered=ray.cluster_resources())
     filesystem, root = open_storage(config.run).arrow()

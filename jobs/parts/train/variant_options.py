@@ -10,18 +10,21 @@ from models import VARIANTS, VariantConfig
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def variant_config(variant: str, given: Mapping[str, Any], settings: Sequence[str]) -> VariantConfig:
+def variant_config(
+    variant: str, given: Mapping[str, Any], settings: Sequence[str], start: Mapping[str, Any] | None = None
+) -> VariantConfig:
     """The config of `variant`, with its own defaults where nothing is chosen.
 
     given: options of the command line by the name of their field; None where not given.
     settings: texts of the form NAME=VALUE.
+    start: the config of the model that the training starts from, which takes the place of the defaults.
     Raises BadUsageError naming an option that the variant does not have, or a value that it refuses.
     """
     config_type = VARIANTS[variant].config_type
     hints = get_type_hints(config_type)
     own = {field.name: hints[field.name] for field in fields(config_type)}
     chosen = {name: value for name, value in given.items() if value is not None}
-    flags = {name: f"--{name.replace('_', '-')}" for name in given}
+    flags = {name: flag_of(name) for name in given}
     if foreign := [flags[name] for name in chosen if name not in own]:
         raise BadUsageError(f"{foreign[0]} is no option of {variant}; leave it out")
     for word in settings:
@@ -32,11 +35,17 @@ def variant_config(variant: str, given: Mapping[str, Any], settings: Sequence[st
         if name in flags:
             raise BadUsageError(f"--setting {word!r}: {name} has an option of its own, {flags[name]}")
         chosen[name] = _parse(word, text, own[name])
+    before = {name: value for name, value in (start or {}).items() if name in own}
     try:
-        return config_type(**chosen)
+        return config_type(**{**before, **chosen})
     except ValueError as error:
         name, _, problem = str(error).partition(" ")  # a config's errors begin with the field's name
         raise BadUsageError(f"{flags.get(name, f'--setting {name}')} {problem}") from error
+
+
+def flag_of(option: str) -> str:
+    """The option of the command line for a field of this name."""
+    return f"--{option.replace('_', '-')}"
 
 
 def default_of(option: str) -> str:

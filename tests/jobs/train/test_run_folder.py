@@ -64,7 +64,7 @@ def test_vgg_weights_that_changed_start_another_training(tmp_path: Path, vgg16: 
 
 
 def test_installed_weights_that_changed_start_another_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = TrainConfig(data="shards", run=str(tmp_path / "run"), variant="exemplar")
+    config = TrainConfig(data="shards", run=str(tmp_path / "run"), variant="exemplar", init="none")
     run, origin = open_storage(config.run), check_initial_weights(config)
     claim_run(run, config, SHARDS, origin)
     claim_run(run, config, SHARDS, origin)
