@@ -107,8 +107,8 @@ class Exemplar(Variant):
         if training.chapters is not None:
             seen_as = recolored(target, training.chapters)
             shown, misled = mislead(draw_shown(training.chapters, _ALONE), training.chapters, _STRANGERS)
-            told = shown.any(dim=1) & ~misled
-            target = torch.where(told[:, None, None, None], seen_as, target)  # nobody tells the others a turned hue
+            follows = shown.any(dim=1) & ~misled
+            target = torch.where(follows[:, None, None, None], seen_as, target)  # nobody tells the others a turned hue
             hints = draw_hints(target, _HINTED)
             given = (seen_as, shown, hints)
         truth = F.avg_pool2d(target, 2)
