@@ -171,10 +171,18 @@ def run(command: list[str], environment: dict[str, str], cwd: Path = ROOT) -> "s
     )  # fmt: skip
 
 
-def training_workers() -> list[psutil.Process]:
-    """Our training workers: Ray names a process after the class of its actor."""
-    found = psutil.process_iter(["cmdline"])
-    return [process for process in found if any("RayTrainWorker" in part for part in process.info["cmdline"] or [])]
+def training_workers(*roots: int) -> list[psutil.Process]:
+    """The training workers below these processes, by pid: others on the machine are no concern of a test.
+
+    Ray names a process after the class of its actor.
+    """
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any("RayTrainWorker" in part for part in process.info["cmdline"] or []):
+            with suppress(psutil.NoSuchProcess):
+                if {parent.pid for parent in process.parents()} & {*roots}:
+                    found.append(process)
+    return found
 
 
 def _free_port() -> int:

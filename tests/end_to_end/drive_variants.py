@@ -46,7 +46,7 @@ def kill_one(run: Path, killed: list[int], over: threading.Event) -> None:
     while not over.wait(0.05):
         if any(point["step"] >= LOOK and point["kind"] != "train" for point in points(run)):
             time.sleep(1.0)  # the checkpoint follows the held-out evaluation
-            victims = training_workers()
+            victims = training_workers(os.getpid())
             killed.append(victims[-1].pid)
             os.kill(victims[-1].pid, signal.SIGKILL)
             return

@@ -98,7 +98,7 @@ def test_training_survives_a_killed_worker_and_a_killed_driver(
 
     driver = cluster.start("train", *command)
     wait_for("a checkpoint", lambda: max(steps()) >= 100 or driver.poll() is not None)
-    victims = training_workers()
+    victims = training_workers(cluster.pid)
     assert len(victims) == 2
     os.kill(victims[1].pid, signal.SIGKILL)
     killed_at = max(steps())
@@ -107,7 +107,7 @@ def test_training_survives_a_killed_worker_and_a_killed_driver(
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     reached = max(steps())
-    wait_for("the workers' end", lambda: not training_workers())
+    wait_for("the workers' end", lambda: not training_workers(cluster.pid))
 
     rerun = cluster.job("train", *command)
     assert rerun.returncode == 0, rerun.stdout

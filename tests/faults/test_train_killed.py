@@ -86,7 +86,11 @@ def test_a_node_that_goes(faults: Faults, shards: Path, tmp_path: Path) -> None:
             cluster.add_node()
         driver = cluster.start("train", *training(shards, run.uri, workers=2))
         wait_for("a checkpoint", lambda: any(p["step"] == 100 for p in points(run)) or driver.poll() is not None)
-        (raylet,) = {parent.pid for worker in training_workers()[:1] if (parent := psutil.Process(worker.pid).parent())}
+        (raylet,) = {
+            parent.pid
+            for worker in training_workers(*(node.pid for node in cluster.running_nodes()))[:1]
+            if (parent := psutil.Process(worker.pid).parent())
+        }
         os.kill(raylet, signal.SIGKILL)
         cluster.add_node()
         told, _ = driver.communicate(timeout=300)
