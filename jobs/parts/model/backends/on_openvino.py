@@ -30,12 +30,17 @@ def compile_model(model: bytes, threads: int, *, bf16: bool) -> "Run":
     ready = [core.compile_model(network, "CPU", properties).create_infer_request()]
 
     def run(inputs: Mapping[str, F32]) -> F32:
-        # One that has failed, for want of memory, keeps that memory and the sizes of the failed batch: it is let go.
         request = ready.pop() if ready else core.compile_model(network, "CPU", properties).create_infer_request()
-        # Not `infer`: with one thread it swallows an error, and gives the last batch's output again.
-        request.start_async(dict(inputs), share_inputs=True)
-        request.wait()
-        out = np.array(request.get_output_tensor().data, np.float32)
+        try:
+            # Not `infer`: with one thread it swallows an error, and gives the last batch's output again.
+            request.start_async(dict(inputs), share_inputs=True)
+            request.wait()
+            out = np.array(request.get_output_tensor().data, np.float32)
+        except Exception:
+            # One that has failed, for want of memory, keeps that memory and the sizes of the failed batch. It is let go
+            # here: the error's traceback would hold it.
+            del request
+            raise
         ready.append(request)
         return out
 
