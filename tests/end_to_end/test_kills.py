@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from datasets.errors import ObjectNotFoundError
 from datasets.storage import Storage, open_storage
 from tests.ray_cluster import RayCluster, training_workers
 
@@ -21,6 +22,16 @@ def wait_for(what: str, ready: Callable[[], bool]) -> None:
     while not ready():
         assert time.monotonic() < deadline, f"never came: {what}"
         time.sleep(0.1)
+
+
+def known_step(run: Storage) -> int:
+    """The step of the last checkpoint that a rerun would find; 0 for none."""
+    snapshot = "checkpoints/checkpoint_manager_snapshot.json"
+    try:
+        latest = json.loads(run.read(snapshot))["latest_checkpoint_result"]
+    except (ObjectNotFoundError, ValueError):  # ValueError: it is being written
+        return 0
+    return int(latest["metrics"]["step"]) if latest else 0
 
 
 def library(series: Path, folder: Path, copies: int) -> list[str]:
@@ -103,6 +114,8 @@ def test_training_survives_a_killed_worker_and_a_killed_driver(
     os.kill(victims[1].pid, signal.SIGKILL)
     killed_at = max(steps())
     wait_for("steps after the kill", lambda: max(steps()) >= killed_at + 100 or driver.poll() is not None)
+    # Ray Train asks its workers for checkpoints every two seconds: these make hundreds of steps meanwhile.
+    wait_for("a known checkpoint", lambda: known_step(run) >= 100 or driver.poll() is not None)
     assert driver.poll() is None, driver.stdout.read() if driver.stdout else ""
     driver.send_signal(signal.SIGKILL)
     driver.wait()
