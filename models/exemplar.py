@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from imaging.target import AB_RANGE
 from models.bins import check_classes, count_bins, rebalancing, soft_cross_entropy
 from models.exemplar_given import draw_hints, draw_shown, mislead, recolored
-from models.exemplar_network import LEVELS, STRIDE, ByMemory, ExemplarGenerator, Memory, bins_of
+from models.exemplar_network import LEVELS, NEIGHBOURS, STRIDE, ByMemory, ExemplarGenerator, Memory, bins_of
 from models.training import Training
 from models.variant import Coloring, Variant, VariantConfig
 
@@ -65,7 +65,7 @@ class ExemplarConfig(VariantConfig):
             raise ValueError(f"spacing is {self.spacing}; bins are 5 to 40 ab units apart")
         if not 0 <= self.rare <= 1:
             raise ValueError(f"rare is {self.rare}; it is 0 (all colours weigh the same) to 1 (Zhang's weights)")
-        check_classes(bins_of(self.spacing), self.temperature, spacing=self.spacing, neighbours=4)
+        check_classes(bins_of(self.spacing), self.temperature, spacing=self.spacing, neighbours=NEIGHBOURS)
 
 
 class Exemplar(Variant):

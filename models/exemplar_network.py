@@ -19,7 +19,7 @@ from models.efficientnet import CHANNELS, EfficientNetLite0
 STRIDE = 8  # of the image to a place
 LEVELS = 16  # of the table of colours by lightness
 _NEVER = -1e4  # logit of a place that may not be looked at
-_NEIGHBOURS = 4  # bins of a soft label
+NEIGHBOURS = 4  # bins of a soft label
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ExemplarGenerator(nn.Module):
             self.ups.append(_Up(inputs + features + given, width * c, 4 * c))
             inputs = width * c
         self.bins = ColorBins(spacing, bins_of(spacing))
-        self.labels = LabelTable(self.bins, _NEIGHBOURS, spacing / 2)
+        self.labels = LabelTable(self.bins, NEIGHBOURS, spacing / 2)
         self.temperature = temperature
         self.register_buffer("counts", torch.ones(len(self.bins.centres), dtype=torch.int64))
         self.paint = nn.Conv2d(c + 2 + 3, len(self.bins.centres), 1)
@@ -266,4 +266,4 @@ def _levels(ink: Tensor) -> tuple[Tensor, Tensor]:
 
 def bins_of(spacing: float) -> int:
     """How many bins cover the gamut: one for about every `spacing` squared of the 24,000 square units it has."""
-    return max(_NEIGHBOURS, round(30_000 / spacing**2))
+    return max(NEIGHBOURS, round(30_000 / spacing**2))

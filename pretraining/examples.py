@@ -99,9 +99,9 @@ def draw_batch(
     ab = np.stack([np.round(to_lab(page.rgb)[..., 1:]).astype(np.int8).transpose(2, 0, 1) for page in pages])
     gray = np.stack([page.gray for page in pages])[:, None]
     return {
-        "gray": torch.from_numpy(gray)[:size],
-        "ab": torch.from_numpy(ab)[:size],
-        "group": torch.tensor(groups)[:size],
+        "gray": torch.from_numpy(gray),
+        "ab": torch.from_numpy(ab),
+        "group": torch.tensor(groups),
     }
 
 

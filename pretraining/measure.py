@@ -1,7 +1,7 @@
 """Measures trainings on the pictures that judge, at full page size and on luma gray, and draws a sheet.
 
 python -m pretraining.measure --pack PACKS/dev.safetensors --model RUN/model.safetensors [--sheet SHEET.png]
-    [--bw FOLDER] [--side 256]
+    [--bw FOLDER] [--side 384]
 
 A row for the stories and one for the chapters, alone and with references, beside the gray page. Stories: their fourth
 picture and on; references are the first three. Chapters: the second page and on; the reference is the first. The page
@@ -24,7 +24,7 @@ from torch import Tensor
 from imaging.color import F32, U8, luma, to_lab
 from imaging.color_areas import AreaCounts, ColorAreas
 from imaging.colorfulness import colorfulness
-from imaging.descreen import for_network, squeezed
+from imaging.descreen import network_view, squeezed
 from imaging.metrics import ciede2000_map
 from imaging.postprocess import PostprocessSettings, postprocess_page
 from imaging.target import AB_RANGE, chroma_of
@@ -66,7 +66,7 @@ class Judged:
 
 def inputs(gray: U8, side: int) -> Tensor:
     """Ink (1, 1, S, S) of a page's levels (H, W)."""
-    return torch.from_numpy(squeezed(for_network(gray), side)).float()[None, None] / 127.5 - 1
+    return torch.from_numpy(network_view(gray, side)).float()[None, None] / 127.5 - 1
 
 
 def color_page(network: Exemplar, gray: U8, side: int) -> U8:
