@@ -14,8 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from datasets.boxes import jp2_profile
@@ -68,6 +70,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("split", pa.string()),
         ("source", pa.string()),
+        ("mask", pa.binary()),
     ]
 )
 
@@ -88,6 +91,8 @@ class Page:
     height: pixels of that page.
     split: "train" or "holdout".
     source: where the page was read.
+    mask: a PNG of gray levels or of one bit, over the whole page: 255 where its colours are not to be judged, since the
+        editions show something different there (lettering, logos, margins), else 0. None where all of it is judged.
     """
 
     series: str
@@ -101,15 +106,16 @@ class Page:
     height: int
     split: str
     source: str
+    mask: bytes | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Page":
-        """Make a page of a row of SCHEMA."""
-        return cls(**{name: row[name] for name in SCHEMA.names})
+        """Make a page of a row of SCHEMA, or of a shard that is older than the column `mask`."""
+        return cls(**{name: row[name] for name in SCHEMA.names if name in row})
 
     def size(self) -> int:
         """Return the bytes of the encoded pictures together."""
-        return len(self.gray or b"") + len(self.color or b"")
+        return len(self.gray or b"") + len(self.color or b"") + len(self.mask or b"")
 
     def decode_color(self, hint: int | None = None) -> U8 | None:
         """Return the colour page as (H, W, 3) sRGB; None where there is none.
@@ -133,6 +139,19 @@ class Page:
         if form == "screentone":
             return to_screentone(color, self._seed("drawing", draw))
         return luma(color) if form == "luma" else gray_of_equal_lightness(color)
+
+    def decode_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Return where the page is not judged, at a size of (height, width); None where all of it is.
+
+        A pixel of that size is left out where any part of it is.
+        """
+        if self.mask is None:
+            return None
+        mask = gray_of(decode_plain(self.mask)) > 127
+        if mask.shape == shape:
+            return mask
+        share = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+        return np.asarray(share > 0)
 
     def network_pair(self, size: int, draw: int = 0) -> tuple[U8, U8] | None:
         """Return what a network sees of the page (size, size), and the true colours (size, size, 3).

@@ -41,12 +41,14 @@ class Shard:
     pages: number of its pages.
     size: in bytes.
     digest: sha256 over its rows' names and pictures, in hex.
+    masked: number of its pages that have a mask.
     """
 
     key: str
     pages: int
     size: int
     digest: str
+    masked: int = 0
 
 
 def write_shards(storage: Storage, pages: Iterable[Page], split: str) -> Iterator[Shard]:
@@ -72,6 +74,7 @@ class _Packer:
     def __init__(self) -> None:
         self.size = 0
         self.pages = 0
+        self._masked = 0
         self._group: list[Page] = []
         self._group_size = 0
         self._out = io.BytesIO()
@@ -82,6 +85,9 @@ class _Packer:
         for value in (page.series, page.chapter, str(page.index), page.name, page.gray_from):
             self._digest.update(value.encode() + b"\0")
         self._digest.update(hashlib.sha256(page.gray or b"").digest() + hashlib.sha256(page.color or b"").digest())
+        if page.mask is not None:
+            self._digest.update(b"mask" + hashlib.sha256(page.mask).digest())
+            self._masked += 1
         self._group.append(page)
         self.pages += 1
         self.size += page.size()
@@ -102,7 +108,7 @@ class _Packer:
         digest = self._digest.hexdigest()
         key = f"{split}/pages-{digest[:16]}.parquet"
         storage.put(key, data)
-        return Shard(key, self.pages, len(data), digest)
+        return Shard(key, self.pages, len(data), digest, self._masked)
 
 
 def unread(card: Mapping[str, Any]) -> int:
@@ -155,6 +161,11 @@ class ShardSet:
     def pages(self, split: str) -> int:
         """Return the number of pages in a split."""
         return int(self.card["pages"][split])
+
+    @property
+    def masked(self) -> bool:
+        """Whether any page has a mask. Shards of an earlier version have none."""
+        return any(shard.get("masked") for shard in self.card["shards"])
 
     def keys(self, split: str) -> list[str]:
         """Return the keys of a split's shards."""

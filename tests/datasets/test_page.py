@@ -400,3 +400,31 @@ def test_screens_are_drawn_and_smoothed_on_pages_of_full_size() -> None:
     assert own.decode_gray(hint=own.hint(286)).shape == (1600, 1200)
     large = numbered(0, painted(4400, 4800), "screentone", "JPEG")
     assert large.decode_gray(hint=large.hint(286)).shape == (1200, 1100)
+
+
+def masked(mask: bytes | None) -> Page:
+    return Page("series", "ch1", 0, "1.png", None, None, "source", 40, 60, "train", "in", mask)
+
+
+def test_no_mask_leaves_nothing_out() -> None:
+    assert masked(None).decode_mask((60, 40)) is None
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_a_mask_comes_back_as_it_was_drawn(mode: str) -> None:
+    drawn = np.zeros((60, 40), np.uint8)
+    drawn[3:17, 5:9] = 255
+    mask = masked(saved(Image.fromarray(drawn).convert(mode), "PNG")).decode_mask((60, 40))
+    assert mask is not None
+    assert (mask == (drawn > 0)).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(y=st.integers(0, 999), x=st.integers(0, 699), side=st.integers(8, 64))
+def test_a_square_leaves_out_whatever_holds_a_masked_pixel(y: int, x: int, side: int) -> None:
+    drawn = np.zeros((1000, 700), np.uint8)
+    drawn[y, x] = 255
+    mask = masked(saved(Image.fromarray(drawn), "PNG")).decode_mask((side, side))
+    assert mask is not None
+    assert mask[y * side // 1000, x * side // 700]
+    assert mask.sum() <= 4

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from datasets.storage import Storage, open_storage
 from imaging.descreen import network_view
 from imaging.screentone import Screen
 from imaging.target import CHANNELS
+
+COMPATIBILITY = Path(__file__).parents[1] / "compatibility" / "data"
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -64,6 +67,34 @@ def test_pages_come_back_as_they_were(storage: Storage) -> None:
     assert whole.mean_chroma == (1.5, -2.0)
     assert whole.fingerprint == "f00d"
     assert [key.split("/")[0] for key in whole.keys("train")] == ["train"]
+
+
+def test_a_mask_comes_back_and_names_another_shard(tmp_path: Path) -> None:
+    def written(folder: str, pages: list[Page]) -> ShardSet:
+        storage = open_storage(str(tmp_path / folder))
+        return finished(storage, *write_shards(storage, pages, "train"))
+
+    bare = [page(i, color=png(1, 2, 3)) for i in range(3)]
+    some = [replace(made, mask=png(255)) if made.index == 1 else made for made in bare]
+    other = [replace(made, mask=png(0)) if made.index == 1 else made for made in bare]
+    sets = [written(folder, pages) for folder, pages in (("bare", bare), ("some", some), ("other", other))]
+    assert [list(each.read("train")) for each in sets] == [bare, some, other]
+    assert [each.masked for each in sets] == [False, True, True]
+    assert [shard["masked"] for each in sets for shard in each.card["shards"]] == [0, 1, 1]
+    assert len({key for each in sets for key in each.keys("train")}) == 3
+
+
+def test_shards_older_than_the_mask_are_read() -> None:
+    old = ShardSet.open(str(COMPATIBILITY / "shards"))
+    for split in ("train", "holdout"):
+        pages = list(old.read(split))
+        assert len(pages) == old.pages(split)
+        assert all(made.mask is None and made.color is not None for made in pages)
+    with pq.ParquetFile(COMPATIBILITY / "shards" / old.keys("train")[0]) as shard:
+        (row, *_) = shard.read().to_pylist()
+    assert "mask" not in row
+    assert training_example(row, kind="pairs", size=16, target="ab")
+    assert not old.masked
 
 
 def test_splits_at_a_shards_worth(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
