@@ -225,7 +225,8 @@ class ShardSet:
 
         Ink is (1, size, size) uint8, as colouring sees it (imaging.descreen.network_view). Target is (C, size, size)
         int8 or uint8 (imaging.target), the page resized to a square as pix2pix does. Pages without colour give ink
-        only. Raises BadUsageError where the split has no pages.
+        only. Where any page of the set has a mask, each example has a "mask" (1, size, size) uint8: 1 where the page is
+        not judged, else 0. Raises BadUsageError where the split has no pages.
         """
         import ray.data
 
@@ -233,8 +234,8 @@ class ShardSet:
         if not keys:
             raise BadUsageError(f"--data {self.uri} holds no {split} pages; ingest some, or hold out fewer chapters")
         order = np.random.default_rng(seed)
-        options = {"uri": self.uri, "kind": kind, "size": size, "target": target}
-        channels = {"pairs": 1 + CHANNELS[target], "ink": 1, "color": CHANNELS[target]}[kind]
+        options = {"uri": self.uri, "kind": kind, "size": size, "target": target, "masked": self.masked}
+        channels = self.masked + {"pairs": 1 + CHANNELS[target], "ink": 1, "color": CHANNELS[target]}[kind]
         kept = passes > 2 and self.pages(split) * channels * size * size <= cache
         # A task is a list of shards to read: Ray's own reader, given small files many times over, came back short.
         reads = [
@@ -253,7 +254,7 @@ class ShardSet:
 
 
 def read_examples(
-    row: dict[str, Any], *, uri: str, kind: str, size: int, target: str
+    row: dict[str, Any], *, uri: str, kind: str, size: int, target: str, masked: bool = False
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the training examples of some shards.
 
@@ -262,17 +263,19 @@ def read_examples(
     kind: as for `ShardSet.stream`.
     size: as for `ShardSet.stream`.
     target: as for `ShardSet.stream`.
+    masked: whether the examples have masks.
     """
     storage = open_storage(uri)
     for key, seed in json.loads(row["reads"]):
         with storage.open(key) as file, pq.ParquetFile(file) as shard:
             for group in np.random.default_rng(seed).permutation(shard.num_row_groups):
                 for page in shard.read_row_group(int(group)).to_pylist():
-                    yield from training_example(page, kind=kind, size=size, target=target, draw=seed)
+                    options: dict[str, Any] = {"kind": kind, "size": size, "target": target}
+                    yield from training_example(page, **options, draw=seed, masked=masked)
 
 
 def training_example(
-    row: dict[str, Any], *, kind: str, size: int, target: str, draw: int = 0
+    row: dict[str, Any], *, kind: str, size: int, target: str, draw: int = 0, masked: bool = False
 ) -> list[dict[str, np.ndarray]]:
     """Return one row of a shard as a training example; an empty list where the page lacks what it takes.
 
@@ -281,21 +284,30 @@ def training_example(
     size: as for `ShardSet.stream`.
     target: as for `ShardSet.stream`.
     draw: number of the drawing, where the gray page is drawn by chance (`Page.decode_gray`).
+    masked: whether the example has a mask.
     """
     page = Page.from_row(row)
+    example = _example(page, kind, size, target, draw)
+    if example and masked:
+        mask = page.decode_mask((size, size))
+        example["mask"] = (np.zeros((size, size), np.uint8) if mask is None else mask.astype(np.uint8))[None]
+    return [example] if example else []
+
+
+def _example(page: Page, kind: str, size: int, target: str, draw: int) -> dict[str, Any]:
     if kind == "ink" and page.gray:
-        return [{"ink": network_view(page.decode_gray(hint=page.hint(size, draw)), size)[None]}]
+        return {"ink": network_view(page.decode_gray(hint=page.hint(size, draw)), size)[None]}
     if kind == "color":
         color = page.decode_color(size)
-        return [] if color is None else [{"target": _target(squeezed(color, size), target)}]
+        return {} if color is None else {"target": _target(squeezed(color, size), target)}
     pair = page.network_pair(size, draw)
     if pair is None:
-        return []
+        return {}
     ink, color = pair
     if kind == "ink":
-        return [{"ink": ink[None]}]
+        return {"ink": ink[None]}
     numbers: dict[str, Any] = {"chapter": np.int64(_number_of(page)), "page": np.int64(page.index)}
-    return [{"ink": ink[None], "target": _target(color, target), **numbers}]
+    return {"ink": ink[None], "target": _target(color, target), **numbers}
 
 
 def _number_of(page: Page) -> int:

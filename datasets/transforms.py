@@ -6,13 +6,15 @@ R: size that a page is resized to.
 S: side of the crop.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
 from datasets.encoding import encode_ink, encode_target
 from imaging.colorimetry import LUMA
-from imaging.target import CHANNELS
+from imaging.target import CHANNELS, PAPER
 
 AUGMENTS = ("pix2pix", "berserk", "none")
 _STORED = {"pix2pix": 286 / 256, "berserk": 2.0, "none": 1.0}  # R / S; crops of a tenth of a page need more
@@ -48,39 +50,46 @@ class Augment:
         saturation: how far the factor of saturation may be from 1; used by pix2pix alone.
         kind: of AUGMENTS.
         """
-        self._target = target
+        self._kind, self._size, self._target = kind, image_size, target
         self._saturation = saturation if kind == "pix2pix" else 0.0
         self._fade = 0.5 if kind == "berserk" else 0.0
-        paper = [0.0] * CHANNELS[target] if target == "ab" else [1.0] * CHANNELS[target]
-        self._geometry = {
-            channels: _geometry(kind, image_size, fill)
-            for channels, fill in ((1, [1.0]), (len(paper), paper), (1 + len(paper), [1.0, *paper]))
-        }
+        self._paper = (PAPER[target],) * CHANNELS[target]
 
-    def __call__(self, ink: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, ink: Tensor, target: Tensor, masked: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Augment ink and colour alike.
 
         ink: (B, 1, R, R) as stored.
         target: (B, C, R, R) as stored.
+        masked: (B, 1, R, R) as stored, above 0 where a page is not judged; None where all pages are, everywhere.
 
-        Returns ink (B, 1, S, S) and target (B, C, S, S), both in [-1, 1].
+        Returns ink (B, 1, S, S) and target (B, C, S, S), both in [-1, 1]; and (B, 1, S, S) bool, or None, where a page
+        is not judged: what the target shows there is paper.
         """
-        both = self._turn(torch.cat([encode_ink(ink), encode_target(target, self._target)], dim=1))
-        return both[:, :1], self._saturate(both[:, 1:])
+        both = torch.cat([encode_ink(ink), encode_target(target, self._target)], dim=1)
+        turned, masked = self._turn(both, (1.0, *self._paper), masked)
+        return turned[:, :1], self._saturate(turned[:, 1:], masked), masked
 
-    def ink(self, ink: Tensor) -> Tensor:
+    def ink(self, ink: Tensor, masked: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Augment ink alone (B, 1, R, R), where the colours of a batch are those of other pages."""
-        return self._turn(encode_ink(ink))
+        return self._turn(encode_ink(ink), (1.0,), masked)
 
-    def color(self, target: Tensor) -> Tensor:
+    def color(self, target: Tensor, masked: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Augment colour alone (B, C, R, R)."""
-        return self._saturate(self._turn(encode_target(target, self._target)))
+        turned, masked = self._turn(encode_target(target, self._target), self._paper, masked)
+        return self._saturate(turned, masked), masked
 
-    def _turn(self, pages: Tensor) -> Tensor:
-        turn = self._geometry[pages.shape[1]]
-        return torch.stack([turn(example) for example in pages])
+    def _turn(self, pages: Tensor, fill: tuple[float, ...], masked: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if masked is not None:
+            turned, _ = self._turn(torch.cat([pages, (masked > 0).to(pages)], dim=1), (*fill, 0.0), None)
+            return turned[:, :-1], turned[:, -1:] > 0
+        turn = _geometry(self._kind, self._size, fill)
+        return torch.stack([turn(example) for example in pages]), None
 
-    def _saturate(self, target: Tensor) -> Tensor:
+    def _saturate(self, target: Tensor, masked: Tensor | None) -> Tensor:
+        if masked is not None:  # a vivid pixel there would limit the factor
+            target = target.masked_fill(masked, PAPER[self._target])
         factor = 1 + self._saturation * (2 * torch.rand(len(target), 1, 1, 1) - 1)
         if self._fade:
             faded = torch.rand(len(target), 1, 1, 1) < self._fade
@@ -94,7 +103,9 @@ class Augment:
         return (gray + factor * colour).clamp(-1, 1)
 
 
-def _geometry(kind: str, image_size: int, fill: list[float]) -> v2.Transform:
+@cache
+def _geometry(kind: str, image_size: int, fill: tuple[float, ...]) -> v2.Transform:
+    """Return the geometry of a kind. fill: for each channel, what lies around a turned page."""
     if kind == "pix2pix":
         return v2.Compose([v2.RandomCrop(image_size), v2.RandomHorizontalFlip()])
     if kind == "none":
@@ -102,7 +113,7 @@ def _geometry(kind: str, image_size: int, fill: list[float]) -> v2.Transform:
     bilinear = v2.InterpolationMode.BILINEAR
     return v2.Compose(
         [
-            v2.RandomApply([v2.RandomRotation((10, 50), interpolation=bilinear, fill=fill)], p=0.2),
+            v2.RandomApply([v2.RandomRotation((10, 50), interpolation=bilinear, fill=list(fill))], p=0.2),
             v2.RandomHorizontalFlip(0.4),
             v2.RandomVerticalFlip(0.2),
             v2.RandomResizedCrop(image_size, scale=(0.08, 1.0), interpolation=bilinear, antialias=True),

@@ -13,6 +13,7 @@ import numpy as np
 from imaging.color import F32, U8, to_lab
 
 CHANNELS = {"ab": 2, "rgb": 3}
+PAPER = {"ab": 0.0, "rgb": 1.0}  # white paper, in every channel
 AB_RANGE = 110.0  # sRGB's own gamut reaches 107.9 (blue)
 
 

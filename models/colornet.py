@@ -133,7 +133,7 @@ class Colornet(Variant):
         truth = yuv_of((target.float() + 1) / 2)[:, 1:]
         seen = self._look(ink)
         with training.gradients_of("head"):
-            uv = training.call("head", *seen)
+            uv = training.filled(training.call("head", *seen), 0.0)  # as of paper
             of_page = (uv - truth).square().sum((1, 2, 3)).mean()  # the sum: the published rate belongs to it
             training.backward(of_page)
         training.advance("head")

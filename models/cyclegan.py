@@ -270,14 +270,14 @@ class CycleGAN(Variant):
         self._pools = {name: ImagePool(config.image_size, preset.pool) for name in names}
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
-        ink = repeat_ink(ink, _RGB)
+        ink = training.filled(repeat_ink(ink, _RGB), self.paper)
         with training.gradients_of("generators"):
-            predicted, inked = training.call("to_color", ink), training.call("to_ink", target)
+            predicted, inked = self._translate(training, "to_color", ink), self._translate(training, "to_ink", target)
             with training.frozen("discriminators") as critics:
                 fooled = lsgan_loss(critics["of_color"](predicted), real=True)
                 fooled = fooled + lsgan_loss(critics["of_ink"](inked), real=True)
-            cycle = _distance(training.call("to_ink", predicted), ink)
-            cycle = cycle + _distance(training.call("to_color", inked), target)
+            cycle = _distance(self._translate(training, "to_ink", predicted), ink)
+            cycle = cycle + _distance(self._translate(training, "to_color", inked), target)
             identity = self._identity(training, ink, target)
             training.backward(fooled + self.config.cycle_weight * cycle + self.config.identity_weight * identity)
         training.advance("generators")
@@ -288,7 +288,13 @@ class CycleGAN(Variant):
         """How far a generator changes what is already of its output domain (the paper's 5.2)."""
         if not self.config.identity_weight:
             return ink.new_zeros(())  # two forward passes saved
-        return _distance(training.call("to_color", target), target) + _distance(training.call("to_ink", ink), ink)
+        kept_color, kept_ink = (
+            self._translate(training, name, image) for name, image in (("to_color", target), ("to_ink", ink))
+        )
+        return _distance(kept_color, target) + _distance(kept_ink, ink)
+
+    def _translate(self, training: Training, generator: str, image: Tensor) -> Tensor:
+        return training.filled(training.call(generator, image), self.paper)
 
     def _step_discriminators(
         self, training: Training, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]

@@ -109,12 +109,13 @@ class Exemplar(Variant):
             shown, misled = mislead(draw_shown(training.chapters, _ALONE), training.chapters, _STRANGERS)
             follows = shown.any(dim=1) & ~misled
             target = torch.where(follows[:, None, None, None], seen_as, target)  # nobody tells the others a turned hue
-            hints = draw_hints(target, _HINTED)
+            hints = training.filled(draw_hints(target, _HINTED), 0.0)
             given = (seen_as, shown, hints)
         truth = F.avg_pool2d(target, 2)
-        weights = self._weights(truth)
+        weights = self._weights(training, truth)
         if hints is not None:
             weights = weights * (1 + _HINT_WEIGHT * F.avg_pool2d(hints[:, :1], 2)[:, 0])
+        weights = training.filled(weights[:, None], 0.0)[:, 0]
         losses: dict[str, Tensor] = {}
         with training.gradients_of("network"):
             logits = training.call("network", ink, *given)
@@ -127,13 +128,13 @@ class Exemplar(Variant):
         training.advance("network")
         return losses
 
-    def _weights(self, truth: Tensor) -> Tensor:
+    def _weights(self, training: Training, truth: Tensor) -> Tensor:
         """(B, h, w) of mean about 1: what a pixel of this chroma (B, 2, h, w) weighs."""
         network = self._network
         if not self.config.rare:
             return torch.ones_like(truth[:, 0])
         nearest = network.labels(truth)[0][:, 0]
-        count_bins(network.counts, nearest)
+        count_bins(network.counts, training.judged(nearest))
         share = network.counts / network.counts.sum()
         weight = rebalancing(network.counts, network.bins.centres) ** self.config.rare
         return (weight / (share * weight).sum())[nearest]

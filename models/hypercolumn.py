@@ -154,9 +154,10 @@ class Hypercolumn(Variant):
         stride = self._hypercolumns.stride
         ab = target[..., ::stride, ::stride].float() * AB_RANGE
         indices, shares = self._hypercolumns.bins.encode(ab, _NEIGHBOURS, _SIGMA)
+        weights = training.filled(torch.ones_like(shares[:, :1]), 0.0)
         columns = self._hypercolumns.stack(ink)
         with training.gradients_of("head"):
-            loss = soft_cross_entropy(training.call("head", columns), indices, shares)
+            loss = soft_cross_entropy(training.call("head", columns), indices, shares, weights[:, 0])
             training.backward(loss)
         training.advance("head")
         return {"cross_entropy": loss}

@@ -107,7 +107,7 @@ class Pix2Pix(Variant):
 
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         with training.gradients_of("generator"):
-            predicted = training.call("generator", ink)
+            predicted = training.filled(training.call("generator", ink), self.paper)
             critic = self._step_discriminator(training, ink, target, predicted.detach())
             with training.frozen("discriminator") as bare:
                 fooled = vanilla_gan_loss(bare["discriminator"](torch.cat([ink, predicted], 1)), real=True)

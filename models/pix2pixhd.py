@@ -287,9 +287,9 @@ class Pix2PixHD(Variant):
     def step(self, training: Training, ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         phase = self._enter_phase(training)
         if phase == 1:
-            ink, target = halve(ink), halve(target)
+            ink, target = halve(ink), training.filled(halve(target), self.paper)
         with training.gradients_of(*_LEARNING[phase]):
-            predicted = self._predict_phase(training, phase, ink)
+            predicted = training.filled(self._predict_phase(training, phase, ink), self.paper)
             critic, true = self._judge(training, ink, target, predicted.detach())
             losses = self._generator_losses(training, ink, target, predicted, true)
             weights = {"features": self.config.feature_weight, "perceptual": self.config.perceptual_weight}

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -77,6 +78,7 @@ class Training:
         self.device = next(next(iter(variant.networks.values())).parameters()).device
         self.progress = 0.0
         self.chapters: Tensor | None = None
+        self._masked: Tensor | None = None
         self._update = True
         generator = variant.trained_generator().to(self.device)  # its frozen parts too
         average = partial(_average_all, most=self.mechanics.ema_decay)
@@ -98,15 +100,25 @@ class Training:
                 param_group["lr"] = rate * min(1.0, max(0.0, 2 * (1 - progress)))
 
     def step(
-        self, ink: Tensor, target: Tensor, *, chapters: Tensor | None = None, update: bool = True
+        self,
+        ink: Tensor,
+        target: Tensor,
+        *,
+        masked: Tensor | None = None,
+        chapters: Tensor | None = None,
+        update: bool = True,
     ) -> dict[str, Tensor]:
         """Learn from one batch. Returns the losses by name, detached scalars.
 
+        masked: (B, 1, S, S) bool, where the pages are not judged: what the target shows there changes nothing. None
+            where all of them is judged.
         chapters: (B,) equal numbers for pages of one chapter, of which a variant may show some to others.
         update: False for a batch whose gradients only add to those of the next (`Mechanics.accumulate` - 1 times).
         """
         self.chapters = chapters
+        self._masked = masked
         self._update = update
+        target = self.filled(target, self.variant.paper)
         for network in self._wrapped.values():
             network.train()
         with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not None):
@@ -154,6 +166,26 @@ class Training:
     def call(self, name: str, *inputs: Tensor) -> Any:
         """Run a trained network, as it is wrapped."""
         return self._wrapped[name](*inputs)
+
+    def filled(self, values: Tensor, fill: float) -> Tensor:
+        """Values (B, C, h, w) with `fill` where the batch is masked, in a cell where any part of it is.
+
+        A step fills like this whatever it compares or judges, but for the target, which comes filled with paper. So no
+        loss and no discriminator tells real from fake there, and no gradient comes from there.
+        """
+        masked = self._masked_at(values.shape[-2])
+        return values if masked is None else values.masked_fill(masked, fill)
+
+    def judged(self, values: Tensor) -> Tensor:
+        """Values (B, h, w) of the places that are judged, in one row; as they are where nothing is masked."""
+        masked = self._masked_at(values.shape[-2])
+        return values if masked is None else values[~masked[:, 0]]
+
+    def _masked_at(self, height: int) -> Tensor | None:
+        """Where the batch is masked, at another size: (B, 1, h, w); S is a multiple of h."""
+        if self._masked is None or self._masked.shape[-2] == height:
+            return self._masked
+        return F.max_pool2d(self._masked.float(), self._masked.shape[-2] // height) > 0
 
     @contextmanager
     def without_sync(self, *names: str) -> Iterator[None]:

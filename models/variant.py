@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from imaging.target import PAPER
 from models.card import CheckpointError
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Variant(ABC):
         self.config = config
         self.image_size: int = config.image_size
         self.target: str = config.target
+        self.paper: float = PAPER[config.target]
         self.optimizer_groups = {group: dict(networks) for group, networks in optimizer_groups.items()}
         self.networks = {name: net for networks in optimizer_groups.values() for name, net in networks.items()}
         self._trained_generator = self._generator = generator
@@ -171,7 +173,8 @@ class Variant(ABC):
     def step(self, training: "Training", ink: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Learn from one batch by way of `training`; called in training mode and under autocast. Returns the losses.
 
-        For each optimizer group: `call` its networks and `backward` a loss under `gradients_of`, then `advance`.
+        For each optimizer group: `call` its networks and `backward` a loss under `gradients_of`, then `advance`. What
+        is compared with the target, or judged beside it, is `filled` first.
         """
 
     def optimizer(self, group: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -148,7 +148,8 @@ class Zhang(Variant):
         nearest = indices[:, 0]
         colored = torch.linalg.vector_norm(ab, dim=1).amax(dim=(1, 2)) > _GRAY
         pixel_weights = rebalancing(self._network.counts, self._network.bins.centres)[nearest] * colored[:, None, None]
-        count_bins(self._network.counts, nearest)
+        pixel_weights = training.filled(pixel_weights[:, None], 0.0)[:, 0]
+        count_bins(self._network.counts, training.judged(nearest))
         with training.gradients_of("network"):
             logits = training.call("network", lightness(ink))
             loss = soft_cross_entropy(logits, indices, shares, pixel_weights)

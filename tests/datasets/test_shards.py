@@ -258,3 +258,21 @@ def test_training_without_pairs_takes_what_a_page_has(kind: str) -> None:
     else:
         assert gray == []
         assert color[0]["target"][:, 0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["pairs", "ink", "color"])
+def test_an_example_of_a_set_with_masks_has_one(kind: str) -> None:
+    drawn = np.zeros((40, 20), np.uint8)
+    drawn[:10] = 255
+    out = io.BytesIO()
+    Image.fromarray(drawn).convert("1").save(out, "PNG")
+    bare = page(0, gray=png(40), color=png(200, 30, 30))
+    options = {"kind": kind, "size": 8, "target": "ab"}
+    (with_mask,) = training_example(replace(bare, mask=out.getvalue()).__dict__, **options, masked=True)
+    (without,) = training_example(bare.__dict__, **options, masked=True)
+    (plain,) = training_example(replace(bare, mask=out.getvalue()).__dict__, **options)
+    assert with_mask["mask"].shape == without["mask"].shape == (1, 8, 8)
+    assert with_mask["mask"].dtype == without["mask"].dtype == np.uint8
+    assert with_mask["mask"][0].tolist() == [[1] * 8] * 2 + [[0] * 8] * 6
+    assert not without["mask"].any()
+    assert "mask" not in plain

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from datasets.encoding import encode_ink, encode_target
 from datasets.transforms import AUGMENTS, Augment, resize_for
+from imaging.target import PAPER
 
 SIZE = 32
 ROOM = resize_for(SIZE, "pix2pix")
@@ -32,7 +33,7 @@ def truth_of(ink: Tensor, space: str) -> Tensor:
 
 def augmented(space: str, saturation: float, ink: Tensor, target: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
     torch.manual_seed(seed)
-    return Augment(SIZE, space, saturation)(ink, target)
+    return Augment(SIZE, space, saturation)(ink, target)[:2]
 
 
 @pytest.mark.parametrize(("size", "squeezed"), [(256, 286), (128, 143), (512, 572), (1024, 1144)])
@@ -199,7 +200,7 @@ def test_without_augmentation_a_page_is_as_it_is_stored(space: str) -> None:
     ink = numbered(3)[..., :SIZE, :SIZE].contiguous()
     target = truth_of(ink, space)
 
-    plain_ink, plain_target = Augment(SIZE, space, 0.5, "none")(ink, target)
+    plain_ink, plain_target, _ = Augment(SIZE, space, 0.5, "none")(ink, target)
 
     assert torch.equal(plain_ink, encode_ink(ink))
     torch.testing.assert_close(plain_target, encode_target(target, space), atol=1e-6, rtol=0)
@@ -207,7 +208,7 @@ def test_without_augmentation_a_page_is_as_it_is_stored(space: str) -> None:
 
 def berserk(space: str, ink: Tensor, target: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
     torch.manual_seed(seed)
-    return Augment(SIZE, space, 0.9, "berserk")(ink, target)
+    return Augment(SIZE, space, 0.9, "berserk")(ink, target)[:2]
 
 
 @spaces
@@ -257,5 +258,53 @@ def test_ink_and_colour_of_other_pages_are_augmented_apart(kind: str) -> None:
     color = torch.full((4, 3, room, room), 30, dtype=torch.uint8)
     augment = Augment(SIZE, "rgb", 0.5, kind)
 
-    assert augment.ink(ink).shape == (4, 1, SIZE, SIZE)
-    assert augment.color(color).shape == (4, 3, SIZE, SIZE)
+    assert augment.ink(ink)[0].shape == (4, 1, SIZE, SIZE)
+    assert augment.color(color)[0].shape == (4, 3, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("kind", AUGMENTS)
+@spaces
+def test_a_mask_goes_with_the_page_and_hides_its_colours(space: str, kind: str) -> None:
+    """The masked square is the vivid part of the page: what it shows must not reach the saturation of the rest."""
+    room = resize_for(SIZE, kind)
+    ink = torch.full((32, 1, room, room), 255, dtype=torch.uint8)
+    masked = torch.zeros(32, 1, room, room, dtype=torch.uint8)
+    middle = (..., slice(room // 3, room // 2), slice(room // 3, 2 * room // 3))
+    ink[middle], masked[middle] = 0, 1
+    pale = torch.full((32, CHANNELS[space], room, room), 20, dtype=torch.int8 if space == "ab" else torch.uint8)
+    vivid = pale.clone()
+    vivid[middle] = 110
+
+    def taken(target: Tensor, masked: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        torch.manual_seed(0)
+        return Augment(SIZE, space, 0.9, kind)(ink, target, masked)
+
+    cut_ink, cut_target, cut_masked = taken(vivid, masked)
+    other_ink, other_target, other_masked = taken(pale, masked)
+    assert cut_masked is not None
+    assert other_masked is not None
+    assert cut_masked.shape == cut_ink.shape
+    assert torch.equal(cut_masked, other_masked)
+    assert torch.equal(cut_target, other_target)
+    assert torch.equal(cut_ink, other_ink)
+    assert bool(cut_masked[cut_ink < 0.7].all())  # the ink shows where the square went
+    assert bool((cut_ink[cut_masked] < 1 - 1e-6).all())
+    torch.testing.assert_close(cut_ink, taken(vivid, None)[0], atol=0, rtol=0)
+    shown = cut_target.masked_select(cut_masked)
+    assert torch.equal(shown, torch.full_like(shown, PAPER[space]))
+
+
+@spaces
+def test_pages_without_a_mask_are_augmented_as_in_a_set_without(space: str) -> None:
+    ink = numbered(4)
+
+    def taken(masked: Tensor | None) -> list[Tensor | None]:
+        torch.manual_seed(0)
+        augment = Augment(SIZE, space, 0.5)
+        target = truth_of(ink, space)
+        parts = (*augment(ink, target, masked), *augment.ink(ink, masked), *augment.color(target, masked))
+        return [part for part in parts if part is None or part.dtype is not torch.bool]
+
+    plain, unmasked = taken(None), taken(torch.zeros_like(ink))
+    assert plain.count(None) == 3
+    torch.testing.assert_close([part for part in plain if part is not None], unmasked, atol=0, rtol=0)

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,42 @@ def test_a_stream(cluster: RayCluster, drawn: str) -> None:
     assert often_and_fits.split() == ["3:1"] * PAGES  # seen three times, drawn once
     assert often_and_large.split() == ["3:3"] * PAGES
     assert hardly_more_than_once.split() == ["2:2"] * PAGES
+
+
+MASKS_ON_RAY = """
+import sys
+from datasets.shards import ShardSet
+from jobs.parts.runtime.cluster import connect
+connect()
+for kind in ("pairs", "ink", "color"):
+    for cache in (10**6, 1):
+        stream = ShardSet.open(sys.argv[1]).stream(
+            "train", kind=kind, size=16, target="ab", passes=3, seed=1, num_cpus=0.5, cache=cache)
+        print(kind, *sorted({int(row["mask"].sum()) if "mask" in row else -1 for row in stream.iter_rows()}))
+"""
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_masks_are_streamed_where_a_set_has_any(cluster: RayCluster, tmp_path: Path, masked: bool) -> None:
+    def png(mode: str, level: int) -> bytes:
+        out = io.BytesIO()
+        Image.new(mode, (32, 48), level).save(out, "PNG")
+        return out.getvalue()
+
+    pages = [
+        Page("s", "c", number, f"{number}.png", png("L", 90), png("RGB", 90), "source", 32, 48, "train", "")
+        for number in range(PAGES)
+    ]
+    if masked:
+        pages[1] = replace(pages[1], mask=png("1", 1))
+    storage = open_storage(str(tmp_path))
+    written = [vars(shard) for shard in write_shards(storage, pages, "train")]
+    storage.put(CARD, json.dumps({"pages": {"train": PAGES}, "shards": written}).encode())
+    done = subprocess.run(
+        [sys.executable, "-c", MASKS_ON_RAY, storage.uri],
+        cwd=ROOT, env=cluster.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == [
+        f"{kind} {'0 256' if masked else '-1'}" for kind in ("pairs", "ink", "color") for _ in range(2)
+    ]

@@ -243,3 +243,19 @@ def test_the_encoder_keeps_its_statistics_and_learns_its_weights() -> None:
     statistics = [name for name in before if "running" in name or "num_batches" in name]
     assert all(torch.equal(after[name], before[name]) for name in statistics)
     assert any(not torch.equal(after[name], before[name]) for name in before if name not in statistics)
+
+
+def test_no_hint_tells_what_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.exemplar._HINTED", 1.0)
+    torch.manual_seed(0)
+    training = Training(models.build("exemplar", {"image_size": 64, "base_channels": 8}), lambda network: network)
+    told: list[torch.Tensor] = []
+    call = training.call
+    monkeypatch.setattr(training, "call", lambda name, *given: (told.append(given[-1]), call(name, *given))[1])
+    masked = torch.zeros(8, 1, 64, 64, dtype=torch.bool)
+    masked[..., :32] = True
+    truth = torch.full((8, 2, 64, 64), 0.4)
+    training.step(torch.zeros(8, 1, 64, 64), truth, masked=masked, chapters=torch.arange(8))
+    (hints,) = told
+    assert not hints[..., :32].any()
+    assert hints[..., 32:].any()

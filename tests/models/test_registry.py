@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import models
 from datasets.encoding import encode_ink, encode_target
 from datasets.synthetic import Series, draw_page
-from imaging.target import CHANNELS, quantized_target
+from imaging.target import CHANNELS, PAPER, quantized_target
 from models.card import CheckpointError
 from models.checkpoint import from_bytes, to_bytes
 from models.training import Mechanics, Training
@@ -265,6 +265,53 @@ def test_eight_pages_of_the_generated_series_are_learnt(name: str) -> None:
     train(training, ink, truth, range(steps))
 
     assert float(F.l1_loss(training.variant.predict(ink), truth)) < left * float(F.l1_loss(gray, truth))
+
+
+def half_masked(count: int, size: int = 64) -> Tensor:
+    """A mask of another place in each page, none of a whole number of cells."""
+    masked = torch.zeros(count, 1, size, size, dtype=torch.bool)
+    for number in range(count):
+        masked[number, :, 3 + number : 41, 5 + 7 * number : 50] = True
+    return masked
+
+
+@pytest.mark.parametrize(("name", "target"), WITH_TARGET)
+def test_what_is_masked_teaches_nothing(name: str, target: str) -> None:
+    ink, truth = pages(target)
+    masked = half_masked(4)
+    other = torch.where(masked, torch.rand(truth.shape, generator=torch.Generator().manual_seed(7)) * 2 - 1, truth)
+    chapters = torch.tensor([0, 0, 1, 1])
+
+    def taught(truth: Tensor, masked: Tensor | None) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        training, losses = trainee(name, target=target), []
+        for number, progress in enumerate(PHASES):
+            training.set_progress(progress)
+            torch.manual_seed(number)
+            losses.append(training.step(ink, truth, masked=masked, chapters=chapters))
+        return losses, training.state()
+
+    one, same = taught(truth, masked), taught(other, masked)
+    whole, seen = taught(truth, torch.zeros_like(masked)), taught(truth, None)
+    paper, _ = taught(truth.masked_fill(masked, PAPER[target]), None)
+    torch.testing.assert_close(one, same, atol=0, rtol=0)
+    torch.testing.assert_close(whole[0][0], seen[0][0])  # sums over memory of another order
+    assert any(not torch.allclose(value, paper[0][key], rtol=1e-4) for key, value in one[0][0].items())  # not taught
+
+
+@pytest.mark.parametrize(("name", "target"), WITH_TARGET)
+def test_a_page_masked_all_over_moves_no_weight_of_the_generator(name: str, target: str) -> None:
+    variant = models.build(name, tiny(name, target=target))
+    descend(variant, 1.0)
+    training = Training(variant, lambda network: network)
+    before = weights_of(variant)
+    counted = [value for key, value in variant.trained_generator().named_buffers() if key.endswith("counts")]
+    bins_before = [value.clone() for value in counted]
+    ink, truth = pages(target)
+    for progress in PHASES:
+        training.set_progress(progress)
+        training.step(ink, truth, masked=torch.ones(4, 1, 64, 64, dtype=torch.bool), chapters=torch.zeros(4))
+    torch.testing.assert_close(weights_of(variant), before, atol=0, rtol=0)
+    torch.testing.assert_close(counted, bins_before, atol=0, rtol=0)
 
 
 @each_variant

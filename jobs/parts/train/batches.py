@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import ray.data
 import ray.train
@@ -63,21 +64,36 @@ def looking_ahead(workers: int, *, deterministic: bool) -> DataConfig:
     return DataConfig(execution_options=ExecutionOptions(resource_limits=limits, preserve_order=deterministic))
 
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
+class Batch(NamedTuple):
+    """What a step learns from.
+
+    ink: (B, 1, S, S) in [-1, 1].
+    target: (B, C, S, S) in [-1, 1].
+    masked: (B, 1, S, S) bool, where the pages are not judged; None where no page of the set has a mask.
+    groups: (B,) the pages' groups for a variant that uses them, else None.
+    """
+
+    ink: torch.Tensor
+    target: torch.Tensor
+    masked: torch.Tensor | None
+    groups: torch.Tensor | None
 
 
 def batches(config: TrainConfig, *, paired: bool, device: torch.device) -> Iterator[Batch]:
-    """This worker's share of the streams, without end: (ink, target, groups), augmented, on `device`.
+    """This worker's share of the streams, without end, augmented, on `device`.
 
-    Ink and target are in [-1, 1]. Groups are the pages' groups for a variant that uses them, else None.
+    Without pairs a place is judged where neither of the two pages is masked, so that both look alike there.
     Raises RuntimeError where the shards hold too few pages for one batch per worker.
     """
     augment = Augment(config.model.image_size, config.model.target, config.saturation_jitter, config.augment)
     if paired:
         for batch in _stream("pairs", config, device):
-            yield *augment(batch["ink"], batch["target"]), batch.get("group")
+            yield Batch(*augment(batch["ink"], batch["target"], batch.get("mask")), batch.get("group"))
     for ink, color in zip(_stream("ink", config, device), _stream("color", config, device), strict=True):
-        yield augment.ink(ink["ink"]), augment.color(color["target"]), None
+        pages, masked = augment.ink(ink["ink"], ink.get("mask"))
+        colors, also_masked = augment.color(color["target"], color.get("mask"))
+        either = masked if masked is None or also_masked is None else masked | also_masked
+        yield Batch(pages, colors, either, None)
 
 
 def _stream(kind: str, config: TrainConfig, device: torch.device) -> Iterator[dict[str, torch.Tensor]]:

@@ -135,9 +135,15 @@ class _Loop:
             waited = 0.0
             for number in range(accumulate):
                 asked = time.monotonic()
-                ink, target, chapters = next(stream)
+                batch = next(stream)
                 waited += time.monotonic() - asked
-                losses = self.training.step(ink, target, chapters=chapters, update=number == accumulate - 1)
+                losses = self.training.step(
+                    batch.ink,
+                    batch.target,
+                    masked=batch.masked,
+                    chapters=batch.groups,
+                    update=number == accumulate - 1,
+                )
                 self.watch.note(losses)
             self.step += 1
             self.seconds = time.monotonic() - begun
