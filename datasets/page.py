@@ -140,7 +140,7 @@ class Page:
             return to_screentone(color, self._seed("drawing", draw))
         return luma(color) if form == "luma" else gray_of_equal_lightness(color)
 
-    def decode_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    def decode_mask(self, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
         """Return where the page is not judged, at a size of (height, width); None where all of it is.
 
         A pixel of that size is left out where any part of it is.

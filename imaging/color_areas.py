@@ -76,16 +76,18 @@ class ColorAreas:
     names: (N,) indices into `COLOR_NAMES`, by the truth.
     """
 
-    def __init__(self, ink: U8, truth: U8) -> None:
+    def __init__(self, ink: U8, truth: U8, masked: Mask | None = None) -> None:
         """Find the areas.
 
         ink: (H, W) gray levels of the page.
         truth: (H, W, 3) sRGB.
+        masked: (H, W) pixels that are in no area; None: any may be.
         """
         shrink = max(1.0, (ink.size / _WORK_PIXELS) ** 0.5)
         self._size = tuple(max(1, round(side / shrink)) for side in ink.shape[::-1])
         small = self._shrunk(truth)
-        self.labels = _find(self._shrunk(ink), color_names(cv2.medianBlur(small, _SPECK)))
+        free = None if masked is None else self._shrunk(np.where(masked, np.uint8(255), np.uint8(0))) == 0
+        self.labels = _find(self._shrunk(ink), color_names(cv2.medianBlur(small, _SPECK)), free)
         self._flat = self.labels.ravel()
         self._pixels = np.bincount(self._flat, minlength=1)[1:]
         self.names, self._spread, _ = self._look(small)
@@ -132,15 +134,16 @@ class ColorAreas:
         return mean(off * off)
 
 
-def _find(ink: U8, names: Names) -> I32:
+def _find(ink: U8, names: Names, free: Mask | None) -> I32:
     """Return (y, x) labels from 1 of the areas.
 
     ink: (y, x) gray levels.
     names: (y, x) of the true colours.
+    free: (y, x) where areas may be; None: anywhere.
     """
     lines = find_lines(ink)
     key = find_areas(lines, gap=_GAP) * len(COLOR_NAMES) + names
-    parts = _connected(key, lines < 0.5)
+    parts = _connected(key, lines < 0.5 if free is None else (lines < 0.5) & free)
     large = np.bincount(parts.ravel()) >= _LEAST * ink.size
     large[0] = False
     return np.where(large, large.cumsum(), 0).astype(np.int32)[parts]

@@ -2,7 +2,10 @@
 
 H, W: pixels.
 Pages are (H, W, 3) uint8 sRGB.
+A mask (H, W) is True where a page is not judged, which is not all over; None where all of it is.
 """
+
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,15 +13,24 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from imaging.color import F32, U8, gray_of_equal_lightness, lightness_of_level, to_lab
 from imaging.colorfulness import colorfulness as colorfulness
+from imaging.components import Mask
+
+Array = TypeVar("Array", U8, F32)
 
 
-def ciede2000(ours: U8, truth: U8) -> float:
+def ciede2000(ours: U8, truth: U8, masked: Mask | None = None) -> float:
     """Return the mean CIEDE2000 over the pixels; 1 is about a just noticeable difference.
 
     ours: (H, W, 3) sRGB.
     truth: (H, W, 3) sRGB.
+    masked: pixels to leave out.
     """
-    return float(ciede2000_map(to_lab(ours), to_lab(truth)).mean())
+    return float(judged(ciede2000_map(to_lab(ours), to_lab(truth)), masked).mean())
+
+
+def judged(values: Array, masked: Mask | None) -> Array:
+    """Return the values (H, W, ...) of the pixels that are judged, in one row; as they are where all of them are."""
+    return values if masked is None else values[~masked]
 
 
 def ciede2000_map(one: F32, other: F32) -> F32:
@@ -57,35 +69,44 @@ def ciede2000_map(one: F32, other: F32) -> F32:
     return np.sqrt(np.maximum(d_l**2 + d_c**2 + d_h**2 + r_t * d_c * d_h, 0)).astype(np.float32)
 
 
-def psnr(ours: U8, truth: U8) -> float:
+def psnr(ours: U8, truth: U8, masked: Mask | None = None) -> float:
     """Return the peak signal to noise ratio of the RGB levels, in dB; infinite for equal pages."""
-    return float(peak_signal_noise_ratio(_batch(ours), _batch(truth), data_range=255.0))
+    one, other = (_batch(page if masked is None else page[~masked][None]) for page in (ours, truth))
+    return float(peak_signal_noise_ratio(one, other, data_range=255.0))
 
 
-def ssim(ours: U8, truth: U8) -> float:
+def ssim(ours: U8, truth: U8, masked: Mask | None = None) -> float:
     """Return the structural similarity of the RGB levels, in [-1, 1].
+
+    masked: pixels to leave out; windows that reach into them see white there.
 
     Wang et al. 2004, with a Gaussian window of 11 pixels and sigma 1.5.
     """
-    return _ssim(_batch(ours), _batch(truth), 255.0)
+    return _ssim(_batch(ours), _batch(truth), 255.0, masked)
 
 
-def luminance_ssim(ours: U8, ink: U8) -> float:
+def luminance_ssim(ours: U8, ink: U8, masked: Mask | None = None) -> float:
     """Return the structural similarity of a page's CIELAB L* with that of its source, in [-1, 1].
 
     ours: (H, W, 3) sRGB.
     ink: (H, W) gray levels of the source.
+    masked: as for `ssim`.
     """
     lightness = torch.from_numpy(lightness_of_level())
     levels = [torch.from_numpy(gray.astype(np.int64)) for gray in (gray_of_equal_lightness(ours), ink)]
     one, other = (lightness[level][None, None] for level in levels)
-    return _ssim(one, other, 100.0)
+    return _ssim(one, other, 100.0, masked)
 
 
-def _ssim(one: torch.Tensor, other: torch.Tensor, data_range: float) -> float:
-    value = structural_similarity_index_measure(one, other, data_range=data_range)
-    assert isinstance(value, torch.Tensor)
-    return float(value)
+def _ssim(one: torch.Tensor, other: torch.Tensor, data_range: float, masked: Mask | None) -> float:
+    if masked is None:
+        value = structural_similarity_index_measure(one, other, data_range=data_range)
+        assert isinstance(value, torch.Tensor)
+        return float(value)
+    left_out = torch.from_numpy(masked).expand_as(one)
+    one, other = (page.masked_fill(left_out, data_range) for page in (one, other))
+    _, by_pixel = structural_similarity_index_measure(one, other, data_range=data_range, return_full_image=True)
+    return float(by_pixel[~left_out].mean())
 
 
 def _batch(page: U8) -> torch.Tensor:

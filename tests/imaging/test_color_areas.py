@@ -46,6 +46,17 @@ def test_each_square_within_lines_is_an_area() -> None:
     assert areas.labels[20, 50] == 0, "ink is no area"
 
 
+def test_what_is_masked_is_in_no_area() -> None:
+    page = drawn(BROWN, BROWN, BLUE, GREEN)
+    whole = areas_of(page)
+    masked = whole.labels == whole.labels[50, 210]  # the blue square
+    areas = ColorAreas(gray_of_equal_lightness(page), page, masked)
+
+    assert found(areas) == ["brown", "brown", "green", "white"]
+    assert not areas.labels[masked].any()
+    assert areas.count(page).by_name() == {"brown": (2, 2), "green": (1, 1), "white": (1, 1)}
+
+
 def test_the_areas_of_a_large_page_are_the_same() -> None:
     page = drawn(BROWN, BLUE, GREEN, side=400)
 

@@ -207,3 +207,32 @@ def test_the_structure_of_a_page_is_compared_in_lightness() -> None:
 
 
 # Colour over the lines.
+
+
+METRICS = {"ciede2000": ciede2000, "psnr": psnr, "ssim": ssim}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_is_masked_is_left_out(name: str) -> None:
+    metric = METRICS[name]
+    truth, ours = noise(1), noise(2)
+    masked = np.zeros(truth.shape[:2], bool)
+    masked[5:20, 7:30] = True
+    other_truth, other_ours = truth.copy(), ours.copy()
+    other_truth[masked], other_ours[masked] = noise(3)[masked], 0
+    assert metric(other_ours, other_truth, masked) == metric(ours, truth, masked)
+    assert metric(other_ours, other_truth) != metric(ours, truth)
+    assert metric(ours, truth, np.zeros_like(masked)) == pytest.approx(metric(ours, truth), rel=1e-5)
+    right = ours.copy()
+    right[~masked] = truth[~masked]
+    assert metric(right, truth, masked) == pytest.approx(metric(truth, truth), abs=1e-6)
+
+
+def test_the_structure_of_masked_ink_is_left_out() -> None:
+    page = noise(1)
+    ink = gray_of_equal_lightness(page)
+    masked = np.zeros(ink.shape, bool)
+    masked[5:20, 7:30] = True
+    ink[masked] = 0
+    assert luminance_ssim(page, ink, masked) == pytest.approx(1, abs=1e-3)
+    assert luminance_ssim(page, ink) < 0.95

@@ -14,8 +14,9 @@ from datasets.shards import ShardSet
 from datasets.storage import open_storage
 from imaging.color import U8, join_chroma
 from imaging.color_areas import ColorAreas
+from imaging.components import Mask
 from imaging.descreen import network_view
-from imaging.metrics import ciede2000, colorfulness, luminance_ssim, psnr, ssim
+from imaging.metrics import ciede2000, colorfulness, judged, luminance_ssim, psnr, ssim
 from imaging.postprocess import PostprocessSettings, postprocess_page
 from jobs.parts.evaluate.area_figures import area_record
 from jobs.parts.evaluate.candidates import GRAY, INK, MEAN, TRUTH, Candidate, in_file_name
@@ -88,7 +89,7 @@ class Models:
     models: (name, URI) of each model.
     threads: of the CPUs, where there is no GPU.
     on_gpu: whether this process has a GPU.
-    Rows without colour are dropped.
+    Rows without colour, and those masked all over, are dropped.
     """
 
     def __init__(self, models: Sequence[tuple[str, str]], threads: int, *, on_gpu: bool) -> None:
@@ -101,6 +102,9 @@ class Models:
         if page.color is None:
             return []
         gray = page.decode_gray()
+        masked = page.decode_mask(gray.shape)
+        if masked is not None and masked.all():
+            return []
         predicted, costs = {}, {}
         for name, variant in self._variants.items():
             small = network_view(gray, variant.image_size)
@@ -128,7 +132,8 @@ class ModelActor(Models):
 
 
 def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) -> dict[str, Any]:
-    """Measure a page as each model colours it, and the two baselines, against the truth. Publishes the page's pictures.
+    """Measure a page as each model colours it, and the two baselines, against the truth, what is masked left out.
+    Publishes the page's pictures.
 
     row: as ModelActor makes it.
     out: URI of the output folder.
@@ -148,9 +153,13 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
         for name, chroma in pickle.loads(row["predicted"]).items()
     }
     methods = {**coloured, GRAY: plain, MEAN: join_chroma(ink, flat)}
-    figures = {name: _measure(picture, truth, ink) for name, picture in methods.items()}
-    figures[TRUTH] = {"colorfulness": colorfulness(truth), "luminance_ssim": luminance_ssim(truth, ink)}
-    areas = ColorAreas(ink, truth)
+    masked = page.decode_mask(ink.shape)
+    figures = {name: _measure(picture, truth, ink, masked) for name, picture in methods.items()}
+    figures[TRUTH] = {
+        "colorfulness": colorfulness(judged(truth, masked)),
+        "luminance_ssim": luminance_ssim(truth, ink, masked),
+    }
+    areas = ColorAreas(ink, truth, masked)
     by_area = {
         name: area_record(areas.count(picture), figures[name]["colorfulness"], figures[TRUTH]["colorfulness"])
         for name, picture in methods.items()
@@ -176,11 +185,11 @@ def measure_row(row: dict[str, Any], *, out: str, mean_chroma: Sequence[float]) 
     return {"measured": json.dumps(described)}
 
 
-def _measure(picture: U8, truth: U8, ink: U8) -> dict[str, float]:
+def _measure(picture: U8, truth: U8, ink: U8, masked: Mask | None) -> dict[str, float]:
     return {
-        "ciede2000": ciede2000(picture, truth),
-        "psnr": psnr(picture, truth),
-        "ssim": ssim(picture, truth),
-        "colorfulness": colorfulness(picture),
-        "luminance_ssim": luminance_ssim(picture, ink),
+        "ciede2000": ciede2000(picture, truth, masked),
+        "psnr": psnr(picture, truth, masked),
+        "ssim": ssim(picture, truth, masked),
+        "colorfulness": colorfulness(judged(picture, masked)),
+        "luminance_ssim": luminance_ssim(picture, ink, masked),
     }

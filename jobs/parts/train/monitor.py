@@ -18,7 +18,8 @@ import models
 from datasets.shards import ShardSet
 from datasets.storage import open_storage
 from imaging.color import U8, join_chroma
-from imaging.metrics import ciede2000, colorfulness
+from imaging.components import Mask
+from imaging.metrics import ciede2000, colorfulness, judged
 from jobs.parts.model.folder import METRICS
 from jobs.parts.model.inference import predict_chroma
 from jobs.parts.train.config import TrainConfig
@@ -65,11 +66,12 @@ class Monitor:
         shards = ShardSet.open(self._config.data)
         self._split = "holdout" if shards.pages("holdout") else "train"
         size = self._config.model.image_size
-        self._pages: list[tuple[U8, U8]] = []
+        self._pages: list[tuple[U8, U8, Mask | None]] = []
         for page in shards.sample(self._split, _MOST_PAGES):
-            pair = page.network_pair(size)
+            pair, masked = page.network_pair(size), page.decode_mask((size, size))
             assert pair is not None  # `sample` gives pages that have both
-            self._pages.append(pair)
+            if masked is None or not masked.all():
+                self._pages.append((*pair, masked))
 
     def evaluations_since_best(self) -> int:
         """How many looks in a row found no better CIEDE2000 than one before them."""
@@ -121,16 +123,23 @@ class Monitor:
     def evaluate_heldout(self, variant: models.Variant, step: int, seconds: float) -> dict[str, float]:
         """Colour the watched pages at model size: metrics against the truth, a grid of samples; all saved.
 
-        Returns means over the pages: ciede2000, ciede2000_gray (of the uncoloured page), colorfulness.
+        Returns means over the pages, what is masked left out: ciede2000, ciede2000_gray (of the uncoloured page),
+        colorfulness.
         """
         if self._recent:
             self._point(step, seconds)
         rows: list[U8] = []
         values: list[tuple[float, float, float]] = []
-        for gray, color in self._pages:
+        for gray, color, masked in self._pages:
             ours = join_chroma(gray, predict_chroma(variant, gray[None])[0])
             plain: U8 = np.repeat(gray[..., None], 3, axis=2)
-            values.append((ciede2000(ours, color), ciede2000(plain, color), colorfulness(ours)))
+            values.append(
+                (
+                    ciede2000(ours, color, masked),
+                    ciede2000(plain, color, masked),
+                    colorfulness(judged(ours, masked)),
+                )
+            )
             if len(rows) < _GRID_PAGES:
                 rows.append(np.concatenate([plain, ours, color], axis=1))
         names = ("ciede2000", "ciede2000_gray", "colorfulness")
