@@ -213,7 +213,8 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
             members[side] = edition.pages(directory)
         except MangahueError as error:
             _note(written, edition.ref.uri, error, fetching=True)
-    for index, (color, gray) in enumerate(pair_pages(members["color"], members["gray"])):
+    of_color, of_gray = (edition.only if edition else None for edition in (chapter.color, chapter.gray))
+    for index, (color, gray) in enumerate(pair_pages(members["color"], members["gray"], (of_color, of_gray))):
         picture: dict[str, bytes | None] = {"color": None, "gray": None}
         pixels: dict[str, U8] = {}
         for side, member, edition in (("color", color, chapter.color), ("gray", gray, chapter.gray)):
