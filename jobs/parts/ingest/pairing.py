@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from datasets.archive import ChapterRef, find_chapters, plain
 from datasets.chapters import Chapter, Directory, Member, open_chapter
@@ -28,10 +28,12 @@ class Edition:
 
     ref: the archive or folder.
     only: the chapter part of [chapter]_[page] names, where a folder holds several chapters; else None.
+    half: which half of each picture is the page, where a picture shows both editions side by side; else None.
     """
 
     ref: ChapterRef
     only: str | None = None
+    half: Literal["left", "right"] | None = None
 
     @property
     def rel(self) -> str:
