@@ -10,12 +10,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from imaging.color import F32
+from imaging.color import F32, U8
 from imaging.components import Mask
 from imaging.crops import Crop
+from imaging.lines import I32, find_areas, find_lines
 
 _FADE = 3.0  # pixels of the square: sigma by which a hint's correction fades around it
+_GAP, _GAP_PIXELS = 8.0, 250_000  # an opening of so many pixels is closed, on a square of so many
+_SAME = 15.0  # ab: what the network's answer differs by, for another colour
 _FULL = 0.5  # where this share of the surroundings is hinted, nothing has faded yet
 
 
@@ -63,19 +67,54 @@ def draw_hints(hints: Sequence[Hint], crop: Crop, shape: tuple[int, int], page: 
     return hinted
 
 
-def keep_hints(chroma: F32, hinted: F32) -> F32:
+def keep_hints(chroma: F32, hinted: F32, gray: U8) -> F32:
     """Return chroma that has the hinted colours on the hints, and moves towards them around the hints.
 
     chroma: (S, S, 2) ab, the network's answer to a square.
     hinted: (S, S, 3), as `draw_hints` returns it.
+    gray: (S, S) levels of the square.
 
-    Returns (S, S, 2) ab. What the network's answer lacks is added in full on a hint, and fades around it.
+    Returns (S, S, 2) ab. What the network's answer lacks is added in full on a hint. It is added to what the network
+    took for the same colour in the area that lines enclose around the hint, too, by the nearest hint of the area.
+    Elsewhere it fades around the hint.
     """
     mask = hinted[..., 0]
+    if not mask.any():
+        return chroma
     lacking = mask[..., None] * (hinted[..., 1:] - chroma)
     near, share = (cv2.GaussianBlur(part, (0, 0), _FADE) for part in (lacking, mask))
-    around = near / np.maximum(share, _FULL)[..., None]
-    return np.where(mask[..., None] > 0, hinted[..., 1:], chroma + around).astype(np.float32)
+    added = near / np.maximum(share, _FULL)[..., None]
+    areas = find_areas(find_lines(gray), gap=_GAP * (gray.size / _GAP_PIXELS) ** 0.5)
+    hinted_areas = _areas_of_hints(mask > 0, areas)
+    for area in np.unique(hinted_areas[hinted_areas > 0]):
+        inside = areas == area
+        row, column = _nearest(hinted_areas == area)
+        unlike = np.square(chroma - chroma[row, column]).sum(axis=-1)
+        same = inside * np.exp(-unlike / (2 * _SAME**2))
+        added += same[..., None] * (lacking[row, column] - added)
+    return np.where(mask[..., None] > 0, hinted[..., 1:], chroma + added).astype(np.float32)
+
+
+def _areas_of_hints(mask: Mask, areas: I32) -> I32:
+    """Return (S, S): on each hint of a mask the area that most of it lies in, where it does; elsewhere 0.
+
+    areas: (S, S) labels from 1.
+    """
+    count, hints = cv2.connectedComponents(mask.view(np.uint8))
+    votes = np.zeros((count, int(areas.max()) + 1), np.int32)
+    np.add.at(votes, (hints, areas), 1)
+    area: I32 = votes.argmax(axis=1).astype(np.int32)[hints]
+    return np.where(mask & (area == areas), areas, 0)
+
+
+def _nearest(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return row and column (S, S) of the nearest pixel of a mask that is not empty."""
+    _, labels = cv2.distanceTransformWithLabels((~mask).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    rows, columns = np.nonzero(mask)
+    of_label = np.zeros((2, labels.max() + 1), np.intp)
+    of_label[:, labels[rows, columns]] = rows, columns
+    row, column = of_label[:, labels]
+    return row, column
 
 
 def without_hinted(mask: Mask, hints: Sequence[Hint]) -> Mask:

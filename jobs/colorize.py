@@ -20,6 +20,10 @@ def main(config: ColorizeConfig) -> Exit:
     ledger = Ledger(config.out, settings.fingerprint, settings.pages.palette)
     state = plan(config.source, ledger, settings, replace=config.replace)
     if state.tasks:
+        if settings.adapt:
+            from jobs.parts.colorize.adaptation import adapt_once  # torch, which the driver is else spared
+
+            adapt_once(settings)
         color(state, runner_for(settings, ledger), ledger)
     return conclude(state, ledger, settings)
 

@@ -43,6 +43,7 @@ class EfficientNetLite0(nn.Module):
                 )
             )
             inputs = outputs
+        self.eval()
 
     def train(self, mode: bool = True) -> "EfficientNetLite0":
         """Stays in evaluation mode: its weights may learn, its statistics do not."""

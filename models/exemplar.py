@@ -10,7 +10,8 @@ B pages to colour; R pages to look at; S side of the square. Ink (B, 1, S, S) an
 (B, 3, S, S): 1 where a colour is told, else 0; and the ab that is told, else 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 from imaging.target import AB_RANGE
 from models.bins import check_classes, count_bins, rebalancing, soft_cross_entropy
 from models.exemplar_given import draw_hints, draw_shown, mislead, recolored
-from models.exemplar_network import LEVELS, NEIGHBOURS, STRIDE, ByMemory, ExemplarGenerator, Memory, bins_of
+from models.exemplar_library import Library
+from models.exemplar_network import LEVELS, NEIGHBOURS, ByShown, ExemplarGenerator, bins_of
 from models.training import Training
 from models.variant import Coloring, Variant, VariantConfig
 
@@ -81,7 +83,8 @@ class Exemplar(Variant):
         generator = ExemplarGenerator(config.base_channels, config.place_features, config.spacing, config.temperature)
         super().__init__(config, generator, {"network": {"network": generator}})
         self._network, self._encoder = generator, generator.encoder
-        self._memory: Memory | None = None
+        nothing = torch.zeros(0, 1, config.image_size, config.image_size)
+        self._library = Library(generator, nothing, nothing)
 
     def load_pretrained(self, state: Mapping[str, Tensor] | None) -> None:
         if state is not None:
@@ -112,59 +115,76 @@ class Exemplar(Variant):
             hints = training.filled(draw_hints(target, _HINTED), 0.0)
             given = (seen_as, shown, hints)
         truth = F.avg_pool2d(target, 2)
-        weights = self._weights(training, truth)
+        count_bins(self._network.counts, training.judged(self._network.labels(truth)[0][:, 0]))
+        weights = self.rarity(truth)
         if hints is not None:
             weights = weights * (1 + _HINT_WEIGHT * F.avg_pool2d(hints[:, :1], 2)[:, 0])
         weights = training.filled(weights[:, None], 0.0)[:, 0]
-        losses: dict[str, Tensor] = {}
         with training.gradients_of("network"):
-            logits = training.call("network", ink, *given)
-            bins, shares = self._network.labels(truth)
-            losses["bins"] = soft_cross_entropy(logits, bins, shares, weights)
-            off = (self._network.chroma(logits) - truth) * AB_RANGE
-            distance = F.smooth_l1_loss(off, torch.zeros_like(off), beta=_SMALL, reduction="none").mean(1)
-            losses["chroma"] = (distance * weights).mean()
+            losses = self.losses(training.call("network", ink, *given), truth, weights)
             training.backward(losses["bins"] + self.config.regression_weight * losses["chroma"])
         training.advance("network")
         return losses
 
-    def _weights(self, training: Training, truth: Tensor) -> Tensor:
-        """(B, h, w) of mean about 1: what a pixel of this chroma (B, 2, h, w) weighs."""
+    def losses(self, logits: Tensor, truth: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """The cross-entropy of the bins, and the distance of their sharpened mean.
+
+        logits: (B, Q, h, w).
+        truth: chroma (B, 2, h, w) in [-1, 1].
+        weights: (B, h, w) of the pixels.
+        """
+        bins, shares = self._network.labels(truth)
+        off = (self._network.chroma(logits) - truth) * AB_RANGE
+        distance = F.smooth_l1_loss(off, torch.zeros_like(off), beta=_SMALL, reduction="none").mean(1)
+        return {
+            "bins": soft_cross_entropy(logits, bins, shares, weights),
+            "chroma": (distance * weights).mean(),
+        }
+
+    def rarity(self, truth: Tensor) -> Tensor:
+        """(B, h, w): what a pixel of this chroma (B, 2, h, w) weighs; of mean 1 over all that was counted."""
         network = self._network
         if not self.config.rare:
             return torch.ones_like(truth[:, 0])
-        nearest = network.labels(truth)[0][:, 0]
-        count_bins(network.counts, training.judged(nearest))
         share = network.counts / network.counts.sum()
         weight = rebalancing(network.counts, network.bins.centres) ** self.config.rare
-        return (weight / (share * weight).sum())[nearest]
+        return (weight / (share * weight).sum())[network.labels(truth)[0][:, 0]]
 
     @torch.inference_mode()
     def look_at(self, ink: Tensor, target: Tensor) -> None:
-        """Pages in colour, (R, 1, S, S) and (R, 2, S, S), that `predict` follows from now on; R of 0: none."""
-        generator = self._ready_generator()
-        ink, target = self._as_weights(ink), self._as_weights(target)
-        parts = [
-            generator.memorize(generator.encode(page)[1], page, ab)
-            for page, ab in zip(ink.split(1), target.split(1), strict=True)
-        ]
-        joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "sums")]
-        self._memory = Memory(*joined)
+        """Pages in colour, (R, 1, S, S) and (R, 2, S, S), that `predict` follows from now on; R of 0: none.
+
+        Each page to colour is shown those that are like it, 12 at most; none, where none is.
+        """
+        self._library = self._library_of(ink, target)
+
+    @contextmanager
+    def looking_at(self, ink: Tensor, target: Tensor) -> Iterator[None]:
+        always = self._library
+        self._library = always.beside(self._library_of(ink, target))
+        try:
+            yield
+        finally:
+            self._library = always
 
     def coloring(self) -> Coloring:
         side = self.image_size
-        places = ("references", (side // STRIDE) ** 2, self.config.place_features)
-        return Coloring(ByMemory(self._ready_generator()).eval(), {
+        places = ("pages", "places", self.config.place_features)
+        return Coloring(ByShown(self._ready_generator()).eval(), {
             "ink": ("pages", 1, side, side), "hints": ("pages", 3, side, side),
-            "keys": places, "values": places, "sums": ("references", LEVELS, 3),
+            "keys": places, "values": places, "mask": places[:2], "sums": ("pages", LEVELS, 3),
         })  # fmt: skip
 
     @torch.inference_mode()
     def predict(self, ink: Tensor, hints: Tensor | None = None) -> Tensor:
         ink = self._as_weights(ink)
-        memory = self._memory or Memory.nothing(ink, self.config.place_features)
         hints = ink.new_zeros(len(ink), 3, *ink.shape[2:]) if hints is None else self._as_weights(hints)
-        return self._color(ink, hints, memory.keys, memory.values, memory.sums)
+        shown = self._library.shown(ink)
+        return self._color(ink, hints, shown.keys, shown.values, shown.mask, shown.sums)
+
+    @torch.inference_mode()
+    def _library_of(self, ink: Tensor, target: Tensor) -> Library:
+        return Library(self._ready_generator(), self._as_weights(ink), self._as_weights(target))
 
     def _ready_generator(self) -> ExemplarGenerator:
         """The generator, in evaluation mode."""

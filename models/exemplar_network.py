@@ -15,6 +15,7 @@ from imaging.target import AB_RANGE
 from models.bins import ColorBins, LabelTable
 from models.color import lightness
 from models.efficientnet import CHANNELS, EfficientNetLite0
+from models.exemplar_likeness import Likeness
 
 STRIDE = 8  # of the image to a place
 LEVELS = 16  # of the table of colours by lightness
@@ -35,11 +36,38 @@ class Memory:
     values: Tensor
     sums: Tensor
 
+    def shown(self, index: Tensor, weights: Tensor) -> "Shown":
+        """Show to each of B pages up to m of these.
+
+        index: (B, m) their numbers.
+        weights: (B, m) how much each counts; what fills up counts 0.
+        """
+        keys, values = (part[index].flatten(1, 2) for part in (self.keys, self.values))
+        logits = torch.where(weights > 0, weights.clamp_min(1e-30).log(), _NEVER)
+        mask = logits.repeat_interleave(self.keys.shape[1], dim=1)
+        return Shown(keys, values, mask, (self.sums[index] * weights[..., None, None]).sum(dim=1))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What each of B pages is shown: M places, and colours by lightness.
+
+    keys, values: (B, M, D), as of a memory.
+    mask: (B, M), added to the logits: 0, or never.
+    sums: (B, levels, 3), over the pages shown.
+    """
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor
+    sums: Tensor
+
     @classmethod
-    def nothing(cls, ink: Tensor, features: int) -> "Memory":
-        """Of no page, for pages like `ink`."""
-        empty = ink.new_zeros(0, (ink.shape[-1] // STRIDE) ** 2, features)
-        return cls(empty, empty, ink.new_zeros(0, LEVELS, 3))
+    def nothing(cls, ink: Tensor, features: int) -> "Shown":
+        """Nothing, to pages `ink`; features: D."""
+        pages = len(ink)
+        empty = ink.new_zeros(pages, 0, features)
+        return cls(empty, empty, ink.new_zeros(pages, 0), ink.new_zeros(pages, LEVELS, 3))
 
 
 class ExemplarGenerator(nn.Module):
@@ -56,6 +84,7 @@ class ExemplarGenerator(nn.Module):
         c, d = base_channels, place_features
         self.features = d
         self.encoder = EfficientNetLite0()
+        self.likeness = Likeness()
         self.places = nn.Sequential(
             nn.Conv2d(sum(CHANNELS[2:]) + 2, 2 * d, 1), nn.LeakyReLU(0.1), nn.Conv2d(2 * d, d, 1)
         )
@@ -81,12 +110,15 @@ class ExemplarGenerator(nn.Module):
         """`color` of pages that look at one another, or at none.
 
         ab: (B, 2, S, S) of the pages, as the others see it.
-        allowed: (B, B) whether a page may look at another one.
+        allowed: (B, B) whether a page may look at another one; given with `ab`.
         hints: (B, 3, S, S).
         """
         seen, places = self.encode(ink)
-        memory = Memory.nothing(ink, self.features) if ab is None else self.memorize(places, ink, ab)
-        return self.color(ink, seen, places, memory, allowed, hints)
+        shown = Shown.nothing(ink, self.features)
+        if ab is not None and allowed is not None:
+            index = _first(allowed)
+            shown = self.memorize(places, ink, ab).shown(index, allowed.gather(1, index).to(ab.dtype))
+        return self.color(ink, seen, places, shown, hints)
 
     def encode(self, ink: Tensor) -> tuple[list[Tensor], Tensor]:
         """Features of pages at five strides, and those of their places, of length 1: (B, T, D)."""
@@ -116,22 +148,20 @@ class ExemplarGenerator(nn.Module):
         ink: Tensor,
         seen: list[Tensor],
         places: Tensor,
-        memory: Memory,
-        allowed: Tensor | None,
+        shown: Shown,
         hints: Tensor | None,
     ) -> Tensor:
         """Chroma (B, 2, S, S); in training the logits of the bins at half the page's size, (B, Q, S / 2, S / 2).
 
         seen, places: of `encode`.
-        allowed: (B, R) which pages of the memory a page may look at; None: all.
         hints: (B, 3, S, S); None: none.
         """
         if hints is None:
             hints = torch.zeros_like(ink).expand(-1, 3, -1, -1)
-        table, code = self._palette(memory, allowed, ink.shape[0])
+        table, code = self._palette(shown.sums)
         by_table = _look_up(table, F.avg_pool2d(ink, 2))
         near, far = _pooled(hints, 2), _pooled(hints, STRIDE)
-        given = {2: [self._find(ink, places, memory, allowed, far), far], 4: [by_table, near]}
+        given = {2: [self._find(ink, places, shown, far), far], 4: [by_table, near]}
         x = None
         for number, (up, features) in enumerate(zip(self.ups, seen[::-1], strict=True)):
             under: list[Tensor] = [] if x is None else [F.interpolate(x, features.shape[-2:], mode="nearest")]
@@ -144,17 +174,14 @@ class ExemplarGenerator(nn.Module):
         """The sharpened mean of the bins in [-1, 1]: (B, Q, h, w) -> (B, 2, h, w)."""
         return self.bins.decode(logits, self.temperature) / AB_RANGE
 
-    def _palette(self, memory: Memory, allowed: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
-        """Mean ab by lightness of the pages that each page may look at, (B, levels, 2), and the code made of it."""
-        if allowed is None:
-            allowed = torch.ones(batch, memory.sums.shape[0], dtype=torch.bool, device=memory.sums.device)
-        sums = torch.einsum("br,rlc->blc", allowed.to(memory.sums.dtype), memory.sums)
+    def _palette(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean ab by lightness of what each page is shown, (B, levels, 2), and the code made of it."""
         share = sums[..., 2:]
         table = torch.where(share > 0, sums[..., :2] / share.clamp_min(1e-6), 0)
         code = self.code(torch.cat([table, share / share.sum(1, keepdim=True).clamp_min(1e-6)], dim=-1).flatten(1))
         return table, code
 
-    def _find(self, ink: Tensor, places: Tensor, memory: Memory, allowed: Tensor | None, hints: Tensor) -> Tensor:
+    def _find(self, ink: Tensor, places: Tensor, shown: Shown, hints: Tensor) -> Tensor:
         """(B, D, S / 8, S / 8): what the places that look alike tell; the last feature, how much is found at all.
 
         A page's own hinted places are among those it looks at, and so is a place like none, which tells nothing.
@@ -163,16 +190,9 @@ class ExemplarGenerator(nn.Module):
         hint_squares = _rows(hints)
         own = self._values_at(hint_squares[..., 1:], _rows(F.avg_pool2d(ink, STRIDE)), places)
         none = torch.zeros_like(places[:, :1])
-        if allowed is None:
-            others = [part.flatten(0, 1).expand(batch, -1, -1) for part in (memory.keys, memory.values)]
-            logits = others[0].new_zeros(others[0].shape[:2])
-        else:
-            index = _first(allowed)
-            others = [part[index].flatten(1, 2) for part in (memory.keys, memory.values)]
-            logits = torch.where(allowed.gather(1, index), 0.0, _NEVER).repeat_interleave(memory.keys.shape[1], dim=1)
-        keys = torch.cat([others[0], places, none], dim=1)
-        values = torch.cat([others[1], own, none], dim=1)
-        mask = torch.cat([logits, hint_squares[..., 0].clamp_min(1e-4).log(), none[..., 0]], dim=1)
+        keys = torch.cat([shown.keys, places, none], dim=1)
+        values = torch.cat([shown.values, own, none], dim=1)
+        mask = torch.cat([shown.mask, hint_squares[..., 0].clamp_min(1e-4).log(), none[..., 0]], dim=1)
         with torch.autocast(ink.device.type, enabled=False):
             found = F.scaled_dot_product_attention(
                 (places * self.log_sharpness.exp())[:, None],
@@ -190,16 +210,16 @@ class ExemplarGenerator(nn.Module):
         return torch.cat([ab, more, torch.ones_like(gray)], dim=-1)
 
 
-class ByMemory(nn.Module):
-    """The generator as a function of tensors alone: pages that all look at what is in the memory."""
+class ByShown(nn.Module):
+    """The generator as a function of tensors alone: pages, and what each is shown."""
 
     def __init__(self, generator: ExemplarGenerator) -> None:
         super().__init__()
         self.generator = generator
 
-    def forward(self, ink: Tensor, hints: Tensor, keys: Tensor, values: Tensor, sums: Tensor) -> Tensor:
+    def forward(self, ink: Tensor, hints: Tensor, keys: Tensor, values: Tensor, mask: Tensor, sums: Tensor) -> Tensor:
         seen, places = self.generator.encode(ink)
-        return self.generator.color(ink, seen, places, Memory(keys, values, sums), None, hints)
+        return self.generator.color(ink, seen, places, Shown(keys, values, mask, sums), hints)
 
 
 class _Up(nn.Module):

@@ -6,6 +6,7 @@ as imaging.target encodes them.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -136,6 +137,10 @@ class Variant(ABC):
 
     def look_at(self, ink: Tensor, target: Tensor) -> None:
         """Pages in colour that `predict` follows from now on: (R, 1, S, S), (R, C, S, S); none of them: no more."""
+        raise ValueError(f"{self.name} looks at no other pages")
+
+    def looking_at(self, ink: Tensor, target: Tensor) -> AbstractContextManager[None]:
+        """Pages in colour, as of `look_at`, that `predict` follows beside those while the context lasts."""
         raise ValueError(f"{self.name} looks at no other pages")
 
     def coloring(self) -> Coloring:

@@ -3,10 +3,10 @@
 python -m pretraining.measure --pack PACKS/dev.safetensors --model RUN/model.safetensors [--sheet SHEET.png]
     [--bw FOLDER] [--side 384]
 
-A row for the stories and one for the chapters, alone and with references, beside the gray page. Stories: their fourth
-picture and on; references are the first three. Chapters: the second page and on; the reference is the first. The page
-is postprocessed as in a job. CIEDE2000 is a share of the gray page's, colourfulness of the truth's; names and clouds as
-imaging.color_areas has them.
+A row for the stories and one for the chapters, alone, with references, and with strangers: those of another series,
+which should change nothing. Beside them the gray page. Stories: their fourth picture and on; references are the first
+three. Chapters: the second page and on; the reference is the first. The page is postprocessed as in a job. CIEDE2000
+is a share of the gray page's, colourfulness of the truth's; names and clouds as imaging.color_areas has them.
 """
 
 import json
@@ -107,16 +107,21 @@ def measure(
     """Print a row of figures for each series, model and way."""
     rows: dict[tuple[str, str], list[tuple[Figures, Figures]]] = defaultdict(list)
     drawn: list[U8] = []
-    for series, _, references, pages in stories(pack, most, left_out):
+    found = list(stories(pack, most, left_out))
+    for number, (series, _, references, pages) in enumerate(found):
+        others = [given for other, _, given, _ in found if other != series]
+        strangers = others[number % len(others)]
         judged = [Judged(page) for page in pages]
         rows[series, GRAY] += [(page.left_gray, page.left_gray) for page in judged]
         columns = [[np.repeat(page.gray[..., None], 3, axis=2) for page in judged]]
         for name, network in models.items():
-            for way, given in (("alone", []), ("with references", references)):
+            for way, given in (("alone", []), ("with references", references), ("with strangers", strangers)):
                 look_at(network, given, side)
-                columns.append([color_page(network, page.gray, side) for page in judged])
-                of_pages = zip(judged, columns[-1], strict=True)
+                colored = [color_page(network, page.gray, side) for page in judged]
+                of_pages = zip(judged, colored, strict=True)
                 rows[series, f"{name}, {way}"] += [(page.measure(made), page.left_gray) for page, made in of_pages]
+                if way != "with strangers":
+                    columns.append(colored)
         columns.append([page.truth for page in judged])
         for row in list(zip(*columns, strict=True))[: 3 if series != STORYBOOKS else 1]:
             drawn.append(np.concatenate([fitted(page) for page in row], axis=1))

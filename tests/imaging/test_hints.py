@@ -1,15 +1,19 @@
 """Hints of colour, drawn on what a network is shown."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imaging.color import F32, U8
 from imaging.crops import Crop, Rect
 from imaging.hints import Hint, draw_hints, keep_hints
+from imaging.metrics import ciede2000_map
 
 SIZE = 64
 RED = (60.0, 40.0)
+PLAIN = np.full((SIZE, SIZE), 200, np.uint8)
 
 
 def whole(height: int, width: int) -> Crop:
@@ -72,8 +76,9 @@ def test_what_a_network_lacks_is_added_on_the_spots_and_fades_around_them() -> N
     hints = [Hint(250, 700, 60, RED), Hint(800, 200, 40, (0.0, -30.0))]
     hinted = draw_hints(hints, whole(1400, 1000), (1400, 1000), (1400, 1000), SIZE)
     said = np.random.default_rng(0).normal(0, 5, (SIZE, SIZE, 2)).astype(np.float32)
+    said[hinted[..., 0] == 0] += 150  # to the network all around is of another colour
 
-    kept = keep_hints(said, hinted)
+    kept = keep_hints(said, hinted, PLAIN)
 
     inside = hinted[..., 0] > 0
     np.testing.assert_allclose(kept[inside], hinted[inside][:, 1:], atol=1e-4)
@@ -83,11 +88,55 @@ def test_what_a_network_lacks_is_added_on_the_spots_and_fades_around_them() -> N
     assert (np.diff(row) < 0).all()
     assert row[0] > 5
     assert added[y, x + 20] < 0.05
-    np.testing.assert_array_equal(keep_hints(said, np.zeros_like(hinted)), said)
+    np.testing.assert_array_equal(keep_hints(said, np.zeros_like(hinted), PLAIN), said)
 
 
 def test_a_network_that_keeps_to_its_hints_is_left_alone() -> None:
     hinted = draw_hints([Hint(500, 500, 100, RED)], whole(1000, 1000), (1000, 1000), (1000, 1000), SIZE)
     said = np.tile(np.array(RED, np.float32), (SIZE, SIZE, 1))
 
-    np.testing.assert_allclose(keep_hints(said, hinted), said, atol=1e-4)
+    np.testing.assert_allclose(keep_hints(said, hinted, PLAIN), said, atol=1e-4)
+
+
+def boxed() -> U8:
+    """Paper with a box from row and column 12 to 50, drawn in ink."""
+    gray = np.full((SIZE, SIZE), 220, np.uint8)
+    cv2.rectangle(gray, (12, 12), (50, 50), 0, 1)
+    return gray
+
+
+def one_square(*hints: Hint) -> F32:
+    return draw_hints(hints, whole(SIZE, SIZE), (SIZE, SIZE), (SIZE, SIZE), SIZE)
+
+
+@given(x=st.floats(16, 46), y=st.floats(16, 46), radius=st.floats(0.5, 6))
+def test_a_hint_fills_what_lines_enclose_and_nothing_beyond(x: float, y: float, radius: float) -> None:
+    blue, orange = (5.0, -40.0), (25.0, 45.0)
+    said = np.tile(np.array(orange, np.float32), (SIZE, SIZE, 1))
+
+    kept = keep_hints(said, one_square(Hint(x, y, radius, blue)), boxed())
+
+    lightness = np.full((36, 36, 1), 88, np.float32)
+    inside = np.concatenate([lightness, kept[13:49, 13:49]], axis=-1)
+    told = np.broadcast_to(np.array([88, *blue], np.float32), inside.shape)
+    assert float(ciede2000_map(inside, told).max()) < 10
+    np.testing.assert_allclose(kept[:3], said[:3], atol=1)
+
+
+def test_of_two_hints_in_an_area_each_has_what_is_nearer_to_it() -> None:
+    said = np.zeros((SIZE, SIZE, 2), np.float32)
+
+    kept = keep_hints(said, one_square(Hint(20, 30, 2, (0.0, -40.0)), Hint(42, 30, 2, RED)), boxed())
+
+    np.testing.assert_allclose(kept[14:48, 14:30], np.broadcast_to((0.0, -40.0), (34, 16, 2)), atol=1)
+    np.testing.assert_allclose(kept[14:48, 34:48], np.broadcast_to(RED, (34, 14, 2)), atol=1)
+
+
+def test_what_the_network_has_in_another_colour_keeps_it() -> None:
+    said = np.zeros((SIZE, SIZE, 2), np.float32)
+    said[:, 32:] = (-60.0, 40.0)
+
+    kept = keep_hints(said, one_square(Hint(20, 30, 2, RED)), boxed())
+
+    np.testing.assert_allclose(kept[14:48, 14:30], np.broadcast_to(RED, (34, 16, 2)), atol=1)
+    np.testing.assert_allclose(kept[:, 34:], said[:, 34:], atol=1)

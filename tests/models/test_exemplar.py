@@ -93,7 +93,9 @@ def test_a_page_sees_what_it_may_as_if_the_others_were_not_there() -> None:
     for page, pages in enumerate(allowed):
         memory = network.memorize(places[pages], ink[pages], target[pages])
         own = [features[page : page + 1] for features in seen]
-        apart = network.color(ink[page : page + 1], own, places[page : page + 1], memory, None, None)
+        count = int(pages.sum())
+        shown = memory.shown(torch.arange(count)[None], torch.ones(1, count, dtype=torch.bool))
+        apart = network.color(ink[page : page + 1], own, places[page : page + 1], shown, None)
         torch.testing.assert_close(together[page : page + 1], apart, atol=5e-5, rtol=0)
 
 
@@ -158,7 +160,7 @@ def test_strangers_are_of_one_other_chapter_and_teach_the_true_hues(monkeypatch:
     taught = []
     monkeypatch.setattr("models.exemplar._STRANGERS", 1.0)
     monkeypatch.setattr("models.exemplar_given._TURNED", 1.0)
-    monkeypatch.setattr(Exemplar, "_weights", lambda _, truth: taught.append(truth) or torch.ones_like(truth[:, 0]))
+    monkeypatch.setattr(Exemplar, "rarity", lambda _, truth: taught.append(truth) or torch.ones_like(truth[:, 0]))
     ink, target = chapter(0.0, 6, 1)
     trainee().step(ink, target, chapters=chapters)
     torch.testing.assert_close(taught[0], torch.nn.functional.avg_pool2d(target, 2))

@@ -38,6 +38,9 @@ class ColorizeConfig:
     )
     reference: str = option("Coloured pages of the series, a chapter or a folder of chapters: their colours are "
                             "followed.", group="Colour", default="", metavar="URI")  # fmt: skip
+    adapt: int = option("Steps by which the network is fitted to the pages of --reference first, as far as one of them "
+                        "that is held out gains by it; for models of the exemplar variant. 50 take about a minute on "
+                        "two cores.", group="Colour", default=0)  # fmt: skip
     palette: str = option("Colours that predicted ones are pulled towards. off: none; auto: those of --reference, as "
                           "edited by hand in OUT/_mangahue/palette.json; URI: those of such a file.", group="Colour",
                           default="off", metavar="off|auto|URI")  # fmt: skip
@@ -88,6 +91,9 @@ class ColorizeConfig:
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "it must be at least 1 page")
+        require(0 <= self.adapt <= 10_000, "adapt", self.adapt, "give 0 to 10,000 steps")
+        if self.adapt and not self.reference:
+            raise BadUsageError(f"--adapt {self.adapt}: there is nothing to adapt to; give --reference too")
         for name in ("max_unpacked_mb", "max_member_mb", "max_ratio", "max_members", "max_pixels"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         require(0.1 <= self.page_seconds <= 86400, "page_seconds", self.page_seconds, "give 0.1 s to a day")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from imaging.color import F32, U8
 from imaging.hints import draw_hints, keep_hints
 from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
+from jobs.parts.colorize.adaptation import take_up
 from jobs.parts.colorize.crash_guard import CrashGuard, deadline
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import NOT_FINITE, Chunk, PageTask
 from jobs.parts.model.backends.compiled import run_on
 from jobs.parts.model.folder import load_model
-from jobs.parts.model.inference import device_of, predict_chroma, predict_colors, to_device
+from jobs.parts.model.inference import as_inputs, device_of, predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
 
 _MOST_CRASHES = 2  # crashes at a page that was alone in its batch
@@ -65,12 +67,13 @@ class Predictor:
         """The predictor of a job: its model, loaded and put where it runs.
 
         threads: of the CPUs, where there is no GPU.
-        Raises BadUsageError as `load_model`, and where the job's backend is not installed here.
+        Raises BadUsageError as `load_model` and `take_up`, and where the job's backend is not installed here.
         """
         variant = load_model(settings.model, settings.card)
+        card = take_up(variant, settings)
         to_device(variant, threads, on_gpu=on_gpu)
         if device_of(variant).type == "cpu":
-            run_on(settings.backend, variant, settings.card, threads)
+            run_on(settings.backend, variant, card, threads)
         return cls(
             variant,
             settings.batch_size,
@@ -95,6 +98,20 @@ class Predictor:
         begun = time.monotonic()
         name = f"{chunk.task.ref.rel}:{chunk.number}"
         waiting = [page for page in chunk.pages if page.grays is not None]
+        with self._following(chunk):
+            self._predict_chunk(chunk, name, waiting)
+        chunk.examples = []
+        chunk.seconds += time.monotonic() - begun
+        return chunk
+
+    def _following(self, chunk: Chunk) -> AbstractContextManager[None]:
+        """While the chunk is predicted, its chapter's own coloured pages are followed too."""
+        if not chunk.examples:
+            return nullcontext()
+        grays, chromas = (np.stack(part) for part in zip(*chunk.examples, strict=True))
+        return self._variant.looking_at(*as_inputs(grays, chromas))
+
+    def _predict_chunk(self, chunk: Chunk, name: str, waiting: Sequence[PageTask]) -> None:
         seconds = SLOW * chunk.task.policy.limits.seconds
         if self._guard.begin(name) == 0:
             self._predict_pages(waiting, self._batch_size, seconds)
@@ -107,8 +124,6 @@ class Predictor:
                 self._predict_pages([page], 1, seconds)
                 self._guard.end(f"{name}:{index}")
         self._guard.end(name)
-        chunk.seconds += time.monotonic() - begun
-        return chunk
 
     def _predict_pages(self, pages: Sequence[PageTask], batch_size: int, seconds: float) -> None:
         """seconds: the longest that a batch may take."""
@@ -121,8 +136,11 @@ class Predictor:
             with deadline(seconds):
                 predicted += self._predict_batch(squares[batch], hints and hints[batch])
         if hints is not None:
-            pairs = zip(predicted, hints, strict=True)
-            predicted = [chroma if isinstance(chroma, Code) else keep_hints(chroma, drawn) for chroma, drawn in pairs]
+            hinted = zip(predicted, hints, squares, strict=True)
+            predicted = [
+                chroma if isinstance(chroma, Code) else keep_hints(chroma, drawn, square)
+                for chroma, drawn, square in hinted
+            ]
         if self._reference is not None:
             seen = zip(squares, predicted, strict=True)
             predicted = [

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 import models
 from datasets.archive import ChapterRef, find_chapters
@@ -27,7 +28,10 @@ from jobs.parts.source import reader
 from jobs.parts.source.policy import Policy
 
 log = logging.getLogger("mangahue")
-_MOST_PAGES = 16  # more pages teach no more, and each predictor must see them all
+_MOST_CORRECTING = 16  # pages that correct a network which follows none: more teach no more
+_MOST_FOLLOWED = (
+    64  # pages among which a network that follows some finds those like a page; each predictor sees them all
+)
 
 
 @dataclass(frozen=True)
@@ -35,17 +39,17 @@ class ReferencePages:
     """N reference pages.
 
     grays: (N, S, S) ink levels.
-    chromas: (N, S, S, 2) ab.
+    chromas: (N, S, S, 2) ab, float16: the smallest to send to each predictor.
     pages: the name of each page.
     """
 
     grays: U8
-    chromas: F32
+    chromas: NDArray[np.float16]
     pages: tuple[str, ...] = field(default_factory=tuple)
 
     def digest(self) -> str:
         """A digest in hex of what is learned from the pages. Other pages make another job."""
-        return hashlib.sha256(self.grays.tobytes() + self.chromas.astype(np.float16).tobytes()).hexdigest()[:16]
+        return hashlib.sha256(self.grays.tobytes() + self.chromas.tobytes()).hexdigest()[:16]
 
     def reference(self, variant: "models.Variant") -> Reference | None:
         """What these pages show of this network's errors.
@@ -58,7 +62,7 @@ class ReferencePages:
             follow(variant, self.grays, self.chromas)
             return None
         predicted = predict_chroma(variant, self.grays)
-        together = zip(self.grays, self.chromas, predicted, strict=True)
+        together = zip(self.grays, self.chromas.astype(np.float32), predicted, strict=True)
         return build_reference([ReferencePage(gray, chroma, says) for gray, chroma, says in together])
 
 
@@ -79,7 +83,7 @@ def read_palette(config: ColorizeConfig, reference_pages: ReferencePages | None)
         )
     if reference_pages is None:
         raise BadUsageError("--palette auto takes the colours of --reference: give that too, or a palette.json")
-    built = build_palette(list(zip(reference_pages.grays, reference_pages.chromas, strict=True)))
+    built = build_palette(list(zip(reference_pages.grays, reference_pages.chromas.astype(np.float32), strict=True)))
     try:
         kept = open_storage(config.out).read(PALETTE)
     except ObjectNotFoundError:
@@ -101,17 +105,20 @@ def _parsed(uri: str, data: bytes) -> Palette:
         raise BadUsageError(f"--palette {uri}: {error}; correct the file, or take another") from error
 
 
-def read_reference_pages(uri: str, image_size: int, policy: Policy) -> ReferencePages:
-    """Read the pages that --reference names: at most 16 coloured pages, spread over the chapters at `uri`.
+def read_reference_pages(uri: str, image_size: int, policy: Policy, *, follows: bool) -> ReferencePages:
+    """Read the pages that --reference names: coloured pages, spread over the chapters at `uri`.
 
     image_size: S.
+    follows: whether they are for a network that looks at them: then 64 at most, of which each page is shown those that
+        are like it. Otherwise 16 at most.
     Raises BadUsageError where there is no coloured page.
     """
     found: list[tuple[str, U8, F32]] = []
     refs = list(find_chapters(uri, lambda ref, error: log.warning("--reference: %s: %s", ref.rel, error)))
-    for turn in range(_MOST_PAGES):
+    most = _MOST_FOLLOWED if follows else _MOST_CORRECTING
+    for turn in range(most):
         for ref in refs:
-            if len(found) < _MOST_PAGES:
+            if len(found) < most:
                 found += _reference_page(ref, turn, image_size, policy)
     if not found:
         raise BadUsageError(
@@ -119,7 +126,7 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy) -> Reference
         )
     log.info("%d coloured pages as reference: %s", len(found), ", ".join(name for name, _, _ in found))
     grays, chromas = np.stack([gray for _, gray, _ in found]), np.stack([chroma for _, _, chroma in found])
-    return ReferencePages(grays, chromas, tuple(name for name, _, _ in found))
+    return ReferencePages(grays, chromas.astype(np.float16), tuple(name for name, _, _ in found))
 
 
 def _reference_page(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> list[tuple[str, U8, F32]]:

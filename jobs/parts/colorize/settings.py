@@ -20,7 +20,7 @@ from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.runtime.runner import RunnerName
 from jobs.parts.source.policy import Policy
 
-_PIXELS = 4  # version of the pixels: raised when the same weights and settings give other ones
+_PIXELS = 5  # version of the pixels: raised when the same weights and settings give other ones
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class JobSettings:
     runner: "auto", "local" or "ray".
     policy: what is done with bad input.
     reference_pages: None without --reference.
+    adapt: steps by which the network is fitted to the reference pages first; 0: none.
     hints: None without --hints.
     config: all options as plain JSON values.
     """
@@ -55,6 +56,7 @@ class JobSettings:
     runner: RunnerName
     policy: Policy
     reference_pages: ReferencePages | None
+    adapt: int
     hints: Hints | None
     config: dict[str, Any]
 
@@ -67,7 +69,6 @@ class JobSettings:
         hints are wrong, or where the backend is not installed.
         """
         card, policy = read_card(config.model), config.policy
-        size = int(card["config"]["image_size"])
         if config.luminance != "keep" and card["config"]["target"] != "rgb":
             raise BadUsageError(
                 f"--luminance {config.luminance}: --model {config.model} predicts none, its target is "
@@ -75,7 +76,7 @@ class JobSettings:
             )
         refuse_not_finite(config.model)
         tell_bundled(config.model, card)
-        reference_pages = read_reference_pages(config.reference, size, policy) if config.reference else None
+        reference_pages = _reference_pages(config, card)
         return cls(
             model=config.model,
             card=card,
@@ -89,6 +90,7 @@ class JobSettings:
             runner=config.runner,
             policy=policy,
             reference_pages=reference_pages,
+            adapt=_adapt(config, card, reference_pages),
             hints=_hints(config.hints, card) if config.hints else None,
             config=as_settings(config),
         )
@@ -98,6 +100,8 @@ class JobSettings:
         kept: dict[str, Any] = {"keep_format": True} if self.policy.keep_format else {}
         if self.reference_pages is not None:
             kept["reference"] = self.reference_pages.digest()
+        if self.adapt:
+            kept["adapt"] = self.adapt
         return {**self.pages.recorded(), "pixels": _PIXELS, **kept, **self.backend.recorded()}
 
     @property
@@ -110,6 +114,11 @@ class JobSettings:
     def image_size(self) -> int:
         """Side of the square the network sees, pixels."""
         return int(self.card["config"]["image_size"])
+
+    @property
+    def follows(self) -> bool:
+        """Whether the network follows coloured pages."""
+        return models.VARIANTS[self.card["variant"]].follows
 
     def as_job(self) -> dict[str, Any]:
         """What job.json says beside the fingerprint."""
@@ -125,6 +134,29 @@ def _backend(config: ColorizeConfig, card: dict[str, Any]) -> Backend:
     if config.replace and job.get("weights_sha256") != card["weights_sha256"]:
         begun = None
     return choose_backend(config.backend, config.device, card["variant"], begun)
+
+
+def _reference_pages(config: ColorizeConfig, card: dict[str, Any]) -> ReferencePages | None:
+    if not config.reference:
+        return None
+    follows = models.VARIANTS[card["variant"]].follows
+    return read_reference_pages(config.reference, int(card["config"]["image_size"]), config.policy, follows=follows)
+
+
+def _adapt(config: ColorizeConfig, card: dict[str, Any], pages: ReferencePages | None) -> int:
+    """The steps of --adapt. Raises BadUsageError where the model is of another variant, or for a single page."""
+    if not config.adapt:
+        return 0
+    if card["variant"] != "exemplar":
+        raise BadUsageError(
+            f"--adapt {config.adapt}: a model of {card['variant']} is not adapted; give one of exemplar"
+        )
+    if pages is None or len(pages.pages) < 2:
+        raise BadUsageError(
+            f"--adapt {config.adapt}: --reference {config.reference} has one page in colour, and one is held out; give "
+            "two or more, or leave --adapt out"
+        )
+    return config.adapt
 
 
 def _hints(uri: str, card: dict[str, Any]) -> Hints:

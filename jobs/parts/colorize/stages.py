@@ -11,13 +11,17 @@ No stage raises. Each of the four has one place that catches all, and makes what
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from datasets.chapters import Directory
 from datasets.errors import Code, PageUnreadableError
 from datasets.limits import SLOW
 from datasets.names import composed
+from imaging.color import U8
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
 from jobs.parts.colorize.member_names import output_names
@@ -33,6 +37,8 @@ from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import SandboxError, sandbox
 from jobs.parts.source import reader
 
+_OPENING = 4  # pages at a chapter's beginning, among which coloured ones are looked for
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -40,12 +46,14 @@ class Stages:
 
     image_size: side of the square the network sees, pixels.
     each: does a step for each page, as `map` does.
+    follows: whether the network follows coloured pages: those at a chapter's beginning are then examples for the rest.
     """
 
     ledger: Ledger
     settings: PageSettings
     image_size: int
     each: Callable[..., Iterable[Any]] = map
+    follows: bool = False
 
     def open(self, task: ChapterTask) -> Iterator[Chunk]:
         """Cut a chapter into chunks by its directory alone. A chapter that can't be opened is quarantined.
@@ -103,6 +111,7 @@ class Stages:
         image_format = None if task.keeps_page_formats else self.settings.image_format
         names = output_names([member.name for member in directory.members], image_format)
         aside = ChunkFiles(task, self.ledger).whole() if len(cuts) > 1 else set()
+        examples = self._examples(task, directory) if self.follows and len(stay) < len(directory.members) else []
         for number, part in enumerate(cuts):
             pages = [
                 PageTask(
@@ -113,13 +122,31 @@ class Stages:
                 )
                 for member in part
             ]
-            chunk = Chunk(task, number, len(cuts), pages, ready=number in aside)
+            chunk = Chunk(task, number, len(cuts), pages, ready=number in aside, examples=examples)
             if number == 0:
                 chunk.warnings, chunk.damage = [*directory.warnings, *_unknown(task, directory)], directory.damage
                 chunk.comment = directory.comment
             if directory.sequential and not chunk.ready:
                 self._fetch_all(chunk)
             yield chunk
+
+    def _examples(self, task: ChapterTask, directory: Directory) -> list[tuple[U8, np.ndarray]]:
+        """The coloured among the first pages of a chapter: its cover, a colour opening.
+
+        They are read here for each of its chunks, and whatever stays as published: a page gets the same colours in any
+        run. What can't be read is left to the stage that prepares it.
+        """
+        found = []
+        for member in directory.members:
+            if member.index is None or member.index >= _OPENING:
+                continue
+            with suppress(PageUnreadableError, SandboxError):
+                fetched = sandbox().call(reader.fetch, task.ref, task.policy, member, seconds=_slow(task))
+                limits = task.policy.limits
+                call = (page_steps.learn_from, fetched.data, self.image_size, limits.pixels)
+                if (pair := sandbox().call(*call, seconds=limits.seconds)) is not None:
+                    found.append((pair[0], pair[1].astype(np.float16)))
+        return found
 
     def _prepare(self, chunk: Chunk) -> None:
         if chunk.ready or chunk.outcome is not None:

@@ -116,6 +116,7 @@ class Chunk:
     outcome: set once nothing is left to compute for the chunk.
     ready: its chunk file is written, by this run or an earlier one.
     seconds: of work so far.
+    examples: coloured pages of the chapter itself, for a network that follows some: ink (S, S), ab (S, S, 2) float16.
     """
 
     task: ChapterTask
@@ -128,6 +129,7 @@ class Chunk:
     outcome: Manifest | None = None
     ready: bool = False
     seconds: float = 0.0
+    examples: list[tuple[U8, np.ndarray]] = field(default_factory=list)
 
 
 def cut(members: Iterable[Member]) -> Iterator[list[Member]]:

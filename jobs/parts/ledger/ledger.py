@@ -6,6 +6,7 @@ Beside the coloured chapters is the folder `_mangahue/`:
   revisions/<rel>/<n>.json    the manifest that replaced it, if any (jobs.parts.ledger.revisions)
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
   pieces/<rel>/<identity>/    chunk files of a long chapter that is not assembled yet
+  adapted-<name>.safetensors  the weights of --adapt
   palette.json                the colours of --palette, to be edited by hand
   previews/<rel>/             small pictures of a few of its pages, for the report
   report.json, report.html    what became of every chapter

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import models
 from datasets.encoding import encode_ink
@@ -65,14 +66,19 @@ def predict_colors(variant: models.Variant, grays: U8, hints: F32 | None = None)
     return _converted(_predict(variant, grays, hints), lambda page: np.roll(lab_of(page), -1, axis=-1))
 
 
-def follow(variant: models.Variant, grays: U8, chromas: F32) -> None:
+def follow(variant: models.Variant, grays: U8, chromas: NDArray[np.floating]) -> None:
     """Let a variant follow these coloured pages from now on.
 
     grays: (R, S, S) gray levels. R of 0: follow no page any more.
     chromas: (R, S, S, 2) ab.
     """
-    target = torch.from_numpy(chromas.transpose(0, 3, 1, 2) / np.float32(AB_RANGE))
-    variant.look_at(encode_ink(torch.from_numpy(grays.copy()))[:, None], target)
+    variant.look_at(*as_inputs(grays, chromas))
+
+
+def as_inputs(grays: U8, chromas: NDArray[np.floating]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coloured pages (R, S, S) and (R, S, S, 2) ab as a variant looks at them: (R, 1, S, S) and (R, 2, S, S)."""
+    target = torch.from_numpy(chromas.astype(np.float32).transpose(0, 3, 1, 2) / np.float32(AB_RANGE))
+    return encode_ink(torch.from_numpy(grays.copy()))[:, None], target
 
 
 def _predict(variant: models.Variant, grays: U8, hints: F32 | None) -> F32:

@@ -52,7 +52,7 @@ def write(folder: Path, files: dict[str, bytes]) -> str:
 def test_pages_in_colour_are_taken_and_others_are_not(tmp_path: Path, colored: dict[str, bytes]) -> None:
     gray = saved(draw_page(SERIES, 1, 3).ink)
     uri = write(tmp_path, {"0.png": gray, **colored, "3.png": b"no picture"})
-    reference_pages = read_reference_pages(uri, SIZE, Policy())
+    reference_pages = read_reference_pages(uri, SIZE, Policy(), follows=False)
     assert reference_pages.pages == ("ch1.cbz/1.png", "ch1.cbz/2.png")
     assert (reference_pages.grays.shape, reference_pages.chromas.shape) == ((2, SIZE, SIZE), (2, SIZE, SIZE, 2))
     truth = to_lab(draw_page(SERIES, 1, 1).color)[..., 1:].mean(axis=(0, 1))
@@ -78,7 +78,9 @@ def test_another_reference_makes_another_job(tmp_path: Path, model: Path, colore
 def test_pages_come_nearer_to_the_reference(tmp_path: Path, variant: models.Variant, colored: dict[str, bytes]) -> None:
     page = draw_page(SERIES, 1, 1)
     task, settings = task_of(str(tmp_path), {"ep.cbz": zipped({"1.png": saved(page.ink)})}), PageSettings("png")
-    reference_pages = read_reference_pages(write(tmp_path / "reference", {"1.png": colored["1.png"]}), SIZE, Policy())
+    reference_pages = read_reference_pages(
+        write(tmp_path / "reference", {"1.png": colored["1.png"]}), SIZE, Policy(), follows=False
+    )
     stages = Stages(Ledger(str(tmp_path / "out"), FINGERPRINT), settings, SIZE)
     errors = []
     for reference in (None, reference_pages.reference(variant)):

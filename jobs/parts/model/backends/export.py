@@ -16,7 +16,7 @@ import models
 from jobs.parts.model.backends.cache import cached
 
 log = logging.getLogger("mangahue")
-_EXAMPLE = {"pages": 2, "references": 3}  # sizes of the example: unlike one another, and unlike 1, which broadcasts
+_EXAMPLE = {"pages": 2, "places": 3}  # sizes of the example: unlike one another, and unlike 1, which broadcasts
 
 
 def exported(variant: models.Variant, card: Mapping[str, Any]) -> bytes:
