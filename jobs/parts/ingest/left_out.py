@@ -35,7 +35,7 @@ def leave_out_duplicates(groups: Mapping[str, Written], out: str) -> tuple[dict[
     thinned = {digest: _without(written, dropped) for digest, written in groups.items()}
     changed = [digest for digest, written in groups.items() if len(thinned[digest].facts) < len(written.facts)]
     if changed:
-        log.info("%d near-duplicates are left out", len(dropped))
+        log.info("near-duplicates left out: %d", len(dropped))
         for number, shards in rewrite_groups([groups[digest].shards for digest in changed], dropped, out):
             thinned[changed[number]].shards = shards
     return thinned, duplicates
