@@ -158,7 +158,9 @@ def test_strangers_are_of_one_other_chapter_and_teach_the_true_hues(monkeypatch:
     taught = []
     monkeypatch.setattr("models.exemplar._STRANGERS", 1.0)
     monkeypatch.setattr("models.exemplar_given._TURNED", 1.0)
-    monkeypatch.setattr(Exemplar, "_weights", lambda _, training, truth: taught.append(truth) or torch.ones_like(truth[:, 0]))
+    monkeypatch.setattr(
+        Exemplar, "_weights", lambda _, training, truth: taught.append(truth) or torch.ones_like(truth[:, 0])
+    )
     ink, target = chapter(0.0, 6, 1)
     trainee().step(ink, target, chapters=chapters)
     torch.testing.assert_close(taught[0], torch.nn.functional.avg_pool2d(target, 2))
