@@ -123,6 +123,15 @@ class _Packer:
         return Shard(key, self.pages, len(data), digest, self._masked, self._examples)
 
 
+def read_pages(storage: Storage, keys: Iterable[str]) -> Iterator[Page]:
+    """Yield the pages of shards, with one row group in memory at a time."""
+    for key in keys:
+        with storage.open(key) as file, pq.ParquetFile(file) as shard:
+            for group in range(shard.num_row_groups):
+                for row in shard.read_row_group(group).to_pylist():
+                    yield Page.from_row(row)
+
+
 def unread(card: Mapping[str, Any]) -> int:
     """Return how many chapters or pages an ingest left out through no fault of theirs; 0 for a finished one.
 
@@ -193,12 +202,7 @@ class ShardSet:
 
     def read(self, split: str) -> Iterator[Page]:
         """Yield the pages of a split, with one row group in memory at a time."""
-        storage = open_storage(self.uri)
-        for key in self.keys(split):
-            with storage.open(key) as file, pq.ParquetFile(file) as shard:
-                for group in range(shard.num_row_groups):
-                    for row in shard.read_row_group(group).to_pylist():
-                        yield Page.from_row(row)
+        yield from read_pages(open_storage(self.uri), self.keys(split))
 
     def sample(self, split: str, limit: int) -> list[Page]:
         """Return pages with ink and colour, evenly spread over the split.

@@ -11,7 +11,9 @@ from jobs.parts.runtime.outcome import Exit
 def main(config: IngestConfig) -> Exit:
     # Imported here, so that --help and a wrong option are not kept waiting by Ray.
     from datasets.storage import open_storage
-    from jobs.parts.ingest.shards import already_done, plan, publish_card, take_up, write_all
+    from jobs.parts.ingest.conclude import publish_card
+    from jobs.parts.ingest.left_out import leave_out_duplicates
+    from jobs.parts.ingest.shards import already_done, plan, take_up, write_all
     from jobs.parts.runtime.cluster import connect
 
     out = open_storage(config.out)
@@ -20,7 +22,8 @@ def main(config: IngestConfig) -> Exit:
         return finished
     earlier = take_up(out, config)
     connect()
-    return publish_card(out, config, chapters, write_all(chapters, config.out, earlier))
+    groups, duplicates = leave_out_duplicates(write_all(chapters, config.out, earlier), config.out)
+    return publish_card(out, config, chapters, groups, duplicates)
 
 
 cli = command(IngestConfig, main)

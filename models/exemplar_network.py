@@ -53,7 +53,7 @@ class Shown:
     """What each of B pages is shown: M places, and colours by lightness.
 
     keys, values: (B, M, D), as of a memory.
-    mask: (B, M), added to the logits: 0, or never.
+    mask: (B, M), added to the logits: how much a place counts.
     sums: (B, levels, 3), over the pages shown.
     """
 

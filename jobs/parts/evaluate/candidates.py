@@ -13,9 +13,11 @@ INK, OURS, GRAY, MEAN, TRUTH = "ink", "ours", "gray page", "mean chroma", "truth
 
 
 def require_holdout(shards: ShardSet) -> None:
-    """Raises BadUsageError where the shards have no held-out pages."""
-    if not shards.pages("holdout"):
-        raise BadUsageError(f"--data {shards.uri} has no held-out pages; ingest again with --holdout")
+    """Raises BadUsageError where the shards have no held-out pages with ink and colours."""
+    if not shards.examples("holdout", "pairs"):
+        raise BadUsageError(
+            f"--data {shards.uri} has no held-out pages with ink and colours; ingest again with another --holdout"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
-"""Line charts for a static page: turns points into the geometry of an SVG. The template draws it."""
+"""Line charts and histograms for a static page: turns values into the geometry of an SVG. The template draws it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 from jobs.parts.report.render import number
 
 # Units of the SVG. At phone width one unit is about one pixel, so that a label keeps a readable size.
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 42
+_LAST_LABEL = 12  # half of the label at the end of a histogram's axis
 MOST_POINTS = 600
 _ABSURD = 1e300  # beyond this the span of an axis overflows a float
 
@@ -94,6 +96,72 @@ def draw_curve(
         y_ticks=[Tick(to_pixels(x_low, y)[1], label) for y, label in zip(y_marks, tick_labels(y_marks), strict=True)],
         in_words=f"{first}, {last}",
         lost=lost,
+    )
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values lie in each bin of an axis.
+
+    bars: (left, top, width, height) of each bin that holds a value, in the SVG.
+    in_words: how many values, their least, median and largest.
+    """
+
+    name: str
+    bars: Sequence[tuple[float, float, float, float]]
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    in_words: str
+
+    width = WIDTH
+    height = HEIGHT
+    left = LEFT
+    right = WIDTH - RIGHT
+    top = TOP
+    bottom = HEIGHT - BOTTOM
+
+
+def draw_histogram(
+    name: str, values: Sequence[float], *, bins: int = 28, marks: Mapping[float, str] | None = None
+) -> Histogram:
+    """Draw how many of the values lie in each bin.
+
+    values: from 0 up; what is not finite is left out.
+    marks: labels of an axis of ratios, by their value: it is logarithmic from the least to the largest, and what lies
+        beyond is counted at its ends. None: a linear axis from 0.
+    """
+    drawn = sorted(value for value in values if math.isfinite(value))
+    if not drawn:
+        return Histogram(name, (), (), (), f"{name}: nothing to count")
+    if marks:
+        low, high = min(marks), max(marks)
+
+        def position(ratio: float) -> float:
+            return math.log(min(high, max(low, ratio)) / low) / math.log(high / low)
+
+        along = [position(value) for value in drawn]
+        x_ticks = [(position(value), label) for value, label in marks.items()]
+    else:
+        ends = nice_ticks(0.0, drawn[-1], outward=True)
+        along = [value / ends[-1] for value in drawn]
+        x_ticks = [(mark / ends[-1], label) for mark, label in zip(ends, tick_labels(ends), strict=True)]
+    counts = [0] * bins
+    for at in along:
+        counts[min(bins - 1, int(at * bins))] += 1
+    y_marks = [mark for mark in nice_ticks(0.0, max(counts), outward=True) if mark % 1 == 0]
+    across, up = WIDTH - LEFT - RIGHT - _LAST_LABEL, (HEIGHT - TOP - BOTTOM) / y_marks[-1]
+    base = HEIGHT - BOTTOM
+    return Histogram(
+        name=name,
+        bars=[
+            (LEFT + across * number / bins + 0.5, base - up * count, across / bins - 1, up * count)
+            for number, count in enumerate(counts)
+            if count
+        ],
+        x_ticks=[Tick(LEFT + across * at, label) for at, label in x_ticks],
+        y_ticks=[Tick(base - up * y, label) for y, label in zip(y_marks, tick_labels(y_marks), strict=True)],
+        in_words=f"{number(len(drawn), 0)}, from {significant(drawn[0])} to {significant(drawn[-1])}, "
+        f"median {significant(median(drawn))}",
     )
 
 

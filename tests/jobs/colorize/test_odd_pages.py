@@ -9,7 +9,10 @@ from PIL import Image
 
 from datasets.errors import Code
 from datasets.page import decode
-from jobs.parts.ingest.shards import Written, plan, read_chapter
+from jobs.parts.ingest.config import IngestConfig
+from jobs.parts.ingest.reading import read_chapter
+from jobs.parts.ingest.shards import plan
+from jobs.parts.ingest.written import Written
 from jobs.parts.ledger.manifest import Manifest
 from tests.archives import zipped
 from tests.jobs.colorize.chapters import gray_levels
@@ -96,7 +99,7 @@ def test_ingest_reads_them_too(tmp_path: Path, kind: str) -> None:
         zipped(COLOURED[kind] | {f"z{code}.tif": data for code, data in FLAGGED.items()})
     )
     written = Written()
-    (chapter,) = plan(None, str(tmp_path / "in"), "lightness", "0", 0)
+    (chapter,) = plan(IngestConfig(gray=str(tmp_path / "in"), out="out", holdout="0"))
     pages = list(read_chapter(chapter, written))
     assert [page.name for page in pages] == list(COLOURED[kind])
     assert all(

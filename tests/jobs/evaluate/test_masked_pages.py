@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.errors import BadUsageError
 from datasets.page import Page
-from datasets.shards import CARD, write_shards
+from datasets.shards import CARD, ShardSet, write_shards
 from datasets.storage import open_storage
 from jobs.parts.evaluate import measure
+from jobs.parts.evaluate.candidates import require_holdout
 from jobs.parts.evaluate.measure import Models, measure_row
 from jobs.parts.train import monitor
 from jobs.parts.train.config import TrainConfig
@@ -89,3 +91,17 @@ def test_a_training_watches_what_is_judged(tmp_path: Path, monkeypatch: pytest.M
     assert watched("1", one) == watched("2", same) == watched("3", one, nowhere)
     assert watched("4", whole) != watched("1", one)
     assert watched("5", nowhere) == {}
+
+
+def test_held_out_pages_of_one_kind_are_nothing_to_measure(tmp_path: Path) -> None:
+    def held_out(name: str, page: Page) -> ShardSet:
+        storage = open_storage(str(tmp_path / name))
+        shards = [vars(shard) for shard in write_shards(storage, [page], "holdout")]
+        storage.put(CARD, json.dumps({"pages": {"holdout": 1}, "shards": shards}).encode())
+        return ShardSet.open(storage.uri)
+
+    whole = pages()[0]
+    require_holdout(held_out("pair", whole))
+    for name, page in (("gray", replace(whole, color=None)), ("color", replace(whole, gray=None, gray_from="none"))):
+        with pytest.raises(BadUsageError, match="no held-out pages with ink and colours"):
+            require_holdout(held_out(name, page))

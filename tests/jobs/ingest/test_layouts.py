@@ -14,7 +14,9 @@ from datasets.page import Page
 from jobs.parts.ingest import shards
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.pairing import ChapterPlan, Edition
-from jobs.parts.ingest.shards import Written, plan, read_chapter
+from jobs.parts.ingest.reading import read_chapter
+from jobs.parts.ingest.shards import plan
+from jobs.parts.ingest.written import Written
 
 
 def gray_page(number: int, width: int = 20) -> np.ndarray:
@@ -131,6 +133,6 @@ def test_aligned_is_of_one_source() -> None:
 def test_plans_of_the_version_before_are_known_by_the_same_digest() -> None:
     ref = ChapterRef("/in", "s/ch1.cbz", "ch1", "zip", 7, "v")
     plans = [ChapterPlan("s/ch1", "s", "train", "lightness", Edition(ref), Edition(ref, "1"))]
-    assert shards._plan_digest(plans) == "1bb7a0a96daea5be2d001ae95c152b231b8af99578f245655a581d7b90854641"
+    assert shards.plan_digest(plans) == "1bb7a0a96daea5be2d001ae95c152b231b8af99578f245655a581d7b90854641"
     halved = [ChapterPlan("s/ch1", "s", "train", "lightness", Edition(ref, half="left"), Edition(ref, "1"))]
-    assert shards._plan_digest(halved) != shards._plan_digest(plans)
+    assert shards.plan_digest(halved) != shards.plan_digest(plans)

@@ -21,10 +21,10 @@ from datasets.errors import (
 )
 from datasets.shards import CARD, ShardSet
 from jobs import ingest
-from jobs.parts.ingest import shards
+from jobs.parts.ingest import reading, shards
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.pairing import ChapterPlan
-from jobs.parts.ingest.shards import Written
+from jobs.parts.ingest.written import Written
 from jobs.parts.runtime import cluster
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import SandboxError
@@ -55,9 +55,9 @@ class Library:
             self._may(f"{ref.rel}/{member.name}")
             return fetch(ref, policy, member)
 
-        monkeypatch.setattr(shards, "sandbox", Here)
-        monkeypatch.setattr(shards.reader, "look_inside", looked)
-        monkeypatch.setattr(shards.reader, "fetch", fetched)
+        monkeypatch.setattr(reading, "sandbox", Here)
+        monkeypatch.setattr(reading.reader, "look_inside", looked)
+        monkeypatch.setattr(reading.reader, "fetch", fetched)
 
     def _may(self, name: str) -> None:
         self.read.append(name)
@@ -166,7 +166,7 @@ def test_what_a_page_is_stays_as_it_was_found(library: Library, run: Callable[..
 def test_a_page_whose_decoding_takes_too_long_is_final(
     library: Library, run: Callable[..., Exit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = shards.decode, []
+    real, calls = reading.decode, []
 
     def slow(data: bytes) -> Any:
         calls.append(data)
@@ -174,7 +174,7 @@ def test_a_page_whose_decoding_takes_too_long_is_final(
             raise SandboxError(Code.TIMEOUT, "not done in 60 s")
         return real(data)
 
-    monkeypatch.setattr(shards, "decode", slow)
+    monkeypatch.setattr(reading, "decode", slow)
     assert run() == Exit.PARTLY
     library.read.clear()
     assert run() == Exit.PARTLY

@@ -76,7 +76,7 @@ def test_help_tells_groups_and_defaults(job: str) -> None:
 @pytest.mark.parametrize(
     ("job", "shown"),
     [
-        ("ingest", "[default: 0.1]"),
+        ("ingest", "[default: 0.1; with"),
         ("ingest", "[default: lightness]"),
         ("train", "[default: zhang]"),
         ("train", "[default: 256; pix2pixhd 512;"),
