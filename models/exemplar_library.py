@@ -62,10 +62,10 @@ class Library:
             return Shown.nothing(ink, self._generator.features)
         needed = sorted({number for numbers in alike for number in numbers})
         index = torch.tensor([[needed.index(n) for n in row] + [0] * (most - len(row)) for row in alike])
-        used = torch.tensor([[True] * len(row) + [False] * (most - len(row)) for row in alike])
+        weights = torch.tensor([[1.0] * len(row) + [0.0] * (most - len(row)) for row in alike])
         parts = [self._pages[number].memory(self._generator) for number in needed]
         joined = Memory(*(torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "sums")))
-        return joined.shown(index.to(ink.device), used.to(ink.device))
+        return joined.shown(index.to(ink.device), weights.to(ink))
 
     def _describe(self, ink: Tensor) -> Tensor:
         """Descriptions (B, AXES) of pages."""

@@ -94,7 +94,7 @@ def test_a_page_sees_what_it_may_as_if_the_others_were_not_there() -> None:
         memory = network.memorize(places[pages], ink[pages], target[pages])
         own = [features[page : page + 1] for features in seen]
         count = int(pages.sum())
-        shown = memory.shown(torch.arange(count)[None], torch.ones(1, count, dtype=torch.bool))
+        shown = memory.shown(torch.arange(count)[None], torch.ones(1, count))
         apart = network.color(ink[page : page + 1], own, places[page : page + 1], shown, None)
         torch.testing.assert_close(together[page : page + 1], apart, atol=5e-5, rtol=0)
 

@@ -81,7 +81,7 @@ def test_a_page_is_coloured_as_if_what_it_is_not_shown_were_not_there() -> None:
         alone = Shown.nothing(ink[page : page + 1], generator.features)
         if numbers:
             memory = generator.memorize(generator.encode(others[numbers])[1], others[numbers], target[numbers])
-            alone = memory.shown(torch.arange(len(numbers))[None], torch.ones(1, len(numbers), dtype=torch.bool))
+            alone = memory.shown(torch.arange(len(numbers))[None], torch.ones(1, len(numbers)))
         own = [features[page : page + 1] for features in seen]
         apart = generator.color(ink[page : page + 1], own, places[page : page + 1], alone, None)
         torch.testing.assert_close(together[page : page + 1], apart, atol=5e-5, rtol=0)
