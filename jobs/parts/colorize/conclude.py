@@ -141,7 +141,7 @@ def _previews(results: Iterable[Manifest]) -> list[PagePreview]:
         PagePreview(m.source, page.name, page.preview, page.width, page.height, page.code, page.message)
         for m in results
         for page in m.pages
-        if page.preview
+        if page.is_shown
     ]
     return sorted(shown, key=lambda page: not page.code)[:_MOST_SHOWN]
 

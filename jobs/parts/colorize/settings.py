@@ -8,7 +8,7 @@ from typing import Any
 import models
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
-from jobs.parts.colorize.config import ColorizeConfig
+from jobs.parts.colorize.config import ColorizeConfig, PagesShown
 from jobs.parts.colorize.hints import Hints, read_hints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
@@ -37,6 +37,7 @@ class JobSettings:
     device: "auto", "cpu" or "cuda".
     backend: what runs the network on CPUs.
     runner: "auto", "local" or "ray".
+    previews: of which pages small pictures are kept.
     policy: what is done with bad input.
     reference_pages: None without --reference.
     hints: None without --hints.
@@ -53,6 +54,7 @@ class JobSettings:
     device: str
     backend: Backend
     runner: RunnerName
+    previews: PagesShown
     policy: Policy
     reference_pages: ReferencePages | None
     hints: Hints | None
@@ -87,6 +89,7 @@ class JobSettings:
             device=config.device,
             backend=_backend(config, card),
             runner=config.runner,
+            previews=config.previews,
             policy=policy,
             reference_pages=reference_pages,
             hints=_hints(config.hints, card) if config.hints else None,

@@ -7,7 +7,7 @@ Beside the coloured chapters is the folder `_mangahue/`:
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
   pieces/<rel>/<identity>/    chunk files of a long chapter that is not assembled yet
   palette.json                the colours of --palette, to be edited by hand
-  previews/<rel>/             small pictures of a few of its pages, for the report
+  previews/<rel>/             small pictures of its pages, for the report and the desk
   report.json, report.html    what became of every chapter
 and `_SUCCESS` when nothing is left to do.
 
