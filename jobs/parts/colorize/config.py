@@ -44,7 +44,8 @@ class ColorizeConfig:
                           "edited by hand in OUT/_mangahue/palette.json; URI: those of such a file.", group="Colour",
                           default="off", metavar="off|auto|URI")  # fmt: skip
     hints: str = option("Colour hints for pages: a CSV file of page,x,y,radius,colour, in pixels; for models of the "
-                        "exemplar variant.", group="Colour", default="", metavar="URI")  # fmt: skip
+                        "exemplar variant. Not given: those in OUT/_mangahue/hints.csv, if it is there.",
+                        group="Colour", default="", metavar="URI")  # fmt: skip
     strategy: Literal[Strategy] = option(
         "What the network is shown of a page. page: all of it; tiles, panels: these too; auto: strips and spreads in "
         "parts; squares: parts without overlap, as a warning.", group="Colour", default="page")  # fmt: skip

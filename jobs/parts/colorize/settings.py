@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import models
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
 from jobs.parts.colorize.config import ColorizeConfig, PagesShown
-from jobs.parts.colorize.hints import Hints, read_hints
+from jobs.parts.colorize.hints import Hints, kept_hints, read_hints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
 from jobs.parts.ledger.ledger import JOB
@@ -20,6 +21,7 @@ from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.runtime.runner import RunnerName
 from jobs.parts.source.policy import Policy
 
+log = logging.getLogger("mangahue")
 _PIXELS = 4  # version of the pixels: raised when the same weights and settings give other ones
 
 
@@ -40,7 +42,7 @@ class JobSettings:
     previews: of which pages small pictures are kept.
     policy: what is done with bad input.
     reference_pages: None without --reference.
-    hints: None without --hints.
+    hints: those of --hints, else those that the output folder keeps; None for none.
     config: all options as plain JSON values.
     """
 
@@ -92,7 +94,7 @@ class JobSettings:
             previews=config.previews,
             policy=policy,
             reference_pages=reference_pages,
-            hints=_hints(config.hints, card) if config.hints else None,
+            hints=_hints(config, card),
             config=as_settings(config),
         )
 
@@ -130,9 +132,14 @@ def _backend(config: ColorizeConfig, card: dict[str, Any]) -> Backend:
     return choose_backend(config.backend, config.device, card["variant"], begun)
 
 
-def _hints(uri: str, card: dict[str, Any]) -> Hints:
-    """The hints at `uri`. Raises BadUsageError where the model takes no hints, or where the file is wrong."""
-    if not models.VARIANTS[card["variant"]].follows:
+def _hints(config: ColorizeConfig, card: dict[str, Any]) -> Hints | None:
+    """The hints of a job. Raises BadUsageError where the model takes none of --hints, or where the file is wrong."""
+    found = read_hints(config.hints) if config.hints else kept_hints(open_storage(config.out))
+    if found is None or models.VARIANTS[card["variant"]].follows:  # asked last: the networks' modules take seconds
+        return found
+    why = f"a model of {card['variant']} takes no hints"
+    if config.hints:
         following = ", ".join(name for name, variant in models.VARIANTS.items() if variant.follows)
-        raise BadUsageError(f"--hints {uri}: a model of {card['variant']} takes no hints; give one of {following}")
-    return read_hints(uri)
+        raise BadUsageError(f"--hints {found.uri}: {why}; give one of {following}")
+    log.warning("%s is left alone: %s", found.uri, why)
+    return None

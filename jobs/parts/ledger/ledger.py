@@ -6,7 +6,8 @@ Beside the coloured chapters is the folder `_mangahue/`:
   revisions/<rel>/<n>.json    the manifest that replaced it, if any (jobs.parts.ledger.revisions)
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
   pieces/<rel>/<identity>/    chunk files of a long chapter that is not assembled yet
-  palette.json                the colours of --palette, to be edited by hand
+  palette.json                the colours of --palette, to be edited by hand or in the desk
+  hints.csv                   the hints that were given in the desk; of a run without --hints they are the hints
   previews/<rel>/             small pictures of its pages, for the report and the desk
   report.json, report.html    what became of every chapter
 and `_SUCCESS` when nothing is left to do.
@@ -57,6 +58,7 @@ SUCCESS = "_SUCCESS"
 JOB = f"{HOME}/job.json"
 REPORT = f"{HOME}/report.json"
 PALETTE = f"{HOME}/palette.json"
+HINTS = f"{HOME}/hints.csv"
 _READERS = 32  # requests at once while planning: they mostly wait
 _MOST_UNREAD = 32  # manifests that storage may refuse; beyond that the folder as a whole can't be used
 _STALE = timedelta(days=1)  # no upload takes this long
