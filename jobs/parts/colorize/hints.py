@@ -74,12 +74,14 @@ class Hints:
     uri: where they were read from.
     by_page: the hints of each page, by chapter path and page name, composed.
     lines: for each page the number of the first line that names it.
+    colours: for each page the colours of its hints, as they are written.
     given: whether the file is that of --hints. If not, it is the output's own: chapters may have left the source since.
     """
 
     uri: str
     by_page: Mapping[str, tuple[Hint, ...]]
     lines: Mapping[str, int]
+    colours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     given: bool = True
 
     def by_chapter(self, rels: Iterable[str]) -> dict[str, ChapterHints]:
@@ -138,15 +140,17 @@ def parse_hints(data: bytes, uri: str) -> Hints:
             raise BadUsageError(f"--hints {uri}, line 1: the header is {','.join(header)!r}; write {','.join(COLUMNS)}")
         hints: dict[str, list[Hint]] = {}
         lines: dict[str, int] = {}
+        colours: dict[str, tuple[str, ...]] = {}
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
             page, hint = _parse_row(row, f"--hints {uri}, line {rows.line_num}")
             hints.setdefault(page, []).append(hint)
             lines.setdefault(page, rows.line_num)
+            colours[page] = (*colours.get(page, ()), row[-1].strip())
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadUsageError(f"--hints {uri}: {error}; it is a CSV file in UTF-8") from error
-    return Hints(uri, {page: tuple(given) for page, given in hints.items()}, lines)
+    return Hints(uri, {page: tuple(given) for page, given in hints.items()}, lines, colours)
 
 
 def _parse_row(row: list[str], where: str) -> tuple[str, Hint]:
