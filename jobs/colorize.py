@@ -20,7 +20,7 @@ def main(config: ColorizeConfig) -> Exit:
     ledger = Ledger(config.out, settings.fingerprint, settings.pages.palette)
     state = plan(config.source, ledger, settings, replace=config.replace)
     if state.tasks:
-        color(state, runner_for(settings, ledger), ledger)
+        color(state, runner_for(settings, ledger), ledger, settings.config)
     return conclude(state, ledger, settings)
 
 

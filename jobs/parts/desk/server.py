@@ -24,8 +24,10 @@ from jobs.parts.desk.edits import Edits, Given, as_hints
 from jobs.parts.desk.guard import Guard
 from jobs.parts.desk.pictures import Pictures
 from jobs.parts.desk.recolor import Recolorer
+from jobs.parts.ledger.ledger import PROGRESS
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.palette_usage import unpack
+from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.local import LocalPool
 from jobs.parts.runtime.outcome import Exit
 
@@ -120,6 +122,7 @@ class Desk:
         self._catalogue, self._pool, self._key = catalogue, pool, key
         self._pictures, self._edits = Pictures(catalogue), Edits(catalogue)
         self._recolorer = Recolorer(catalogue, self._pictures, pool)
+        self._known_progress = read_json(catalogue.ledger.storage, PROGRESS)
         self._applier = Applier(catalogue.config, self._refresh)
 
     async def close(self) -> None:
@@ -138,7 +141,8 @@ class Desk:
         return web.Response(body=FRONT.joinpath(name).read_bytes(), content_type=kind, charset="utf-8")
 
     async def overview(self, request: web.Request) -> web.Response:
-        """All but the pages: chapters, palette, and whether the job runs."""
+        """All but the pages: chapters, palette, and how far a job is that is at work."""
+        progress = await asyncio.to_thread(self._progress)
         palette = await asyncio.to_thread(self._edits.palette)
         colors = enumerate(palette.colors) if palette else ()
         counts = self._color_counts()
@@ -150,6 +154,7 @@ class Desk:
                     {"number": number, "name": color.name, "css": css_of(color), "pages": counts.get(number, 0)}
                     for number, color in colors
                 ],
+                "progress": progress,
                 "cluster": cluster_line(self._catalogue.config),
             }
         )
@@ -217,6 +222,14 @@ class Desk:
 
     async def _step(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.wrap_future(self._pool.in_step_thread(function, *arguments))
+
+    def _progress(self) -> dict[str, Any] | None:
+        """What a job that is at work, or was, says of itself. If that is news, there are other chapters too."""
+        progress = read_json(self._catalogue.ledger.storage, PROGRESS)
+        if progress != self._known_progress:
+            self._known_progress = progress
+            self._refresh()
+        return progress or None
 
     def _refresh(self) -> None:
         self._catalogue.refresh()

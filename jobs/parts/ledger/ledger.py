@@ -9,7 +9,8 @@ Beside the coloured chapters is the folder `_mangahue/`:
   palette.json                the colours of --palette, to be edited by hand or in the desk
   hints.csv                   the hints that were given in the desk; of a run without --hints they are the hints
   previews/<rel>/             small pictures of its pages, for the report and the desk
-  report.json, report.html    what became of every chapter
+  report.json, report.html    what became of every chapter; report.html also while a job is at work
+  progress.json               how far a job is that is at work, or was
 and `_SUCCESS` when nothing is left to do.
 
 Ray runs a task at least once, yet each result must be published once. So a chapter is put on the condition that nothing
@@ -57,6 +58,8 @@ HOME = OUTPUT_HOME
 SUCCESS = "_SUCCESS"
 JOB = f"{HOME}/job.json"
 REPORT = f"{HOME}/report.json"
+REPORT_PAGE = f"{HOME}/report.html"
+PROGRESS = f"{HOME}/progress.json"
 PALETTE = f"{HOME}/palette.json"
 HINTS = f"{HOME}/hints.csv"
 _READERS = 32  # requests at once while planning: they mostly wait

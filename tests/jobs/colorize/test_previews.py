@@ -23,7 +23,7 @@ from imaging.hints import Hint
 from imaging.overlay import LAYERS
 from imaging.postprocess import PostprocessSettings
 from imaging.text import find_text
-from jobs.parts.colorize.conclude import _MOST_SHOWN, _previews, conclude
+from jobs.parts.colorize.conclude import _MOST_SHOWN, conclude, previews_of
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.page_settings import PageSettings
@@ -302,7 +302,7 @@ def test_the_report_shows_what_the_gate_refused_first_and_no_more_than_it_can() 
         replace(page, rel=f"{n}.cbz", pages=[replace(page.pages[0], name=str(n), code="DULL" if n % 2 else "")])
         for n in range(_MOST_SHOWN * 3 // 2)
     ]
-    found = _previews(results)
+    found = previews_of(results)
     assert len(found) == _MOST_SHOWN
     told = [n for n in range(_MOST_SHOWN * 3 // 2) if n % 2]
     samples = [n for n in range(_MOST_SHOWN * 3 // 2) if not n % 2]

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.parts.desk.catalogue import id_of
-from jobs.parts.ledger.ledger import HINTS, Ledger
+from jobs.parts.ledger.ledger import HINTS, PROGRESS, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from tests.archives import zipped
 from tests.browser import chromium
@@ -222,6 +224,17 @@ def test_hostile_names_are_shown_as_text(visit: Callable[..., Page], library: Li
     expect(page.locator("#title")).to_contain_text(HOSTILE)
     assert page.title() != "1"
     expect(page.locator("img[src=x]")).to_have_count(0)
+
+
+def test_a_job_at_work_is_told(visit: Callable[..., Page], library: Library) -> None:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    progress = {"ended": False, "updated": now, "done": 3, "chapters": 40, "pages": 600, "flagged": 2}
+    progress |= {"pages_per_second": 1.5, "seconds_left": 700.0}
+    (library.out / PROGRESS).write_text(json.dumps(progress))
+    page = visit(library.out)
+    expect(page.locator("#at-work")).to_contain_text(
+        "3 of 40 chapters, 600 pages, 2 to look at, 1.50 pages/s, about 12 min"
+    )
 
 
 def test_a_page_that_takes_no_hints_says_why(visit: Callable[..., Page], library: Library) -> None:

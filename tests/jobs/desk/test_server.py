@@ -13,7 +13,7 @@ from PIL import Image
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
 from jobs.parts.desk.catalogue import id_of, open_catalogue
-from jobs.parts.ledger.ledger import HINTS, HOME, PALETTE
+from jobs.parts.ledger.ledger import HINTS, HOME, PALETTE, PROGRESS
 from tests.archives import packed, zipped
 from tests.jobs.colorize.chapters import color_page, gray_page, members_of
 from tests.jobs.colorize.library import Library, published
@@ -244,6 +244,20 @@ def test_the_palette_is_changed(tmp_path: Path) -> None:
     kept = json.loads((library.out / PALETTE).read_text())["colors"]
     assert kept[0] == {**colors[0], "ab": [20.0, 5.0], "centre": [25.0, 10.0, 5.0, 1.0]}
     assert kept[1]["ab"][1] < -60
+
+
+def test_a_job_at_work_is_told_and_its_chapters_are_there(library: Library) -> None:
+    async def look(client: Client) -> None:
+        assert (await as_json(client, "/api/desk"))["progress"] is None
+        library.put("in/ch03.cbz", zipped({"1.png": gray_page(9)}))
+        library.run(backend="torch")
+        progress = {"ended": False, "updated": "2026-01-31T12:00:00Z", "done": 1, "chapters": 2}
+        open_storage(str(library.out)).put(PROGRESS, json.dumps(progress).encode())
+        told = await as_json(client, "/api/desk")
+        assert told["progress"] == progress
+        assert [chapter["rel"] for chapter in told["chapters"]] == ["ch01.cbz", "ch02.cbz", "ch03.cbz"]
+
+    visit(library.out, look)
 
 
 def test_a_folder_of_other_weights_is_looked_at_and_not_coloured(library: Library) -> None:

@@ -12,6 +12,8 @@ import { VirtualList } from "./virtual.js";
 /** @typedef {import("./asked.js").Chapter} Chapter */
 /** @typedef {import("./asked.js").Page} Page */
 
+const LOOK_AGAIN = 20_000; // ms between two looks at a job that is at work
+const SILENT = 30 * 60_000; // ms after which a job that says nothing is taken for one that was killed
 const LAYERS = ["words", "panels", "areas"];
 const viewer = new Viewer(at => hints.clicked(at));
 const hints = new Hints(viewer, given => recolor(given).catch(tellWrong));
@@ -28,6 +30,8 @@ let open = { id: "", pages: [] };
 let page = null;
 let takesHints = false;
 let whyNot = "The model is being loaded…";
+/** @type {number | undefined} */
+let looking;
 let turn = 0; // of what is asked for: an answer that comes late is not shown
 let drawn = "";
 
@@ -41,7 +45,23 @@ async function load() {
   document.title = `Desk: ${told.out}`;
   palette.show(told.palette);
   changes.onCluster(told.cluster);
+  showProgress(told.progress);
   changes.show(await read("/api/changes"));
+}
+
+/**
+ * @param {{ended: boolean, updated: string, chapters: number, done: number, pages: number, flagged: number,
+ *          pages_per_second: number, seconds_left: number | null} | null} progress
+ */
+function showProgress(progress) {
+  const box = by("at-work", HTMLElement);
+  const quiet = progress ? Date.now() - Date.parse(progress.updated) : Infinity;
+  box.hidden = !progress || progress.ended || quiet > SILENT;
+  if (!progress || box.hidden) return;
+  const left = progress.seconds_left === null ? "" : `, about ${Math.ceil(progress.seconds_left / 60)} min left`;
+  box.textContent = `A job is at work: ${progress.done} of ${counted(progress.chapters, "chapter")}, ${counted(progress.pages, "page")}, ${progress.flagged} to look at, ${progress.pages_per_second.toFixed(2)} pages/s${left}.`;
+  clearTimeout(looking);
+  looking = setTimeout(() => load().then(() => { if (!page) showChapters(true); }).catch(tellWrong), LOOK_AGAIN);
 }
 
 async function reload() {
