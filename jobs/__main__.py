@@ -11,6 +11,7 @@ VERBS = {
     "evaluate": "Measure models on held-out pages.",
     "verify": "Read again what was published.",
     "import-weights": "Turn weights of public codes into a model.",
+    "desk": "Look at coloured chapters in the browser, and change hints and palette.",
     "demo": "Run the other jobs on a generated series.",
 }
 

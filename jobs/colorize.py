@@ -24,7 +24,7 @@ def main(config: ColorizeConfig) -> Exit:
             from jobs.parts.colorize.adaptation import adapt_once  # torch, which the driver is else spared
 
             adapt_once(settings)
-        color(state, runner_for(settings, ledger), ledger)
+        color(state, runner_for(settings, ledger), ledger, settings.config)
     return conclude(state, ledger, settings)
 
 

@@ -4,6 +4,9 @@ import hashlib
 import json
 from typing import Any
 
+# The variants that follow coloured pages and hints (`Variant.follows`), for who does not wait for torch to ask them.
+FOLLOWING = frozenset({"exemplar"})
+
 
 class CheckpointError(ValueError):
     """A checkpoint that does not fit, is damaged, or is not one."""

@@ -39,7 +39,7 @@ def files_of(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in out.rglob("*"):
         name = path.relative_to(out).as_posix()
-        if not path.is_file() or name == "_mangahue/report.html":
+        if not path.is_file() or name in ("_mangahue/report.html", "_mangahue/progress.json"):
             continue
         found[name] = path.read_bytes()
         if not name.startswith("_mangahue/") or path.suffix != ".json":

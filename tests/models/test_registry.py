@@ -16,7 +16,7 @@ import models
 from datasets.encoding import encode_ink, encode_target
 from datasets.synthetic import Series, draw_page
 from imaging.target import CHANNELS, PAPER, quantized_target
-from models.card import CheckpointError
+from models.card import FOLLOWING, CheckpointError
 from models.checkpoint import from_bytes, to_bytes
 from models.training import Mechanics, Training
 from models.variant import Variant
@@ -543,3 +543,7 @@ def test_a_state_with_a_tensor_of_another_shape_is_refused(name: str) -> None:
             taken.append((key, tuple(other.shape)))
 
     assert taken == []
+
+
+def test_the_variants_that_follow_are_known_without_loading_them() -> None:
+    assert {name for name, variant in models.VARIANTS.items() if variant.follows} == FOLLOWING

@@ -12,7 +12,7 @@ from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.report.drift_chart import drift_charts
 from jobs.parts.colorize.report.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.ledger.ledger import HOME, REPORT, SUCCESS, Ledger
+from jobs.parts.ledger.ledger import REPORT, REPORT_PAGE, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.outcome import Exit, as_json
@@ -97,7 +97,7 @@ def _reported(ledger: Ledger) -> str | None:
 
 def _write(state: JobState, ledger: Ledger, settings: JobSettings, counts: dict[str, int], digest: str) -> None:
     results = sorted(state.results.values(), key=lambda manifest: manifest.rel)
-    lines = [_line(manifest, ledger) for manifest in results]
+    lines = [chapter_line(manifest, ledger) for manifest in results]
     pages = {action: sum(m.count(action) for m in results) for action in _ACTIONS}
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     report = {
@@ -126,27 +126,28 @@ def _write(state: JobState, ledger: Ledger, settings: JobSettings, counts: dict[
         },
         chapters=lines,
         drifts=drift_charts([state.results[ref.rel].palette_usage for ref in state.inputs], settings.pages.palette),
-        previews=_previews(results),
+        previews=previews_of(results),
         settings=settings.config,
     )
-    ledger.storage.put(f"{HOME}/report.html", page.encode(), content_type="text/html; charset=utf-8")
+    ledger.storage.put(REPORT_PAGE, page.encode(), content_type="text/html; charset=utf-8")
     if not counts["failed"]:
         ledger.sweep([m for m in state.results.values() if m.code != Code.COLLISION])  # what lies there is another's
         ledger.storage.put(SUCCESS, b"")
 
 
-def _previews(results: Iterable[Manifest]) -> list[PagePreview]:
+def previews_of(results: Iterable[Manifest]) -> list[PagePreview]:
     """The pages that the report shows; those that the gate has something against come first."""
     shown = [
         PagePreview(m.source, page.name, page.preview, page.width, page.height, page.code, page.message)
         for m in results
         for page in m.pages
-        if page.preview
+        if page.is_shown
     ]
     return sorted(shown, key=lambda page: not page.code)[:_MOST_SHOWN]
 
 
-def _line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
+def chapter_line(manifest: Manifest, ledger: Ledger) -> ChapterLine:
+    """The line of a chapter in the report."""
     coloured, kept, flagged = (manifest.count(action) for action in ("coloured", "kept", "flagged"))
     return ChapterLine(
         source=manifest.source,

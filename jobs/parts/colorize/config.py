@@ -17,6 +17,8 @@ from jobs.parts.runtime.options import DEVICE_HELP, Device, check_actors, option
 from jobs.parts.runtime.runner import RUNNER_HELP, RunnerName
 from jobs.parts.source.policy import Policy
 
+PagesShown = Literal["all", "flagged"]  # of which pages a job keeps previews
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColorizeConfig:
@@ -45,7 +47,8 @@ class ColorizeConfig:
                           "edited by hand in OUT/_mangahue/palette.json; URI: those of such a file.", group="Colour",
                           default="off", metavar="off|auto|URI")  # fmt: skip
     hints: str = option("Colour hints for pages: a CSV file of page,x,y,radius,colour, in pixels; for models of the "
-                        "exemplar variant.", group="Colour", default="", metavar="URI")  # fmt: skip
+                        "exemplar variant. Not given: those in OUT/_mangahue/hints.csv, if it is there.",
+                        group="Colour", default="", metavar="URI")  # fmt: skip
     strategy: Literal[Strategy] = option(
         "What the network is shown of a page. page: all of it; tiles, panels: these too; auto: strips and spreads in "
         "parts; squares: parts without overlap, as a warning.", group="Colour", default="page")  # fmt: skip
@@ -80,6 +83,9 @@ class ColorizeConfig:
                                  "times that.", group="Limits", default=Limits.seconds)  # fmt: skip
     keep_format: bool = option("A PDF becomes a PDF and an EPUB an EPUB, their other contents kept, instead of a CBZ.",
                                group="Output", default=False)  # fmt: skip
+    previews: Literal[PagesShown] = option("Small pictures of pages, kept beside the manifests. all: of every page; "
+                                           "flagged: of those that the report shows.", group="Output",
+                                           default="all")  # fmt: skip
     runner: Literal[RunnerName] = option(RUNNER_HELP, group="Cluster", default="auto")
     batch_size: int = option("Pages the network sees at once.", group="Cluster", default=8)
     num_actors: str = option("Workers that hold the network; auto: one per GPU, those that join later included, or one "

@@ -10,21 +10,25 @@ the source, its name alone), x, y and radius in pixels of the page, colour (#rrg
 import csv
 import hashlib
 import io
+import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import ImageColor
 
-from datasets.errors import BadUsageError
+from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.names import composed, is_image, may_be_image
+from datasets.storage import Storage
 from imaging.color import to_lab
 from imaging.hints import Hint
+from jobs.parts.ledger.ledger import HINTS
 from jobs.parts.runtime.options import read_given
 
-_COLUMNS = ("page", "x", "y", "radius", "colour")
+log = logging.getLogger("mangahue")
+COLUMNS = ("page", "x", "y", "radius", "colour")
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,20 @@ class Hints:
     uri: where they were read from.
     by_page: the hints of each page, by chapter path and page name, composed.
     lines: for each page the number of the first line that names it.
+    colours: for each page the colours of its hints, as they are written.
+    given: whether the file is that of --hints. If not, it is the output's own: chapters may have left the source since.
     """
 
     uri: str
     by_page: Mapping[str, tuple[Hint, ...]]
     lines: Mapping[str, int]
+    colours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    given: bool = True
 
     def by_chapter(self, rels: Iterable[str]) -> dict[str, ChapterHints]:
-        """The hints of each chapter, by its `rel`, in whatever Unicode form they name it. Raises BadUsageError naming a
-        page that lies in no chapter.
+        """The hints of each chapter, by its `rel`, in whatever Unicode form they name it.
+
+        Raises BadUsageError naming a page that lies in no chapter, where the file was given; else it is logged.
         """
         chapters: dict[str, dict[str, tuple[Hint, ...]]] = {}
         known = {composed(rel): rel for rel in sorted(rels, reverse=True)}  # of equal ones the first is coloured
@@ -88,51 +97,69 @@ class Hints:
                 continue
             cuts = (end for end in range(len(page) - 1, 0, -1) if page[end] == "/")  # chapters may lie in chapters
             cut = next((end for end in cuts if page[:end] in known), None)
-            if cut is None:
+            if cut is None and self.given:
                 raise BadUsageError(
                     f"--hints {self.uri}, line {self.lines[page]}: page {page!r} lies in no chapter of --source; give "
                     f"the chapter's path and the page's name in it: {min(known, default='ch01.cbz')}/001.jpg"
                 )
+            if cut is None:
+                log.warning("%s, line %d: page %r lies in no chapter of --source", self.uri, self.lines[page], page)
+                continue
             chapters.setdefault(known[page[:cut]], {})[page[cut + 1 :]] = hints
         return {rel: ChapterHints(hints) for rel, hints in chapters.items()}
 
 
 def read_hints(uri: str) -> Hints:
-    """Read the file of --hints. Raises BadUsageError naming the line and the value that is wrong."""
-    return parse_hints(read_given(uri, "--hints", "a CSV file of page,x,y,radius,colour"), uri)
+    """Read the file of --hints. Raises BadUsageError naming the line and the value that is wrong, and where the file
+    holds no hint.
+    """
+    hints = parse_hints(read_given(uri, "--hints", "a CSV file of page,x,y,radius,colour"), uri)
+    if not hints.by_page:
+        raise BadUsageError(f"--hints {uri} holds no hint; give a line for each, or leave --hints out")
+    return hints
+
+
+def kept_hints(out: Storage) -> Hints | None:
+    """The hints that an output folder keeps itself, in `_mangahue/hints.csv`; None where it keeps no such file.
+
+    Raises as `read_hints`; a file without a hint is one where all were taken back.
+    """
+    try:
+        data = out.read(HINTS)
+    except ObjectNotFoundError:
+        return None
+    return replace(parse_hints(data, f"{out.uri}/{HINTS}"), given=False)
 
 
 def parse_hints(data: bytes, uri: str) -> Hints:
-    """As `read_hints`, from the file's bytes. uri: named in errors."""
+    """As `read_hints`, from the file's bytes, which may hold none. uri: named in errors."""
     try:
         rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         header = tuple(cell.strip().lower() for cell in next(rows, []))
-        if header != _COLUMNS:
-            raise BadUsageError(
-                f"--hints {uri}, line 1: the header is {','.join(header)!r}; write {','.join(_COLUMNS)}"
-            )
+        if header != COLUMNS:
+            raise BadUsageError(f"--hints {uri}, line 1: the header is {','.join(header)!r}; write {','.join(COLUMNS)}")
         hints: dict[str, list[Hint]] = {}
         lines: dict[str, int] = {}
+        colours: dict[str, tuple[str, ...]] = {}
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
             page, hint = _parse_row(row, f"--hints {uri}, line {rows.line_num}")
             hints.setdefault(page, []).append(hint)
             lines.setdefault(page, rows.line_num)
+            colours[page] = (*colours.get(page, ()), row[-1].strip())
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadUsageError(f"--hints {uri}: {error}; it is a CSV file in UTF-8") from error
-    if not hints:
-        raise BadUsageError(f"--hints {uri} holds no hint; give a line for each, or leave --hints out")
-    return Hints(uri, {page: tuple(given) for page, given in hints.items()}, lines)
+    return Hints(uri, {page: tuple(given) for page, given in hints.items()}, lines, colours)
 
 
 def _parse_row(row: list[str], where: str) -> tuple[str, Hint]:
     cells = [cell.strip() for cell in row]
-    if len(cells) != len(_COLUMNS):
-        raise BadUsageError(f"{where}: {len(cells)} cells; give five: {','.join(_COLUMNS)}")
+    if len(cells) != len(COLUMNS):
+        raise BadUsageError(f"{where}: {len(cells)} cells; give five: {','.join(COLUMNS)}")
     page, *numbers, colour = cells
     values = []
-    for name, text in zip(_COLUMNS[1:4], numbers, strict=True):
+    for name, text in zip(COLUMNS[1:4], numbers, strict=True):
         try:
             value = float(text)
         except ValueError:

@@ -35,7 +35,7 @@ class LocalRunner:
         self._settings = settings
         self._on_gpu = _gpu_asked_for(settings.device)
         self._pool = LocalPool()
-        self._stages = Stages(ledger, settings.pages, settings.image_size, self._pool.map, settings.follows)
+        self._stages = Stages.of(settings, ledger, self._pool.map)
         self._tally, self._lock = ChunkTally(), threading.Lock()
         self._predictor: Future[Predictor] = Future()
 

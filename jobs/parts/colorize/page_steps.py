@@ -25,7 +25,7 @@ from imaging.hints import Hint
 from imaging.postprocess import postprocess_page
 from imaging.views import Strategy, plan_views
 from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.colorize.previews import Preview, When, draw_preview
+from jobs.parts.colorize.previews import Preview, Wanted, draw_preview, small_picture
 from jobs.parts.ledger.palette_usage import as_record
 
 _JPEG = b"\xff\xd8"
@@ -40,6 +40,7 @@ class Seen:
     why: why it is not to be coloured; "" otherwise.
     crops: for each square of `grays` where it belongs on a page of `shape`.
     shape: (H, W), which may be smaller than the page itself.
+    preview: of a page in colour already, if one was asked for.
     """
 
     width: int
@@ -48,6 +49,7 @@ class Seen:
     why: str = ""
     crops: tuple[Crop, ...] = ()
     shape: tuple[int, int] = (0, 0)
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Colored:
     data: the page, encoded.
     faults: what the gate has against it.
     colors: the palette colours that the page uses, as palette_usage.as_record tells them.
-    preview: a small picture for the report, if one was asked for.
+    preview: a small picture, if one was asked for.
     """
 
     data: bytes
@@ -66,11 +68,12 @@ class Colored:
     preview: Preview | None = None
 
 
-def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
+def see(data: bytes, image_size: int, strategy: Strategy, pixels: int, with_preview: bool = False) -> Seen:
     """Examine a page: should it be coloured, and what is the network shown of it?
 
     image_size: S.
     pixels: the most that the page may have.
+    with_preview: draw that of a page in colour already.
     Raises PageUnreadableError.
     """
     if (count := frames(data)) > 1:
@@ -78,7 +81,8 @@ def see(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
     page = decode_plain(data, pixels=pixels)
     height, width = page.shape[:2]
     if page.ndim == 3 and is_color_page(page):
-        return Seen(width, height, None, "in colour already")
+        preview = Preview(small_picture(page), {}) if with_preview else None
+        return Seen(width, height, None, "in colour already", preview=preview)
     shown = for_network(gray_of(page))
     views = plan_views(shown, strategy, image_size)
     crops = tuple(view.crop for view in views)
@@ -108,7 +112,7 @@ def color_over(
     hints: Sequence[Hint],
     settings: PageSettings,
     pixels: int,
-    preview: When = "never",
+    preview: Wanted = Wanted(),  # noqa: B008  # frozen
     keep_format: bool = False,
 ) -> Colored:
     """The page at full size with this chroma under its ink.
@@ -116,15 +120,18 @@ def color_over(
     chroma: (h, w, 2) ab, or (h, w, 3) with L last.
     whole_page_chroma, hints: as `postprocess_page` takes them.
     pixels: the most that the page may have.
-    preview: draw one never, always, or only if the gate has something against the page.
+    preview: which one is drawn.
     keep_format: encode it in the format that it has, where that is one of ours, else as PNG.
     Raises PageUnreadableError.
     """
     gray = gray_of(decode_plain(data, pixels=pixels))
     other = None if whole_page_chroma is None else whole_page_chroma.astype(np.float32)
     laid = postprocess_page(gray, chroma.astype(np.float32), settings.postprocess, other, hints)
-    wanted = preview == "always" or (preview == "flawed" and laid.faults)
-    shown = draw_preview(gray, laid.page, laid.text) if wanted else None
+    shown = None
+    if preview.layers == "always" or (preview.layers == "flawed" and laid.faults):
+        shown = draw_preview(gray, laid.page, laid.text)
+    elif preview.every:
+        shown = Preview(small_picture(laid.page), {})
     image_format = format_of(data) if keep_format else settings.image_format
     return Colored(encode(laid.page, image_format), laid.faults, as_record(laid.colors), shown)
 

@@ -36,7 +36,7 @@ class RayRunner:
 
     def __init__(self, settings: JobSettings, ledger: Ledger) -> None:
         self._settings, self._cluster = settings, connect()
-        self._stages = Stages(ledger, settings.pages, settings.image_size, follows=settings.follows)
+        self._stages = Stages.of(settings, ledger)
 
     def __enter__(self) -> None:
         pass

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, get_args
 
 from datasets.errors import Code, CodedError
+from jobs.parts.colorize.live_report import LiveReport
 from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.settings import JobSettings
@@ -46,17 +47,21 @@ def runner_for(settings: JobSettings, ledger: Ledger) -> Runner:
     return RayRunner(settings, ledger)
 
 
-def color(state: JobState, runner: Runner, ledger: Ledger) -> None:
+def color(state: JobState, runner: Runner, ledger: Ledger, settings: dict[str, Any]) -> None:
     """Colour and publish the chapters that `state` lists as tasks. `state` records each chapter's outcome.
+
+    settings: the options of the job, for its report.
 
     A job may be told to stop, or its runner may be unable to go on. The chapters that are not done by then have failed,
     and the next run does them.
     """
     try:
-        with stoppable(), Meter("colorize", len(state.tasks)) as meter, runner:
+        live = LiveReport(state, ledger, settings)
+        with stoppable(), Meter("colorize", len(state.tasks)) as meter, live, runner:
             for manifest in runner.chapters(state.tasks):
                 _count(meter, manifest)
                 state.record(manifest)
+                live.add(manifest)
         return
     except Stopped as stopped:
         state.stopped = f"the job was stopped by {stopped}"

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 
-import models
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
-from jobs.parts.colorize.config import ColorizeConfig
-from jobs.parts.colorize.hints import Hints, read_hints
+from jobs.parts.colorize.config import ColorizeConfig, PagesShown
+from jobs.parts.colorize.hints import Hints, kept_hints, read_hints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
 from jobs.parts.ledger.ledger import JOB
@@ -19,7 +19,9 @@ from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.runtime.runner import RunnerName
 from jobs.parts.source.policy import Policy
+from models.card import FOLLOWING
 
+log = logging.getLogger("mangahue")
 _PIXELS = 5  # version of the pixels: raised when the same weights and settings give other ones
 
 
@@ -37,10 +39,11 @@ class JobSettings:
     device: "auto", "cpu" or "cuda".
     backend: what runs the network on CPUs.
     runner: "auto", "local" or "ray".
+    previews: of which pages small pictures are kept.
     policy: what is done with bad input.
     reference_pages: None without --reference.
     adapt: steps by which the network is fitted to the reference pages first; 0: none.
-    hints: None without --hints.
+    hints: those of --hints, else those that the output folder keeps; None for none.
     config: all options as plain JSON values.
     """
 
@@ -54,6 +57,7 @@ class JobSettings:
     device: str
     backend: Backend
     runner: RunnerName
+    previews: PagesShown
     policy: Policy
     reference_pages: ReferencePages | None
     adapt: int
@@ -88,10 +92,11 @@ class JobSettings:
             device=config.device,
             backend=_backend(config, card),
             runner=config.runner,
+            previews=config.previews,
             policy=policy,
             reference_pages=reference_pages,
             adapt=_adapt(config, card, reference_pages),
-            hints=_hints(config.hints, card) if config.hints else None,
+            hints=_hints(config, card),
             config=as_settings(config),
         )
 
@@ -118,7 +123,7 @@ class JobSettings:
     @property
     def follows(self) -> bool:
         """Whether the network follows coloured pages."""
-        return models.VARIANTS[self.card["variant"]].follows
+        return self.card["variant"] in FOLLOWING
 
     def as_job(self) -> dict[str, Any]:
         """What job.json says beside the fingerprint."""
@@ -139,8 +144,8 @@ def _backend(config: ColorizeConfig, card: dict[str, Any]) -> Backend:
 def _reference_pages(config: ColorizeConfig, card: dict[str, Any]) -> ReferencePages | None:
     if not config.reference:
         return None
-    follows = models.VARIANTS[card["variant"]].follows
-    return read_reference_pages(config.reference, int(card["config"]["image_size"]), config.policy, follows=follows)
+    size = int(card["config"]["image_size"])
+    return read_reference_pages(config.reference, size, config.policy, follows=card["variant"] in FOLLOWING)
 
 
 def _adapt(config: ColorizeConfig, card: dict[str, Any], pages: ReferencePages | None) -> int:
@@ -159,9 +164,13 @@ def _adapt(config: ColorizeConfig, card: dict[str, Any], pages: ReferencePages |
     return config.adapt
 
 
-def _hints(uri: str, card: dict[str, Any]) -> Hints:
-    """The hints at `uri`. Raises BadUsageError where the model takes no hints, or where the file is wrong."""
-    if not models.VARIANTS[card["variant"]].follows:
-        following = ", ".join(name for name, variant in models.VARIANTS.items() if variant.follows)
-        raise BadUsageError(f"--hints {uri}: a model of {card['variant']} takes no hints; give one of {following}")
-    return read_hints(uri)
+def _hints(config: ColorizeConfig, card: dict[str, Any]) -> Hints | None:
+    """The hints of a job. Raises BadUsageError where the model takes none of --hints, or where the file is wrong."""
+    found = read_hints(config.hints) if config.hints else kept_hints(open_storage(config.out))
+    if found is None or card["variant"] in FOLLOWING:
+        return found
+    why = f"a model of {card['variant']} takes no hints"
+    if config.hints:
+        raise BadUsageError(f"--hints {found.uri}: {why}; give one of {', '.join(sorted(FOLLOWING))}")
+    log.warning("%s is left alone: %s", found.uri, why)
+    return None

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,10 +24,11 @@ from datasets.names import composed
 from imaging.color import U8
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.chunk_files import ChunkFiles
+from jobs.parts.colorize.config import PagesShown
 from jobs.parts.colorize.member_names import output_names
 from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.page_settings import PageSettings
-from jobs.parts.colorize.previews import Preview, Previews, When
+from jobs.parts.colorize.previews import Preview, Previews, Wanted
 from jobs.parts.colorize.publish import ChapterPublisher
 from jobs.parts.colorize.reuse import PublishedPages
 from jobs.parts.colorize.tasks import NOT_FINITE, ChapterTask, Chunk, PageTask, cut
@@ -36,6 +37,9 @@ from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
 from jobs.parts.runtime.sandbox import SandboxError, sandbox
 from jobs.parts.source import reader
+
+if TYPE_CHECKING:
+    from jobs.parts.colorize.settings import JobSettings
 
 _OPENING = 4  # pages at a chapter's beginning, among which coloured ones are looked for
 
@@ -47,6 +51,7 @@ class Stages:
     image_size: side of the square the network sees, pixels.
     each: does a step for each page, as `map` does.
     follows: whether the network follows coloured pages: those at a chapter's beginning are then examples for the rest.
+    previews: of which pages small pictures are kept.
     """
 
     ledger: Ledger
@@ -54,6 +59,12 @@ class Stages:
     image_size: int
     each: Callable[..., Iterable[Any]] = map
     follows: bool = False
+    previews: PagesShown = "flagged"
+
+    @classmethod
+    def of(cls, settings: "JobSettings", ledger: Ledger, each: Callable[..., Iterable[Any]] = map) -> "Stages":
+        """Those of a job."""
+        return cls(ledger, settings.pages, settings.image_size, each, settings.follows, settings.previews)
 
     def open(self, task: ChapterTask) -> Iterator[Chunk]:
         """Cut a chapter into chunks by its directory alone. A chapter that can't be opened is quarantined.
@@ -162,13 +173,14 @@ class Stages:
 
     def _postprocess(self, chunk: Chunk) -> None:
         begun = time.monotonic()
-        previews = Previews.of(chunk, self.ledger)
+        previews = Previews.of(chunk, self.ledger, self.previews)
         pictures = []
         encoded = self.each(lambda page: self._encode(page, chunk.task, previews.of_next()), chunk.pages)
         for page, (data, preview) in zip(chunk.pages, encoded, strict=True):
             pictures.append(data)
             if preview is not None:
-                page.preview = previews.put(preview, flawed=bool(page.code))
+                previews.add(page, preview)
+        previews.store()
         chunk.seconds += time.monotonic() - begun
         ChapterPublisher(chunk.task, self.ledger).publish(chunk, pictures)
 
@@ -183,25 +195,25 @@ class Stages:
         limits = task.policy.limits
         try:
             call = (page_steps.see, page.data, self.image_size, self.settings.strategy, limits.pixels)
-            seen = sandbox().call(*call, seconds=limits.seconds)
+            seen = sandbox().call(*call, self.previews == "all", seconds=limits.seconds)
         except (PageUnreadableError, SandboxError) as error:
             page.flag(error.code, error.message)
             return
-        page.width, page.height, page.message = seen.width, seen.height, seen.why
+        page.width, page.height, page.message, page.small = seen.width, seen.height, seen.why, seen.preview
         if seen.grays is not None:
             page.grays, page.crops, page.shape, page.action = seen.grays, seen.crops, seen.shape, "coloured"
 
-    def _encode(self, page: PageTask, task: ChapterTask, when: When) -> tuple[bytes, Preview | None]:
+    def _encode(self, page: PageTask, task: ChapterTask, wanted: Wanted) -> tuple[bytes, Preview | None]:
         """The bytes that go into the output, and the preview."""
         assert page.data is not None
         if page.action != "coloured":
-            return page.data, None
+            return page.data, page.small
         if not page.finite:
             page.flag(Code.NOT_FINITE, NOT_FINITE)
             return page.data, None
         limits = task.policy.limits
         with_page = (page.data, page.chroma, page.whole_page_chroma, page.hints)
-        call = (page_steps.color_over, *with_page, self.settings, limits.pixels, when, task.keeps_page_formats)
+        call = (page_steps.color_over, *with_page, self.settings, limits.pixels, wanted, task.keeps_page_formats)
         try:
             colored = sandbox().call(*call, seconds=limits.seconds)
         except (PageUnreadableError, SandboxError) as error:

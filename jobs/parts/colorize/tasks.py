@@ -7,7 +7,7 @@ the network sees, pixels.
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from imaging.hints import Hint
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.source.policy import Policy
+
+if TYPE_CHECKING:
+    from jobs.parts.colorize.previews import Preview
 
 CHUNK_MEMBERS = 32
 CHUNK_BYTES = 32 * 2**20
@@ -71,6 +74,7 @@ class PageTask:
     chroma: (h, w, 2) ab once it is predicted; (h, w, 3) with L last where luminance is predicted too.
     whole_page_chroma: (S, S, 2 or 3) prediction for the page as a whole, where it was also shown in parts.
     width, height: pixels, 0 where not known.
+    small: of a page in colour already, its preview, if one is kept.
     action, code, message, colors, preview: as in ledger.PageRecord.
     published: its record if it stays as it was published.
     """
@@ -92,6 +96,7 @@ class PageTask:
     message: str = ""
     colors: dict[str, list[float]] = field(default_factory=dict)
     published: PageRecord | None = None
+    small: "Preview | None" = None
     preview: str = ""
 
     @property

@@ -7,9 +7,11 @@ Beside the coloured chapters is the folder `_mangahue/`:
   staged/<rel>/<sha256>.json  the manifest of a chapter about to be published, for a rerun after a kill in between
   pieces/<rel>/<identity>/    chunk files of a long chapter that is not assembled yet
   adapted-<name>.safetensors  the weights of --adapt
-  palette.json                the colours of --palette, to be edited by hand
-  previews/<rel>/             small pictures of a few of its pages, for the report
-  report.json, report.html    what became of every chapter
+  palette.json                the colours of --palette, to be edited by hand or in the desk
+  hints.csv                   the hints that were given in the desk; of a run without --hints they are the hints
+  previews/<rel>/             small pictures of its pages, for the report and the desk
+  report.json, report.html    what became of every chapter; report.html also while a job is at work
+  progress.json               how far a job is that is at work, or was
 and `_SUCCESS` when nothing is left to do.
 
 Ray runs a task at least once, yet each result must be published once. So a chapter is put on the condition that nothing
@@ -57,7 +59,10 @@ HOME = OUTPUT_HOME
 SUCCESS = "_SUCCESS"
 JOB = f"{HOME}/job.json"
 REPORT = f"{HOME}/report.json"
+REPORT_PAGE = f"{HOME}/report.html"
+PROGRESS = f"{HOME}/progress.json"
 PALETTE = f"{HOME}/palette.json"
+HINTS = f"{HOME}/hints.csv"
 _READERS = 32  # requests at once while planning: they mostly wait
 _MOST_UNREAD = 32  # manifests that storage may refuse; beyond that the folder as a whole can't be used
 _STALE = timedelta(days=1)  # no upload takes this long

@@ -16,6 +16,7 @@ from jobs.parts.ledger.palette_usage import pack
 from jobs.parts.runtime.outcome import as_json
 
 FORMAT = 2  # of the manifests that are written
+ALONE = "page-"  # how the name of a preview begins that is a picture alone, and not for the report
 _NOT_STORED = ("number", "counts", "colors", "before")  # the last is stored in its own way
 
 
@@ -33,7 +34,7 @@ class PageRecord:
     width, height: pixels, 0 where not known.
     colors: the palette colours that it uses, as palette_usage.as_record tells them.
     hints: digest of the hints that were given for it.
-    preview: key of its small picture for the report, below `_mangahue/`, without the suffix.
+    preview: key of its small picture, below `_mangahue/`, without the suffix; "" for none.
     """
 
     name: str
@@ -49,6 +50,11 @@ class PageRecord:
     colors: dict[str, list[float]] = field(default_factory=dict)
     hints: str = ""
     preview: str = ""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the report shows its preview, which has layers then."""
+        return bool(self.preview) and not self.preview.rpartition("/")[2].startswith(ALONE)
 
 
 class DamagedManifestError(MangahueError):
@@ -172,8 +178,8 @@ class Manifest:
         return (self.counts if self.counts is not None else self._counted())[action]
 
     def summary(self) -> "Manifest":
-        """The same with only those pages that have a code or a preview. This is what a driver keeps of each chapter."""
-        pages = [replace(page, colors={}) for page in self.pages if page.code or page.preview]
+        """The same with only those pages that the report names or shows. A driver keeps this of each chapter."""
+        pages = [replace(page, colors={}) for page in self.pages if page.code or page.is_shown]
         counts = self.counts if self.counts is not None else self._counted()
         return replace(self, pages=pages, palette=[], counts=counts, colors=self.palette_usage)
 

@@ -89,6 +89,10 @@ class LocalPool:
         finally:
             set_sandbox(None)
 
+    def in_step_thread(self, function: Callable[..., R], *arguments: Any) -> "Future[R]":
+        """Run one step, which has a sandbox."""
+        return self._submit(self._steps, function, *arguments)
+
     def in_network_thread(self, function: Callable[..., R], *arguments: Any, all_cores: bool = False) -> "Future[R]":
         """Run a function in the one thread that has the network.
 

@@ -33,7 +33,7 @@ class Library:
             model=str(self.model), source=str(self.home / source), out=str(self.out), **options,  # type: ignore[arg-type]
         )  # fmt: skip
         settings = JobSettings.of(config)
-        self.ledger = ledger = Ledger(config.out, settings.fingerprint)
+        self.ledger = ledger = Ledger(config.out, settings.fingerprint, settings.pages.palette)
         state = plan(config.source, ledger, settings, replace=config.replace)
         torch.manual_seed(0)
         variant = models.load(*((self.model / name).read_bytes() for name in ("model.json", "model.safetensors")))[0]

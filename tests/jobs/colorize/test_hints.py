@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.errors import BadUsageError
-from jobs.parts.colorize.hints import ChapterHints, parse_hints, read_hints
+from datasets.storage import open_storage
+from jobs.parts.colorize.hints import ChapterHints, kept_hints, parse_hints, read_hints
+from jobs.parts.ledger.ledger import HINTS
+from tests.archives import zipped
+from tests.jobs.colorize.chapters import gray_page
+from tests.jobs.colorize.library import Library, published
+from tests.untrained import publish_untrained
 
 HEADER = "page,x,y,radius,colour\n"
 
@@ -72,7 +78,6 @@ def test_a_page_of_no_chapter_is_named_with_its_line() -> None:
     [
         (b"", "line 1: the header is ''"),
         (b"page;x;y\n", "line 1: the header is 'page;x;y'"),
-        (HEADER.encode(), "holds no hint"),
         (of("a/1.png,1,2,3"), "line 2: 4 cells"),
         (of("a/1.png,1,2,3,red", "a/1.png,one,2,3,red"), "line 3: x is 'one'"),
         (of("a/1.png,1,-2,3,red"), "line 2: y is '-2'"),
@@ -97,6 +102,61 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_hints(f"{tmp_path}/none.csv")
 
 
+def test_a_file_without_a_hint_is_refused_where_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text(HEADER)
+    with pytest.raises(BadUsageError, match=r"h\.csv holds no hint"):
+        read_hints(f"{tmp_path}/h.csv")
+
+
+def test_hints_that_the_output_keeps_may_name_chapters_that_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = open_storage(str(tmp_path))
+    assert kept_hints(out) is None
+    out.put(HINTS, of("gone.cbz/1.png,1,2,3,red", "ch01.cbz/1.png,1,2,3,red"))
+    kept = kept_hints(out)
+    assert kept is not None
+    assert list(kept.by_chapter(["ch01.cbz"])) == ["ch01.cbz"]
+    assert "hints.csv, line 2: page 'gone.cbz/1.png' lies in no chapter" in caplog.text
+
+
+def test_a_run_takes_up_the_hints_that_the_output_keeps(tmp_path: Path) -> None:
+    publish_untrained(tmp_path / "model", "exemplar", base_channels=4, image_size=32)
+    library = Library(tmp_path, tmp_path / "model")
+    for name in ("ch01.cbz", "ch02.cbz"):
+        library.put(f"in/{name}", zipped({f"{n}.png": gray_page(n) for n in range(3)}))
+    library.run()
+    plain = published(library, "ch01.cbz")
+
+    library.put(f"out/{HINTS}", of("ch01.cbz/1.png,20,28,6,#d02040"))
+    hinted = library.run()["ch01.cbz"]
+    assert library.computed == {"ch01.cbz"}
+    assert hinted.taken == 2
+    after = published(library, "ch01.cbz")
+    assert {name for name in after if after[name] != plain[name]} == {"1.jpg"}
+    library.run()
+    assert library.computed == set()
+
+    (tmp_path / "h.csv").write_bytes(of("ch02.cbz/1.png,20,28,6,#d02040"))
+    library.run(hints=str(tmp_path / "h.csv"))  # instead of those
+    assert library.computed == {"ch01.cbz", "ch02.cbz"}
+    assert published(library, "ch01.cbz") == plain
+
+    library.put(f"out/{HINTS}", HEADER.encode())  # all taken back
+    library.run()
+    assert library.computed == {"ch02.cbz"}
+
+
+def test_a_model_that_takes_no_hints_leaves_them_alone(
+    tmp_path: Path, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = Library(tmp_path, model)
+    library.put("in/ch01.cbz", zipped({"1.png": gray_page(1)}))
+    library.put(f"out/{HINTS}", of("ch01.cbz/1.png,20,28,6,#d02040"))
+    assert library.run()["ch01.cbz"].status == "done"
+    assert "takes no hints" in caplog.text
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_hints_or_refused(data: bytes) -> None:
     for given_bytes in (data, HEADER.encode() + data):
@@ -104,7 +164,7 @@ def test_any_bytes_are_hints_or_refused(data: bytes) -> None:
             hints = parse_hints(given_bytes, "h.csv")
         except BadUsageError:
             continue
-        assert hints.by_page
+        assert set(hints.by_page) == set(hints.lines)
 
 
 def test_other_hints_have_another_digest() -> None:

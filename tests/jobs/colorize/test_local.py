@@ -45,7 +45,7 @@ def colored(source: Path, model: Path, out: Path, **options: object) -> JobState
     settings = JobSettings.of(config)
     ledger = Ledger(config.out, settings.fingerprint, settings.pages.palette)
     state = plan(config.source, ledger, settings, replace=config.replace)
-    color(state, LocalRunner(settings, ledger), ledger)
+    color(state, LocalRunner(settings, ledger), ledger, settings.config)
     return state
 
 
@@ -71,7 +71,7 @@ def test_a_chapter_ends_once(tmp_path: Path) -> None:
 
 
 def test_it_publishes_what_one_thread_publishes(source: Path, model: Path, tmp_path: Path) -> None:
-    state = colored(source, model, tmp_path / "here", batch_size=4)
+    state = colored(source, model, tmp_path / "here", batch_size=4, previews="flagged")
     library = Library(tmp_path, model)
     assert {rel: m.status for rel, m in state.results.items()} == {rel: m.status for rel, m in library.run().items()}
     assert published(tmp_path / "here") == published(library.out)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,20 +14,22 @@ from PIL import Image
 
 import models
 from datasets.archive import find_chapters
+from datasets.errors import StorageError
 from datasets.storage import open_storage
+from datasets.storage_disk import LocalStorage
 from datasets.synthetic import Series, draw_page
 from imaging.gate import Thresholds
 from imaging.hints import Hint
 from imaging.overlay import LAYERS
 from imaging.postprocess import PostprocessSettings
 from imaging.text import find_text
-from jobs.parts.colorize.conclude import _MOST_SHOWN, _previews, conclude
+from jobs.parts.colorize.conclude import _MOST_SHOWN, conclude, previews_of
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
-from jobs.parts.colorize.previews import _MOST_FLAWED, SAMPLED_CHAPTERS, draw_preview
+from jobs.parts.colorize.previews import _LONGEST_ALONE, _MOST_FLAWED, SAMPLED_CHAPTERS, draw_preview, small_picture
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
@@ -152,6 +155,81 @@ def test_pages_that_stay_keep_their_previews(tmp_path: Path) -> None:
     assert all(after[name] == before[name] for name in suffixes(places[1]))
 
 
+@pytest.fixture
+def mixed(tmp_path: Path) -> ChapterTask:
+    """A chapter of one page in colour, one that is no picture, and twelve to colour."""
+    files = {"00.png": color_page(), "01.png": b"no picture"} | {f"{n:02}.png": gray_page(n) for n in range(2, 14)}
+    return replace(task_of(str(tmp_path), {"ep.cbz": zipped(files)}), sample=True)
+
+
+def chapter_with_all(
+    task: ChapterTask, tmp_path: Path, variant: models.Variant, settings: PageSettings, hinted: Sequence[str] = ()
+) -> Manifest:
+    hints = ChapterHints({name: (Hint(5, 5, 3, (40.0, 0.0)),) for name in hinted})
+    stages = Stages(Ledger(str(tmp_path / "out"), FINGERPRINT), settings, SIZE, previews="all")
+    return color_chapter(replace(task, hints=hints), stages, Predictor(variant, 8))
+
+
+@pytest.mark.parametrize("settings", [PASSES, FAILS])
+def test_every_page_has_a_picture(
+    mixed: ChapterTask, tmp_path: Path, variant: models.Variant, settings: PageSettings
+) -> None:
+    manifest = chapter_with_all(mixed, tmp_path, variant, settings)
+    kept, flagged, *coloured = manifest.pages
+    assert kept.preview == "previews/ep.cbz/page-0"
+    assert flagged.preview == ""
+    layered = 1 if settings is PASSES else _MOST_FLAWED
+    assert [page.is_shown for page in coloured] == [n < layered for n in range(12)]
+    assert [page.preview for page in coloured[layered:]] == [
+        f"previews/ep.cbz/page-{n}" for n in range(2 + layered, 14)
+    ]
+    expected = {f"{HOME}/previews/ep.cbz/page-{n}.jpg" for n in (0, *range(2 + layered, 14))}
+    written = previews(str(tmp_path / "out"))
+    assert set(written) == expected.union(*(suffixes(page.preview) for page in coloured[:layered]))
+    reds = np.asarray(Image.open(io.BytesIO(written[f"{HOME}/{kept.preview}.jpg"])))[4:20].mean((0, 1))
+    assert np.abs(reds - (220, 40, 40)).max() < 4  # not in the order that OpenCV has
+    told = {page.name for page in manifest.summary().pages}
+    named = coloured[:layered] if settings is PASSES else coloured
+    assert told == {"01.png", *(page.name for page in named)}  # a driver keeps no more of a chapter
+
+
+def test_a_page_done_again_has_a_new_picture_and_the_others_keep_theirs(mixed: ChapterTask, tmp_path: Path) -> None:
+    variant = models.build("exemplar", {"image_size": SIZE, "base_channels": 4})
+    chapter_with_all(mixed, tmp_path, variant, PASSES)
+    before = previews(str(tmp_path / "out"))
+    again = chapter_with_all(replace(mixed, over=1), tmp_path, variant, PASSES, ["07.png"])
+    after = previews(str(tmp_path / "out"))
+    assert again.taken == 13
+    assert {key for key in after if after[key] != before.get(key)} == {f"{HOME}/previews/ep.cbz/page-7.jpg"}
+    assert set(after) == set(before)
+
+
+def test_a_page_whose_picture_can_not_be_stored_has_none(
+    mixed: ChapterTask, tmp_path: Path, variant: models.Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = LocalStorage.put
+
+    def refuse(self: LocalStorage, key: str, *given: object, **named: object) -> object:
+        if key.endswith("page-5.jpg"):
+            raise StorageError("no room")
+        return put(self, key, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LocalStorage, "put", refuse)
+    manifest = chapter_with_all(mixed, tmp_path, variant, PASSES)
+    assert [page.name for page in manifest.pages if not page.preview] == ["01.png", "05.png"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 2), (31, 33), (1401, 993, 3), (3000, 701, 3)])
+def test_a_small_picture_looks_like_its_page(shape: tuple[int, ...]) -> None:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    page = (40 + 100 * y / shape[0] + 90 * x / shape[1]).astype(np.uint8)
+    page = page if len(shape) == 2 else np.dstack([page, page // 2, 255 - page])
+    picture = Image.open(io.BytesIO(small_picture(page)))
+    assert max(picture.size) == min(_LONGEST_ALONE, max(shape))
+    expected = np.asarray(Image.fromarray(page).resize(picture.size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(picture) - expected).mean() < 2.5
+
+
 def test_a_preview_is_small_and_its_layers_lie_over_it() -> None:
     ink = draw_page(Series(seed=1, chapters=1, pages=8, width=992, height=1400), 1, 3).ink
     preview = draw_preview(ink, np.repeat(ink[..., None], 3, axis=2), find_text(ink))
@@ -224,7 +302,7 @@ def test_the_report_shows_what_the_gate_refused_first_and_no_more_than_it_can() 
         replace(page, rel=f"{n}.cbz", pages=[replace(page.pages[0], name=str(n), code="DULL" if n % 2 else "")])
         for n in range(_MOST_SHOWN * 3 // 2)
     ]
-    found = _previews(results)
+    found = previews_of(results)
     assert len(found) == _MOST_SHOWN
     told = [n for n in range(_MOST_SHOWN * 3 // 2) if n % 2]
     samples = [n for n in range(_MOST_SHOWN * 3 // 2) if not n % 2]

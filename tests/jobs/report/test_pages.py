@@ -15,25 +15,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from imaging.palette import Color, Palette
 from jobs.parts.colorize.report.drift_chart import DriftChart, drift_charts
 from jobs.parts.colorize.report.job_report import ChapterLine, PagePreview, render_job_report
 from jobs.parts.evaluate.report import Curve, Figure, PageView, render_report
 from jobs.parts.ledger.palette_usage import pack
+from tests.browser import chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 RED, BLUE, GREEN = (220, 20, 20), (20, 20, 220), (20, 160, 20)  # before, after, truth
 NAMES = ["plain.png", "a b #1 100%.png", "頁 “é”'\"&?.png"]
 PREVIEW = "previews/a #1 100%/頁 “é”'&?.cbz/0-0"  # of a job's page; each layer covers a third of it
@@ -86,12 +76,8 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing: apt-get install -y --no-install-recommends chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

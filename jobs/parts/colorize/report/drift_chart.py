@@ -62,7 +62,7 @@ def drift_charts(chapters: Sequence[bytes], palette: Palette | None) -> list[Dri
         drawn = [draw_curve(color.name, line, x_range, y_range=y_range, x_name=_X, most=MOST_POINTS) for line in pair]
         usages = [usage for _, usage in found[number]]
         drifts = together(s.before for s in usages).drift(), together(s.after for s in usages).drift()
-        charts.append(DriftChart(color.name, _css(color), color.is_gray, drawn[0], drawn[1], drifts))
+        charts.append(DriftChart(color.name, css_of(color), color.is_gray, drawn[0], drawn[1], drifts))
     return charts
 
 
@@ -74,7 +74,8 @@ def _distances(seen: Sequence[tuple[int, ColorUsage]]) -> tuple[list[Point], lis
     return before, [(float(number), off(usage, usage.after.mean)) for number, usage in seen]
 
 
-def _css(color: Color) -> str:
+def css_of(color: Color) -> str:
+    """A palette colour as it looks on screen, as CSS has it."""
     level = int(np.abs(lightness_of_level() - color.centre[0]).argmin())
     red, green, blue = join_chroma(np.full((1, 1), level, np.uint8), np.full((1, 1, 2), color.ab, np.float32))[0, 0]
     return f"#{red:02x}{green:02x}{blue:02x}"

@@ -56,7 +56,8 @@ class ChapterLine:
 class PagePreview:
     """A coloured page, shown in small.
 
-    picture: path relative to the report, without suffix; `.jpg` is the page, and there is an `.svg` for each layer.
+    picture: path relative to the report, without suffix; `.jpg` is the page, and where it is layered there is an `.svg`
+        for each layer.
     width, height: of the page, pixels.
     code, message: what the gate has against the page. A sample has no code.
     """
@@ -68,6 +69,7 @@ class PagePreview:
     height: int
     code: str = ""
     message: str = ""
+    layered: bool = True
 
 
 def render_job_report(
@@ -78,12 +80,14 @@ def render_job_report(
     drifts: Sequence[DriftChart] = (),
     previews: Sequence[PagePreview] = (),
     settings: Mapping[str, object],
+    refresh: int = 0,
 ) -> str:
     """The report as one HTML page, to be written as UTF-8. Chapters that need a person come first, then those done.
 
     summary: names and values for the head of the page.
     drifts: charts of the palette's colours; none without a palette.
     settings: the job's options.
+    refresh: seconds after which a browser is to load it again; 0 for the report of a job that has ended.
     """
     done = [chapter for chapter in chapters if chapter.status == "done"]
     statuses = Counter(chapter.status for chapter in chapters)
@@ -106,4 +110,5 @@ def render_job_report(
         drifts=drifts,
         previews=previews,
         settings=settings,
+        refresh=refresh,
     )

@@ -1,0 +1,158 @@
+"""What is changed in the desk: hints and palette, kept in the output in the files that colorize.py takes up."""
+
+import csv
+import io
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import ImageColor
+
+from datasets.errors import BadUsageError
+from imaging.color import to_lab
+from imaging.hints import Hint
+from imaging.palette import Palette
+from jobs.parts.colorize.hints import COLUMNS, Hints, digest_of, kept_hints, parse_hints, read_hints
+from jobs.parts.desk.catalogue import Catalogue
+from jobs.parts.ledger.ledger import HINTS, PALETTE
+from jobs.parts.ledger.palette_usage import is_current
+from jobs.parts.runtime.outcome import as_json
+
+_MOST = 200  # hints of a page
+
+
+@dataclass(frozen=True)
+class Given:
+    """A hint as somebody gave it: pixels of the page, and a colour as CSS has it."""
+
+    x: float
+    y: float
+    radius: float
+    colour: str
+
+    @classmethod
+    def of(cls, value: Any) -> "Given":
+        """From JSON. Raises BadUsageError where it is no hint."""
+        try:
+            x, y, radius = (round(float(value[name]), 1) for name in ("x", "y", "radius"))
+            colour = str(value["colour"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadUsageError(f"no hint: {value!r}; it has x, y, radius and colour") from error
+        return cls(x, y, radius, colour)
+
+
+class Edits:
+    """The hints and the palette of an output folder, and which pages differ from what they say. For several threads."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue, self._storage = catalogue, catalogue.ledger.storage
+        self._lock = threading.Lock()
+
+    def by_page(self) -> dict[str, list[Given]]:
+        """The hints of each page that has any, by its name in the file."""
+        return _rows(self._hints())
+
+    def put(self, name: str, given: Sequence[Given]) -> None:
+        """Set the hints of a page. Raises BadUsageError where they, or the page's name, can't be written so that
+        colorize.py reads them.
+        """
+        if len(given) > _MOST:
+            raise BadUsageError(f"{len(given)} hints for one page; give at most {_MOST}")
+        with self._lock:
+            rows = {**_rows(self._hints()), name: list(given)}
+            data = _as_csv(rows)
+            if len(parse_hints(data, "the desk").by_page.get(name, ())) != len(given):
+                raise BadUsageError(
+                    f"the page's name {name!r} can't be written in a hint file; rename it in the source"
+                )
+            self._storage.put(HINTS, data, content_type="text/csv; charset=utf-8")
+
+    def palette(self) -> Palette | None:
+        """The palette as it is edited now; None for a job without one."""
+        kept = self._catalogue.palette()
+        return None if kept is None else Palette.from_dict(kept)
+
+    def put_palette(self, edits: dict[int, str]) -> None:
+        """Keep another ab for some colours, by their number. Raises as `edited`."""
+        with self._lock:
+            edited = self.edited(edits)
+            self._storage.put(PALETTE, as_json(edited.to_dict()))
+
+    def edited(self, edits: dict[int, str]) -> Palette:
+        """The palette with another ab for some colours, by their number. Raises BadUsageError where there is no such
+        colour.
+        """
+        palette = self.palette()
+        if palette is None or not all(0 <= number < len(palette.colors) for number in edits):
+            raise BadUsageError("there is no such colour in the palette; run colorize.py with --palette auto")
+        abs_ = {number: ab_of(css) for number, css in edits.items()}
+        return Palette(
+            tuple(replace(color, ab=abs_.get(number, color.ab)) for number, color in enumerate(palette.colors))
+        )
+
+    def changes(self) -> list[tuple[str, int]]:
+        """(chapter, number) of each page that is not as hints and palette say now: what the next run does again."""
+        hints = self._hints()
+        by_chapter = hints.by_chapter(m.rel for m in self._catalogue.chapters.values()) if hints else {}
+        palette = self.palette()
+        abs_ = [list(color.ab) for color in palette.colors] if palette else []
+        found: list[tuple[str, int]] = []
+        for chapter, summary in self._catalogue.chapters.items():
+            if summary.standing is None:
+                continue
+            given = by_chapter.get(summary.rel)
+            same = summary.hints == (given.digest() if given else "")
+            if same and (not abs_ or is_current(summary.palette_usage, abs_)):
+                continue
+            whole = self._catalogue.chapter(chapter)
+            edited = {str(n) for n, (then, now) in enumerate(zip(whole.palette, abs_, strict=False)) if then != now}
+            for number, page in enumerate(whole.pages):
+                hinted = page.hints != digest_of(given.of(page.name) if given else ())
+                if page.action == "coloured" and (hinted or not edited.isdisjoint(page.colors)):
+                    found.append((chapter, number))
+        return found
+
+    def _hints(self) -> Hints | None:
+        """Those that the output keeps; before it keeps any, those that its job was given."""
+        kept = kept_hints(self._storage)
+        if kept is None and self._catalogue.config.hints:
+            return replace(read_hints(self._catalogue.config.hints), given=False)
+        return kept
+
+
+def _rows(hints: Hints | None) -> dict[str, list[Given]]:
+    pages = hints.by_page.items() if hints else ()
+    return {
+        page: [Given(h.x, h.y, h.radius, colour) for h, colour in zip(of_page, hints.colours[page], strict=True)]
+        for page, of_page in pages
+        if hints
+    }
+
+
+def as_hints(given: Iterable[Given]) -> tuple[Hint, ...]:
+    """The hints as colouring takes them."""
+    return tuple(Hint(each.x, each.y, each.radius, ab_of(each.colour)) for each in given)
+
+
+def ab_of(css: str) -> tuple[float, float]:
+    """The ab of a colour. Raises BadUsageError where it is none."""
+    try:
+        rgb = ImageColor.getrgb(css)[:3]
+    except ValueError as error:
+        raise BadUsageError(f"colour is {css!r}; give #rrggbb") from error
+    _, a, b = to_lab(np.array([[rgb]], np.uint8))[0, 0].tolist()
+    return a, b
+
+
+def _as_csv(rows: dict[str, list[Given]]) -> bytes:
+    text = io.StringIO(newline="")
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(COLUMNS)
+    for page, given in rows.items():
+        out.writerows((page, f"{each.x:.9g}", f"{each.y:.9g}", f"{each.radius:.9g}", each.colour) for each in given)
+    try:
+        return text.getvalue().encode()
+    except UnicodeEncodeError as error:
+        raise BadUsageError("the page's name is no Unicode, and can't be written in a hint file; rename it") from error

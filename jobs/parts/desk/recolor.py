@@ -1,0 +1,145 @@
+"""Colours one page again, at once, with the job's own model and settings: for a look before the job does it."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from concurrent.futures import Future
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import models
+from datasets.archive import ChapterRef
+from datasets.chapters import Member
+from datasets.errors import BadUsageError, MangahueError
+from imaging.hints import Hint
+from imaging.palette import Palette
+from jobs.parts.colorize import page_steps
+from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
+from jobs.parts.desk.catalogue import Catalogue
+from jobs.parts.desk.pictures import Pictures
+from jobs.parts.runtime.local import LocalPool
+from jobs.parts.runtime.sandbox import sandbox
+
+if TYPE_CHECKING:
+    from jobs.parts.colorize.predictor import Predictor
+
+log = logging.getLogger("mangahue")
+V = TypeVar("V")
+_KEPT = 12  # pages whose bytes and predictions are kept, so that the next change of one is quick
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What colours a page here.
+
+    settings: of the job.
+    why_not: why this machine can't make the pages that the job makes; "" where it can.
+    """
+
+    settings: JobSettings | None
+    predictor: "Predictor | None"
+    why_not: str = ""
+
+    @property
+    def takes_hints(self) -> bool:
+        """Whether its model follows hints."""
+        return self.settings is not None and models.VARIANTS[self.settings.card["variant"]].follows
+
+
+class Recolorer:
+    """Colours pages of a catalogue in this process. The model is loaded in the background, at once.
+
+    pool: has the threads and sandboxes for it.
+    """
+
+    def __init__(self, catalogue: Catalogue, pictures: Pictures, pool: LocalPool) -> None:
+        self._catalogue, self._pictures, self._pool = catalogue, pictures, pool
+        self._seen: OrderedDict[tuple[str, int], PageTask] = OrderedDict()
+        self._predicted: OrderedDict[Any, PageTask] = OrderedDict()
+        self._ready: Future[Ready] = pool.in_network_thread(self._load)
+
+    async def ready(self) -> Ready:
+        """What colours a page here, once it is loaded. Never raises."""
+        return await asyncio.wrap_future(self._ready)
+
+    async def color(self, chapter: str, number: int, hints: tuple[Hint, ...], palette: Palette | None) -> bytes:
+        """A page as the job would publish it with these hints and this palette, encoded.
+
+        Raises BadUsageError where this machine can't, and MangahueError where the page can't be coloured.
+        """
+        ready = await self.ready()
+        if ready.settings is None or ready.predictor is None:
+            raise BadUsageError(ready.why_not)
+        key = chapter, number
+        page = self._seen.get(key) or _keep(self._seen, key, await self._step(self._look, key, ready.settings))
+        if page.grays is None:
+            raise BadUsageError(page.message or "the page is not coloured")
+        predicted = self._predicted.get((key, hints))
+        if predicted is None:
+            work = self._pool.in_network_thread(_predict, ready.predictor, page, hints, all_cores=True)
+            predicted = _keep(self._predicted, (key, hints), await asyncio.wrap_future(work))
+        return await self._step(_encoded, predicted, ready.settings, palette)
+
+    def forget(self) -> None:
+        """Forget pages that were read: the source may have changed."""
+        self._seen.clear()
+        self._predicted.clear()
+
+    async def _step(self, function: Any, *arguments: Any) -> Any:
+        return await asyncio.wrap_future(self._pool.in_step_thread(function, *arguments))
+
+    def _look(self, key: tuple[str, int], settings: JobSettings) -> PageTask:
+        data = self._pictures.source(*key)
+        limits = settings.policy.limits
+        call = (page_steps.see, data, settings.image_size, settings.pages.strategy, limits.pixels)
+        seen = sandbox().call(*call, seconds=limits.seconds)
+        record = self._catalogue.page(*key)
+        member = Member(record.name, len(data), record.index)
+        return PageTask(
+            member, "", "", data, seen.grays, seen.crops, seen.shape,
+            width=seen.width, height=seen.height, message=seen.why,
+        )  # fmt: skip
+
+    def _load(self) -> Ready:
+        try:
+            # Imported in the thread of the network: torch takes seconds, in which the page is there already.
+            from jobs.parts.colorize.predictor import Predictor
+            from jobs.parts.model.inference import gpu_here
+
+            settings = JobSettings.of(self._catalogue.config)
+            if settings.fingerprint != self._catalogue.job.get("fingerprint"):
+                why = f"the model {settings.model} or the settings are not those that {settings.out} was made with"
+                return Ready(settings, None, f"{why}; run colorize.py with --replace, or take them back")
+            on_gpu = gpu_here(settings.device)
+            predictor = Predictor.of(settings, threads=self._pool.cores, on_gpu=on_gpu, check=self._pool.check)
+            return Ready(settings, predictor)
+        except MangahueError as error:
+            log.warning("pages can't be coloured here: %s", error)
+            return Ready(None, None, str(error))
+
+
+def _keep(kept: "OrderedDict[Any, V]", key: Any, value: V) -> V:
+    kept[key] = value
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)
+    return value
+
+
+def _predict(predictor: "Predictor", page: PageTask, hints: tuple[Hint, ...]) -> PageTask:
+    """The page with its prediction. Raises BadUsageError where the network has none for it."""
+    again = copy(page)
+    again.hints = hints
+    ref = ChapterRef("", "", "the desk", "archive", 0, "")
+    predictor(Chunk(ChapterTask(ref, "", 0), pages=[again]))
+    if again.chroma is None or not again.finite:
+        raise BadUsageError(again.message or "the network has no answer for this page")
+    return again
+
+
+def _encoded(page: PageTask, settings: JobSettings, palette: Palette | None) -> bytes:
+    limits = settings.policy.limits
+    with_page = (page.data, page.chroma, page.whole_page_chroma, page.hints)
+    call = (page_steps.color_over, *with_page, settings.pages.with_palette(palette), limits.pixels)
+    return sandbox().call(*call, seconds=limits.seconds).data

@@ -1,0 +1,279 @@
+"""What the desk's server answers: data, pictures, changes."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.errors import BadUsageError
+from datasets.storage import open_storage
+from jobs.parts.desk.catalogue import id_of, open_catalogue
+from jobs.parts.ledger.ledger import HINTS, HOME, PALETTE, PROGRESS
+from tests.archives import packed, zipped
+from tests.jobs.colorize.chapters import color_page, gray_page, members_of
+from tests.jobs.colorize.library import Library, published
+from tests.jobs.desk.desk import Client, key_of, library_of, visit
+
+CH01 = id_of("ch01.cbz")
+RED = {"x": 20, "y": 28, "radius": 6, "colour": "#d02040"}
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return library_of(tmp_path)
+
+
+async def as_json(client: Client, path: str) -> Any:
+    answer = await client.get(path)
+    assert answer.status == 200, await answer.text()
+    return await answer.json()
+
+
+async def put(client: Client, path: str, body: Any, method: str = "put") -> tuple[int, bytes]:
+    answer = await client.request(method, path, json=body, headers=await key_of(client))
+    return answer.status, await answer.read()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def test_chapters_and_pages_are_listed(library: Library) -> None:
+    async def look(client: Client) -> None:
+        told = await as_json(client, "/api/desk")
+        assert [chapter["rel"] for chapter in told["chapters"]] == ["ch01.cbz", "ch02.cbz"]
+        assert told["chapters"][0]["coloured"] == 3
+        assert (told["palette"], told["cluster"]) == ([], "")
+        pages = (await as_json(client, f"/api/chapters/{CH01}"))["pages"]
+        assert [(page["name"], page["action"], page["hints"]) for page in pages] == [
+            (f"{n}.png", "coloured", []) for n in range(3)
+        ]
+        assert await as_json(client, "/api/changes") == []
+
+    visit(library.out, look)
+
+
+def test_pictures_are_those_of_source_and_output(library: Library) -> None:
+    async def look(client: Client) -> None:
+        before, after, small = [
+            await (await client.get(f"/pictures/{CH01}/1/{kind}")).read() for kind in ("before", "after", "preview")
+        ]
+        assert np.abs(pixels(before) - pixels(gray_page(11))).mean() < 3
+        assert after == published(library, "ch01.cbz")["1.jpg"]
+        assert np.abs(pixels(small) - pixels(after)).mean() < 10  # the page is as small as a preview
+        layer = await client.get(f"/pictures/{CH01}/1/panels")
+        assert layer.content_type == "image/svg+xml"
+
+    visit(library.out, look)
+
+
+def test_the_preview_is_that_which_the_job_kept(library: Library) -> None:
+    """So that a bucket's archives are not read for it."""
+    first = library.ledger.manifest("ch01.cbz").pages[0]  # type: ignore[union-attr]
+    kept = f"{HOME}/{first.preview}.jpg"
+    open_storage(str(library.out)).put(kept, b"kept")
+
+    async def look(client: Client) -> bytes:
+        return await (await client.get(f"/pictures/{CH01}/0/preview")).read()
+
+    assert visit(library.out, look) == b"kept"
+    open_storage(str(library.out)).delete(kept)
+    assert visit(library.out, look).startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/front/../server.py", "/front/index.html", "/front/%2e%2e%2fserver.py", "/pictures/none/0/after",
+        f"/pictures/{CH01}/99/after", f"/pictures/{CH01}/-1/after", f"/pictures/{CH01}/x/after",
+        f"/pictures/{CH01}/0/other", "/api/chapters/..%2f..", "/etc/passwd",
+    ],
+)  # fmt: skip
+def test_what_is_none_of_its_pages_is_not_found(library: Library, path: str) -> None:
+    async def look(client: Client) -> int:
+        return (await client.get(path)).status
+
+    assert visit(library.out, look) == 404
+
+
+def test_a_hint_is_kept_and_the_page_is_shown_as_the_job_makes_it(library: Library) -> None:
+    plain = published(library, "ch01.cbz")
+
+    async def change(client: Client) -> bytes:
+        status, changes = await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": [RED]})
+        assert (status, json.loads(changes)) == (200, [[CH01, 1]])
+        pages = (await as_json(client, f"/api/chapters/{CH01}"))["pages"]
+        assert pages[1]["hints"] == [RED]
+        return (await put(client, f"/api/chapters/{CH01}/1/recolor", {}, "post"))[1]
+
+    shown = visit(library.out, change)
+    rows = list(csv.reader(io.StringIO((library.out / HINTS).read_text())))
+    assert rows == [["page", "x", "y", "radius", "colour"], ["ch01.cbz/1.png", "20", "28", "6", "#d02040"]]
+    library.run(backend="torch")
+    after = published(library, "ch01.cbz")
+    assert after["1.jpg"] == shown != plain["1.jpg"]
+    assert {name for name in after if after[name] != plain[name]} == {"1.jpg"}
+
+    async def look_again(client: Client) -> Any:
+        return await as_json(client, "/api/changes")
+
+    assert visit(library.out, look_again) == []
+
+
+def test_hints_that_the_job_was_given_are_the_first_ones(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("page,x,y,radius,colour\nch02.cbz/0.png,5,6,7,teal\n")
+    library = library_of(tmp_path, hints=str(tmp_path / "h.csv"))
+
+    async def change(client: Client) -> None:
+        assert await as_json(client, "/api/changes") == []
+        await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": [RED]})
+        assert await as_json(client, "/api/changes") == [[CH01, 1]]
+        await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": []})
+
+    visit(library.out, change)
+    assert (library.out / HINTS).read_text() == "page,x,y,radius,colour\nch02.cbz/0.png,5,6,7,teal\n"
+
+
+@pytest.mark.parametrize(
+    "hints",
+    [
+        "x", [1], [{}], [{**RED, "x": "a"}], [{**RED, "x": -1}], [{**RED, "x": float("nan")}], [{**RED, "radius": 0}],
+        [{**RED, "colour": "carrot"}], [{**RED, "colour": "red\n=1+1,2,3,4,5"}], [RED] * 201,
+    ],
+)  # fmt: skip
+def test_what_is_no_hint_is_refused(library: Library, hints: Any) -> None:
+    async def change(client: Client) -> int:
+        return (await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": hints}))[0]
+
+    assert visit(library.out, change) == 400
+    assert not (library.out / HINTS).exists()
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    """Of a chapter and of a page: markup, a formula, quotes, lines, and what can't be shown."""
+    name = "<img src=x onerror=alert(1)>.cbz"
+    page = "=\"a\",'b'\u202e<b>\n頁.png"
+    library = library_of(tmp_path, chapters=1)
+    library.put(f"in/{name}", zipped({page: gray_page(1)}))
+    library.run(backend="torch")
+
+    async def look(client: Client) -> None:
+        chapters = (await as_json(client, "/api/desk"))["chapters"]
+        assert name in [chapter["rel"] for chapter in chapters]
+        pages = (await as_json(client, f"/api/chapters/{id_of(name)}"))["pages"]
+        status, changes = await put(client, f"/api/chapters/{id_of(name)}/0/hints", {"hints": [RED]})
+        assert status == 200, changes
+        assert json.loads(changes) == [[id_of(name), 0]]
+        assert (await client.get(f"/pictures/{id_of(name)}/0/after")).status == 200
+        assert pages[0]["name"]
+
+    visit(library.out, look)
+
+
+def test_pages_of_other_formats_are_shown(tmp_path: Path) -> None:
+    """A solid archive; a TIFF that is in colour already, and stays one; a folder; a picture."""
+    library = library_of(tmp_path, chapters=1)
+    library.put("in/s.7z", packed({"1.png": gray_page(1), "2.tiff": color_page("TIFF")}, tmp_path / "s", "7zip"))
+    library.put("in/folder/1.png", gray_page(3))
+    library.run(backend="torch")
+
+    async def look(client: Client) -> None:
+        for rel, number in (("s.7z", 0), ("s.7z", 1), ("folder", 0)):
+            for kind in ("before", "after", "preview"):
+                answer = await client.get(f"/pictures/{id_of(rel)}/{number}/{kind}")
+                assert answer.status == 200, await answer.text()
+                assert answer.content_type == "image/jpeg"
+                assert pixels(await answer.read()).shape == (56, 40, 3)
+
+    visit(library.out, look)
+
+
+def test_a_page_that_was_altered_is_told(library: Library) -> None:
+    files = {**members_of((library.out / "ch01.cbz").read_bytes()), "1.jpg": color_page("JPEG")}
+    (library.out / "ch01.cbz").write_bytes(zipped(files))
+
+    async def look(client: Client) -> tuple[int, str]:
+        answer = await client.get(f"/pictures/{CH01}/1/after")
+        return answer.status, await answer.text()
+
+    status, told = visit(library.out, look)
+    assert status == 502
+    assert "ALTERED" in told
+
+
+def test_a_source_that_is_gone_leaves_what_was_published(library: Library) -> None:
+    (library.home / "in").rename(library.home / "elsewhere")
+
+    async def look(client: Client) -> list[int]:
+        return [(await client.get(f"/pictures/{CH01}/1/{kind}")).status for kind in ("before", "after", "preview")]
+
+    assert visit(library.out, look) == [400, 200, 200]
+
+
+def test_the_palette_is_changed(tmp_path: Path) -> None:
+    names = {"dark": 25, "light": 75}
+    colors = [{"name": n, "ab": [20, 5], "centre": [light, 10, 5, 1], "weight": 0.5} for n, light in names.items()]
+    (tmp_path / "p.json").write_text(json.dumps({"colors": colors}))
+    library = library_of(tmp_path, palette=str(tmp_path / "p.json"))
+    used = [page for page in library.ledger.manifest("ch01.cbz").pages if "1" in page.colors]  # type: ignore[union-attr]
+
+    async def change(client: Client) -> None:
+        told = await as_json(client, "/api/desk")
+        assert [color["name"] for color in told["palette"]] == ["dark", "light"]
+        assert told["palette"][1]["pages"] >= len(used) > 0
+        examples = await as_json(client, "/api/palette/1")
+        assert 0 < len(examples) <= 3
+        chapter, number, _ = examples[0]
+        path = f"/api/chapters/{chapter}/{number}/recolor"
+        edit = {"palette": {"1": "#2040d0"}}
+        before, after = (await put(client, path, {}, "post"))[1], (await put(client, path, edit, "post"))[1]
+        assert before != after
+        assert await as_json(client, "/api/changes") == []  # it was a look
+        status, changes = await put(client, "/api/palette", edit)
+        assert status == 200
+        assert [chapter, number] in json.loads(changes)
+        assert (await put(client, path, {}, "post"))[1] == after
+        assert (await put(client, "/api/palette", {"palette": {"7": "#000000"}}))[0] == 400
+
+    visit(library.out, change)
+    kept = json.loads((library.out / PALETTE).read_text())["colors"]
+    assert kept[0] == {**colors[0], "ab": [20.0, 5.0], "centre": [25.0, 10.0, 5.0, 1.0]}
+    assert kept[1]["ab"][1] < -60
+
+
+def test_a_job_at_work_is_told_and_its_chapters_are_there(library: Library) -> None:
+    async def look(client: Client) -> None:
+        assert (await as_json(client, "/api/desk"))["progress"] is None
+        library.put("in/ch03.cbz", zipped({"1.png": gray_page(9)}))
+        library.run(backend="torch")
+        progress = {"ended": False, "updated": "2026-01-31T12:00:00Z", "done": 1, "chapters": 2}
+        open_storage(str(library.out)).put(PROGRESS, json.dumps(progress).encode())
+        told = await as_json(client, "/api/desk")
+        assert told["progress"] == progress
+        assert [chapter["rel"] for chapter in told["chapters"]] == ["ch01.cbz", "ch02.cbz", "ch03.cbz"]
+
+    visit(library.out, look)
+
+
+def test_a_folder_of_other_weights_is_looked_at_and_not_coloured(library: Library) -> None:
+    job = json.loads((library.out / HOME / "job.json").read_text())
+    (library.out / HOME / "job.json").write_text(json.dumps({**job, "fingerprint": "0" * 64}))
+
+    async def look(client: Client) -> None:
+        told = await as_json(client, "/api/swatches")
+        assert not told["hints"]
+        assert "are not those that" in told["why"]
+        assert told["swatches"]
+        assert (await put(client, f"/api/chapters/{CH01}/1/recolor", {}, "post"))[0] == 400
+
+    visit(library.out, look)
+
+
+def test_a_folder_that_no_job_has_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadUsageError, match=r"has no _mangahue/job.json"):
+        open_catalogue(str(tmp_path))
