@@ -10,11 +10,11 @@ from jobs.parts.colorize.page_steps import Seen, see
 POISON = b"\x89PNG poison"
 
 
-def see_or_crash(data: bytes, image_size: int, strategy: Strategy, pixels: int) -> Seen:
+def see_or_crash(data: bytes, image_size: int, strategy: Strategy, pixels: int, with_preview: bool) -> Seen:
     """As `see`, but a page that begins with POISON ends the process."""
     if data.startswith(POISON):
         os.abort()
-    return see(data, image_size, strategy, pixels)
+    return see(data, image_size, strategy, pixels, with_preview)
 
 
 def mark_or_crash(data: bytes, pages: Sequence[tuple[int, int, int]]) -> tuple[bytes, str]:
