@@ -5,8 +5,9 @@ python -m benchmarks.drift --model RUN/model --color DATA/peppercarrot --chapter
 First table: the generated series, where it is known where each character is. Predictions are those of the models, and
 `simulated` ones: the true colours turned in hue and shifted per page, turned and paled per character and page, under
 soft noise. Palettes are `true`, of the first chapter's true colours, and `own`, of all pages as the network predicts
-them. Drift is that of a character's mean ab less the true mean there, so it does not matter which part of a character
-is shown. Error is the mean distance in ab over all pixels.
+them. A model that follows coloured pages has a table of its own: all chapters but the first, without and with that as
+reference. Drift is that of a character's mean ab less the true mean there, so it does not matter which part of a
+character is shown. Error is the mean distance in ab over all pixels.
 
 With --color there are two more tables for real pages. One has CIEDE2000 at full size: without the lock, with the lock
 to the true colours of other chapters (--palette), and with the lock to the model's own colours. The other has drift at
@@ -25,7 +26,9 @@ import click
 import cv2
 import numpy as np
 
+import models
 from benchmarks.measures import drift_between, point_colors, region_colors
+from benchmarks.pages import name_of
 from benchmarks.pages import pages as stored_pages
 from datasets.synthetic import CAST, Series, draw_page
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
@@ -34,7 +37,7 @@ from imaging.drift import drift
 from imaging.metrics import ciede2000
 from imaging.palette import Palette, build_palette, lock
 from jobs.parts.model.folder import load_model
-from jobs.parts.model.inference import predict_chroma
+from jobs.parts.model.inference import follow, predict_chroma
 
 _SIZE = 256
 _POINTS = Path(__file__).with_name("drift_points.json")
@@ -108,6 +111,18 @@ def locked(pages: list[Page], chromas: list[F32], palette: Palette, strength: fl
     begun = thread_time()
     out = [lock(page.gray, chroma, palette, strength) for page, chroma in zip(pages, chromas, strict=True)]
     return out, 1000 * (thread_time() - begun) / len(pages)
+
+
+def on_later(name: str, variant: models.Variant, pages: list[Page]) -> None:
+    """Print the drift over all chapters but the first, without and with the first as reference."""
+    first, later = ([page for page in pages if (page.chapter == 1) is is_first] for is_first in (True, False))
+    click.echo("| | drift, ab | drift, hue | between chapters, ab | error, ab |")
+    click.echo("| --- | --- | --- | --- | --- |")
+    for case, shown in (("no reference", first[:0]), ("the first chapter as reference", first)):
+        if shown:
+            follow(variant, np.stack([page.gray for page in shown]), np.stack([page.chroma for page in shown]))
+        chromas = [predict_chroma(variant, page.gray[None])[0] for page in later]
+        click.echo(f"| {name}, {case} | " + " | ".join(f"{value:.1f}" for value in strayed(later, chromas)) + " |")
 
 
 def on_generated(pages: list[Page], predictions: dict[str, list[F32]], strength: float) -> None:
@@ -228,13 +243,15 @@ def main(
 ) -> None:
     """Print tables of drift and of error."""
     cv2.setNumThreads(1)
-    variants = {uri.rstrip("/").split("/")[-2]: load_model(uri) for uri in uris}
-    pages = drawn(Series(seed=seed, chapters=generated, pages=6, width=600, height=900), _SIZE)
-    rng = np.random.default_rng(seed)
-    predictions = {"simulated": [drifting(page, rng) for page in pages]}
+    variants = {name_of(uri): load_model(uri) for uri in uris}
+    series = Series(seed=seed, chapters=generated, pages=6, width=600, height=900)
+    rng, pages = np.random.default_rng(seed), drawn(series, _SIZE)
+    on_generated(pages, {"simulated": [drifting(page, rng) for page in pages]}, strength)
     for name, variant in variants.items():
-        predictions[name] = [predict_chroma(variant, page.gray[None])[0] for page in pages]
-    on_generated(pages, predictions, strength)
+        seen = drawn(series, variant.image_size)
+        on_generated(seen, {name: [predict_chroma(variant, page.gray[None])[0] for page in seen]}, strength)
+        if variant.follows:
+            on_later(name, variant, seen)
     if color:
         known = true_palette(stored_pages(color, _names(palette))) if palette else None
         real = {

@@ -9,6 +9,12 @@ from datasets.page import decode
 from imaging.color import U8
 
 
+def name_of(uri: str) -> str:
+    """What a model is called in a table: its training's folder, or "bundled"."""
+    parts = uri.rstrip("/").split("/")
+    return parts[-2] if len(parts) > 1 else parts[0]
+
+
 def pages(root: str, chapters: Collection[str] = ()) -> Iterator[tuple[str, str, U8]]:
     """Every page below a folder.
 

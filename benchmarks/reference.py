@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 import models
-from benchmarks.pages import pages
+from benchmarks.pages import name_of, pages
 from datasets.page import encode
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, lightness_of_level, to_lab
 from imaging.descreen import network_view
@@ -204,7 +204,7 @@ def table(figures: dict[tuple[str, str], list[tuple[float, float]]], truth: dict
 def main(uris: tuple[str, ...], color: str, chapters: str, pictures: Path | None) -> None:
     """Print a table of the methods."""
     cv2.setNumThreads(1)
-    variants = {uri.rstrip("/").split("/")[-2]: load_model(uri) for uri in uris}
+    variants = {name_of(uri): load_model(uri) for uri in uris}
     networks = {
         name: (lambda view, variant=variant: predict_chroma(variant, view[None])[0])
         for name, variant in variants.items()

@@ -4,6 +4,7 @@ B pages to colour; R pages in colour; S side of the square. Ink (B, 1, S, S) and
 """
 
 from copy import copy
+from math import exp
 
 import torch
 from torch import Tensor
@@ -12,6 +13,12 @@ from models.exemplar_likeness import AXES, measures
 from models.exemplar_network import ExemplarGenerator, Memory, Shown
 
 MOST_SHOWN = 12  # pages that one page looks at
+_CLOSER = 20.0  # a page that is 0.05 less alike than another counts 1/e of it
+
+
+def _weights(likeness: dict[int, float]) -> list[float]:
+    """How much pages count that are so much alike: 1 for the most alike."""
+    return [exp(_CLOSER * (value - max(likeness.values()))) for value in likeness.values()]
 
 
 class _Page:
@@ -47,22 +54,23 @@ class Library:
         both._described = torch.cat([self._described, other._described])
         return both
 
-    def alike(self, ink: Tensor) -> list[list[int]]:
-        """For each page the numbers of those like it, in their order: the most alike, MOST_SHOWN of them at most."""
+    def alike(self, ink: Tensor) -> list[dict[int, float]]:
+        """For each page the likeness of those like it, by their numbers: the most alike, MOST_SHOWN of them at most."""
         likeness = self._describe(ink) @ self._described.T
         least = float(self._generator.likeness.least)
         best = likeness.sort(dim=1, descending=True, stable=True).indices[:, :MOST_SHOWN].tolist()
-        return [sorted(n for n in row if likeness[page, n] >= least) for page, row in enumerate(best)]
+        rows = [{number: float(likeness[page, number]) for number in sorted(row)} for page, row in enumerate(best)]
+        return [{number: value for number, value in row.items() if value >= least} for row in rows]
 
     def shown(self, ink: Tensor) -> Shown:
-        """What the pages `ink` are shown."""
+        """What the pages `ink` are shown; the more alike a page is, the more it counts."""
         alike = self.alike(ink)
         most = max(map(len, alike), default=0)
         if not most:
             return Shown.nothing(ink, self._generator.features)
-        needed = sorted({number for numbers in alike for number in numbers})
+        needed = sorted({number for row in alike for number in row})
         index = torch.tensor([[needed.index(n) for n in row] + [0] * (most - len(row)) for row in alike])
-        weights = torch.tensor([[1.0] * len(row) + [0.0] * (most - len(row)) for row in alike])
+        weights = torch.tensor([_weights(row) + [0.0] * (most - len(row)) for row in alike])
         parts = [self._pages[number].memory(self._generator) for number in needed]
         joined = Memory(*(torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "sums")))
         return joined.shown(index.to(ink.device), weights.to(ink))
