@@ -133,14 +133,14 @@ class Stages:
             for page in chunk.pages
             if page.member.index is not None and page.action != "flagged" and page.published is None
         ]
-        for _ in self.each(lambda page: self._look(page, chunk.task), to_see):
+        for _ in self.each(lambda page: self.look(page, chunk.task), to_see):
             pass
 
     def _postprocess(self, chunk: Chunk) -> None:
         begun = time.monotonic()
         previews = Previews.of(chunk, self.ledger, self.previews)
         pictures = []
-        encoded = self.each(lambda page: self._encode(page, chunk.task, previews.of_next()), chunk.pages)
+        encoded = self.each(lambda page: self.encode(page, chunk.task, previews.of_next()), chunk.pages)
         for page, (data, preview) in zip(chunk.pages, encoded, strict=True):
             pictures.append(data)
             if preview is not None:
@@ -156,7 +156,8 @@ class Stages:
             if page.data is None:
                 _fetch(page, chunk.task)
 
-    def _look(self, page: PageTask, task: ChapterTask) -> None:
+    def look(self, page: PageTask, task: ChapterTask) -> None:
+        """Examine a page whose data are at hand. One to colour gets its gray squares, one that can't be read a flag."""
         limits = task.policy.limits
         try:
             call = (page_steps.see, page.data, self.image_size, self.settings.strategy, limits.pixels)
@@ -168,8 +169,8 @@ class Stages:
         if seen.grays is not None:
             page.grays, page.crops, page.shape, page.action = seen.grays, seen.crops, seen.shape, "coloured"
 
-    def _encode(self, page: PageTask, task: ChapterTask, wanted: Wanted) -> tuple[bytes, Preview | None]:
-        """The bytes that go into the output, and the preview."""
+    def encode(self, page: PageTask, task: ChapterTask, wanted: Wanted) -> tuple[bytes, Preview | None]:
+        """The bytes of a page that go into the output, and the preview."""
         assert page.data is not None
         if page.action != "coloured":
             return page.data, page.small
