@@ -195,6 +195,7 @@ class Desk:
 
     async def apply(self, request: web.Request) -> web.Response:
         """Run the job."""
+        await asyncio.to_thread(self._edits.keep)
         await self._applier.start()
         return await self.job(request)
 
