@@ -54,8 +54,9 @@ class Catalogue:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the log again, and job.json, which may have another palette now."""
-        summaries = {id_of(rel): manifest for rel, manifest in self.ledger.manifests().items()}
+        """Read what is new in the log, and job.json, which may have another palette now."""
+        found = self.ledger.manifests(known=self._summaries.values())
+        summaries = {id_of(rel): manifest for rel, manifest in found.items()}
         with self._lock:
             self.job = read_json(self.ledger.storage, JOB) or self.job
             self._summaries, self._whole = summaries, {}

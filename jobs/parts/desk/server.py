@@ -51,7 +51,8 @@ async def _serve(app: web.Application, config: DeskConfig) -> None:
             await web.TCPSite(runner, config.host, config.port).start()
         except OSError as error:
             raise BadUsageError(f"--host {config.host} --port {config.port}: {error.strerror}; take another") from error
-        address = f"http://{config.host}:{runner.addresses[0][1]}/"
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        address = f"http://{host}:{runner.addresses[0][1]}/"
         log.info("the desk is at %s%s; Ctrl-C ends it", address, "?token=..." if config.token else "")
         if config.open_browser:
             webbrowser.open(f"{address}?token={config.token}" if config.token else address)
