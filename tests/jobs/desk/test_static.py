@@ -1,6 +1,8 @@
 """The static form of the desk, opened from disk in a real browser."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from datasets.errors import BadUsageError
 from jobs.parts.colorize.hints import parse_hints
 from jobs.parts.desk.catalogue import id_of, open_catalogue
 from jobs.parts.desk.edits import ab_of
-from jobs.parts.desk.static import page_of, write_static
+from jobs.parts.desk.static import _MODULES, FRONT, _modules, page_of, write_static
 from jobs.parts.runtime.outcome import Exit
 from tests.browser import chromium
 from tests.jobs.colorize.library import published
@@ -80,6 +82,15 @@ def test_names_can_not_end_the_element_that_holds_them() -> None:
     page = page_of({"desk": {"out": "</script><script>alert(1)</script>"}})
     assert page.count("</script>") == 2
     assert "{{" not in page.partition("<script>")[0]
+
+
+def test_every_module_is_in_the_page() -> None:
+    stems = {file.name.removesuffix(".js") for file in FRONT.iterdir() if file.name.endswith(".js")}
+    assert set(_MODULES) == stems - {"asked"}  # in its place is asked_static
+    script = "".join(_modules())
+    assert "import " not in re.sub(r"//.*|/\*\*?[\s\S]*?\*/|`[^`]*`|\"[^\"]*\"", "", script)
+    names = re.findall(r"^(?:const|let|function|async function|class) (\w+)", script, re.MULTILINE)
+    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
