@@ -12,9 +12,10 @@ def main(config: DeskConfig) -> Exit:
     # Imported here, so that --help and a wrong option are not kept waiting.
     from jobs.parts.desk.catalogue import open_catalogue
     from jobs.parts.desk.server import serve
+    from jobs.parts.desk.static import write_static
 
     catalogue = open_catalogue(config.out)
-    return serve(catalogue, config)
+    return write_static(catalogue, config.static) if config.static else serve(catalogue, config)
 
 
 cli = command(DeskConfig, main)

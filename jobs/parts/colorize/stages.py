@@ -112,6 +112,24 @@ class Stages:
         except Exception as error:
             return ChapterOutcomes(task, self.ledger).ended_by(error)
 
+    def examples(self, task: ChapterTask, directory: Directory) -> list[tuple[U8, np.ndarray]]:
+        """The coloured of a chapter's first pages, for a network that follows some: its cover, a colour opening.
+
+        They are read here for each of its chunks, and whatever stays as published: a page gets the same colours in any
+        run. What can't be read is left to the stage that prepares it.
+        """
+        found: list[tuple[U8, np.ndarray]] = []
+        for member in directory.members if self.follows else ():
+            if member.index is None or member.index >= _OPENING:
+                continue
+            with suppress(PageUnreadableError, SandboxError):
+                fetched = sandbox().call(reader.fetch, task.ref, task.policy, member, seconds=_slow(task))
+                limits = task.policy.limits
+                call = (page_steps.learn_from, fetched.data, self.image_size, limits.pixels)
+                if (pair := sandbox().call(*call, seconds=limits.seconds)) is not None:
+                    found.append((pair[0], pair[1].astype(np.float16)))
+        return found
+
     def _open(self, task: ChapterTask) -> Iterator[Chunk]:
         if (ended := ChapterOutcomes(task, self.ledger).done_already()) is not None:
             yield Chunk(task, outcome=ended)
@@ -122,7 +140,7 @@ class Stages:
         image_format = None if task.keeps_page_formats else self.settings.image_format
         names = output_names([member.name for member in directory.members], image_format)
         aside = ChunkFiles(task, self.ledger).whole() if len(cuts) > 1 else set()
-        examples = self._examples(task, directory) if self.follows and len(stay) < len(directory.members) else []
+        examples = self.examples(task, directory) if len(stay) < len(directory.members) else []
         for number, part in enumerate(cuts):
             pages = [
                 PageTask(
@@ -141,24 +159,6 @@ class Stages:
                 self._fetch_all(chunk)
             yield chunk
 
-    def _examples(self, task: ChapterTask, directory: Directory) -> list[tuple[U8, np.ndarray]]:
-        """The coloured among the first pages of a chapter: its cover, a colour opening.
-
-        They are read here for each of its chunks, and whatever stays as published: a page gets the same colours in any
-        run. What can't be read is left to the stage that prepares it.
-        """
-        found = []
-        for member in directory.members:
-            if member.index is None or member.index >= _OPENING:
-                continue
-            with suppress(PageUnreadableError, SandboxError):
-                fetched = sandbox().call(reader.fetch, task.ref, task.policy, member, seconds=_slow(task))
-                limits = task.policy.limits
-                call = (page_steps.learn_from, fetched.data, self.image_size, limits.pixels)
-                if (pair := sandbox().call(*call, seconds=limits.seconds)) is not None:
-                    found.append((pair[0], pair[1].astype(np.float16)))
-        return found
-
     def _prepare(self, chunk: Chunk) -> None:
         if chunk.ready or chunk.outcome is not None:
             return
@@ -168,14 +168,14 @@ class Stages:
             for page in chunk.pages
             if page.member.index is not None and page.action != "flagged" and page.published is None
         ]
-        for _ in self.each(lambda page: self._look(page, chunk.task), to_see):
+        for _ in self.each(lambda page: self.look(page, chunk.task), to_see):
             pass
 
     def _postprocess(self, chunk: Chunk) -> None:
         begun = time.monotonic()
         previews = Previews.of(chunk, self.ledger, self.previews)
         pictures = []
-        encoded = self.each(lambda page: self._encode(page, chunk.task, previews.of_next()), chunk.pages)
+        encoded = self.each(lambda page: self.encode(page, chunk.task, previews.of_next()), chunk.pages)
         for page, (data, preview) in zip(chunk.pages, encoded, strict=True):
             pictures.append(data)
             if preview is not None:
@@ -191,7 +191,8 @@ class Stages:
             if page.data is None:
                 _fetch(page, chunk.task)
 
-    def _look(self, page: PageTask, task: ChapterTask) -> None:
+    def look(self, page: PageTask, task: ChapterTask) -> None:
+        """Examine a page whose data are at hand. One to colour gets its gray squares, one that can't be read a flag."""
         limits = task.policy.limits
         try:
             call = (page_steps.see, page.data, self.image_size, self.settings.strategy, limits.pixels)
@@ -203,8 +204,8 @@ class Stages:
         if seen.grays is not None:
             page.grays, page.crops, page.shape, page.action = seen.grays, seen.crops, seen.shape, "coloured"
 
-    def _encode(self, page: PageTask, task: ChapterTask, wanted: Wanted) -> tuple[bytes, Preview | None]:
-        """The bytes that go into the output, and the preview."""
+    def encode(self, page: PageTask, task: ChapterTask, wanted: Wanted) -> tuple[bytes, Preview | None]:
+        """The bytes of a page that go into the output, and the preview."""
         assert page.data is not None
         if page.action != "coloured":
             return page.data, page.small

@@ -7,12 +7,14 @@ from dataclasses import replace as changed
 from functools import cached_property
 from typing import Any
 
+import models
 from datasets.archive import ChapterRef, find_chapters, is_archive
 from datasets.errors import BadUsageError, MangahueError
 from datasets.names import composed, is_image
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import JOB, PALETTE, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
+from jobs.parts.model.folder import read_card
 from jobs.parts.runtime.claims import read_json
 
 
@@ -52,8 +54,9 @@ class Catalogue:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the log again, and job.json, which may have another palette now."""
-        summaries = {id_of(rel): manifest for rel, manifest in self.ledger.manifests().items()}
+        """Read what is new in the log, and job.json, which may have another palette now."""
+        found = self.ledger.manifests(known=self._summaries.values())
+        summaries = {id_of(rel): manifest for rel, manifest in found.items()}
         with self._lock:
             self.job = read_json(self.ledger.storage, JOB) or self.job
             self._summaries, self._whole = summaries, {}
@@ -114,6 +117,11 @@ class Catalogue:
     def palette(self) -> dict[str, Any] | None:
         """The palette of the output, as it is edited now; None for a job without one."""
         return None if self.config.palette == "off" else read_json(self.ledger.storage, PALETTE)
+
+    @property
+    def takes_hints(self) -> bool:
+        """Whether the model of the job follows hints. Raises BadUsageError where it is not here."""
+        return models.VARIANTS[read_card(self.config.model)["variant"]].follows
 
     @cached_property
     def _refs(self) -> dict[str, ChapterRef]:

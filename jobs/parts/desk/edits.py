@@ -21,6 +21,7 @@ from jobs.parts.ledger.palette_usage import is_current
 from jobs.parts.runtime.outcome import as_json
 
 _MOST = 200  # hints of a page
+_CSV = "text/csv; charset=utf-8"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,13 @@ class Edits:
                 raise BadUsageError(
                     f"the page's name {name!r} can't be written in a hint file; rename it in the source"
                 )
-            self._storage.put(HINTS, data, content_type="text/csv; charset=utf-8")
+            self._storage.put(HINTS, data, content_type=_CSV)
+
+    def keep(self) -> None:
+        """Keep the hints that the job was given, if the output keeps none yet: the next run is given no file."""
+        with self._lock:
+            if kept_hints(self._storage) is None and (given := self.by_page()):
+                self._storage.put(HINTS, _as_csv(given), content_type=_CSV)
 
     def palette(self) -> Palette | None:
         """The palette as it is edited now; None for a job without one."""
@@ -76,6 +83,7 @@ class Edits:
 
     def put_palette(self, edits: dict[int, str]) -> None:
         """Keep another ab for some colours, by their number. Raises as `edited`."""
+        self.keep()
         with self._lock:
             edited = self.edited(edits)
             self._storage.put(PALETTE, as_json(edited.to_dict()))

@@ -3,24 +3,27 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import models
-from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from datasets.errors import BadUsageError, MangahueError
+from datasets.limits import SLOW
 from imaging.hints import Hint
 from imaging.palette import Palette
-from jobs.parts.colorize import page_steps
+from jobs.parts.colorize.previews import Wanted
 from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.desk.pictures import Pictures
 from jobs.parts.runtime.local import LocalPool
 from jobs.parts.runtime.sandbox import sandbox
+from jobs.parts.source import reader
+from jobs.parts.source.policy import Policy
 
 if TYPE_CHECKING:
     from jobs.parts.colorize.predictor import Predictor
@@ -45,7 +48,7 @@ class Ready:
     @property
     def takes_hints(self) -> bool:
         """Whether its model follows hints."""
-        return self.settings is not None and models.VARIANTS[self.settings.card["variant"]].follows
+        return self.settings is not None and self.settings.follows
 
 
 class Recolorer:
@@ -56,8 +59,8 @@ class Recolorer:
 
     def __init__(self, catalogue: Catalogue, pictures: Pictures, pool: LocalPool) -> None:
         self._catalogue, self._pictures, self._pool = catalogue, pictures, pool
-        self._seen: OrderedDict[tuple[str, int], PageTask] = OrderedDict()
-        self._predicted: OrderedDict[Any, PageTask] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, int], Chunk] = OrderedDict()
+        self._predicted: OrderedDict[Any, Chunk] = OrderedDict()
         self._ready: Future[Ready] = pool.in_network_thread(self._load)
 
     async def ready(self) -> Ready:
@@ -72,35 +75,37 @@ class Recolorer:
         ready = await self.ready()
         if ready.settings is None or ready.predictor is None:
             raise BadUsageError(ready.why_not)
-        key = chapter, number
-        page = self._seen.get(key) or _keep(self._seen, key, await self._step(self._look, key, ready.settings))
-        if page.grays is None:
-            raise BadUsageError(page.message or "the page is not coloured")
+        settings, key = ready.settings, (chapter, number)
+        pages = settings.pages.with_palette(palette)
+        stages = Stages(self._catalogue.ledger, pages, settings.image_size, follows=settings.follows)
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = _keep(self._seen, key, await self._step(self._look, key, stages, settings.policy))
         predicted = self._predicted.get((key, hints))
         if predicted is None:
-            work = self._pool.in_network_thread(_predict, ready.predictor, page, hints, all_cores=True)
+            work = self._pool.in_network_thread(_predict, ready.predictor, seen, hints, all_cores=True)
             predicted = _keep(self._predicted, (key, hints), await asyncio.wrap_future(work))
-        return await self._step(_encoded, predicted, ready.settings, palette)
+        return await self._step(_encode, predicted, stages)
 
     def forget(self) -> None:
         """Forget pages that were read: the source may have changed."""
         self._seen.clear()
         self._predicted.clear()
 
-    async def _step(self, function: Any, *arguments: Any) -> Any:
+    async def _step(self, function: Callable[..., V], *arguments: Any) -> V:
         return await asyncio.wrap_future(self._pool.in_step_thread(function, *arguments))
 
-    def _look(self, key: tuple[str, int], settings: JobSettings) -> PageTask:
+    def _look(self, key: tuple[str, int], stages: Stages, policy: Policy) -> Chunk:
+        """The page, examined, as a chunk of its own."""
+        record, ref = self._catalogue.page(*key), self._catalogue.source_of(key[0])
         data = self._pictures.source(*key)
-        limits = settings.policy.limits
-        call = (page_steps.see, data, settings.image_size, settings.pages.strategy, limits.pixels)
-        seen = sandbox().call(*call, seconds=limits.seconds)
-        record = self._catalogue.page(*key)
-        member = Member(record.name, len(data), record.index)
-        return PageTask(
-            member, "", "", data, seen.grays, seen.crops, seen.shape,
-            width=seen.width, height=seen.height, message=seen.why,
-        )  # fmt: skip
+        page = PageTask(Member(record.name, len(data), record.index, original=record.name), "", record.output, data)
+        task = ChapterTask(ref, self._catalogue.chapter(key[0]).output, 0, policy)
+        stages.look(page, task)
+        if page.grays is None:
+            raise BadUsageError(page.message or "the page is not coloured")
+        directory = sandbox().call(reader.look_inside, ref, policy, seconds=SLOW * policy.limits.seconds)
+        return Chunk(task, pages=[page], examples=stages.examples(task, directory))
 
     def _load(self) -> Ready:
         try:
@@ -127,19 +132,16 @@ def _keep(kept: "OrderedDict[Any, V]", key: Any, value: V) -> V:
     return value
 
 
-def _predict(predictor: "Predictor", page: PageTask, hints: tuple[Hint, ...]) -> PageTask:
-    """The page with its prediction. Raises BadUsageError where the network has none for it."""
-    again = copy(page)
-    again.hints = hints
-    ref = ChapterRef("", "", "the desk", "archive", 0, "")
-    predictor(Chunk(ChapterTask(ref, "", 0), pages=[again]))
-    if again.chroma is None or not again.finite:
-        raise BadUsageError(again.message or "the network has no answer for this page")
-    return again
+def _predict(predictor: "Predictor", seen: Chunk, hints: tuple[Hint, ...]) -> Chunk:
+    """A page with its prediction."""
+    page = copy(seen.pages[0])
+    page.hints = hints
+    return predictor(Chunk(seen.task, pages=[page], examples=seen.examples))
 
 
-def _encoded(page: PageTask, settings: JobSettings, palette: Palette | None) -> bytes:
-    limits = settings.policy.limits
-    with_page = (page.data, page.chroma, page.whole_page_chroma, page.hints)
-    call = (page_steps.color_over, *with_page, settings.pages.with_palette(palette), limits.pixels)
-    return sandbox().call(*call, seconds=limits.seconds).data
+def _encode(predicted: Chunk, stages: Stages) -> bytes:
+    page = copy(predicted.pages[0])
+    data, _ = stages.encode(page, predicted.task, Wanted())
+    if page.action != "coloured":
+        raise BadUsageError(f"{page.code}: {page.message}")
+    return data

@@ -1,7 +1,6 @@
 """The desk's server: the page, its data and pictures, and the changes that it makes."""
 
 import asyncio
-import hashlib
 import html
 import json
 import logging
@@ -16,17 +15,15 @@ from aiohttp import web
 
 from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError
 from datasets.page import format_of
-from jobs.parts.colorize.report.drift_chart import css_of
 from jobs.parts.desk.apply import Applier, cluster_line
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.desk.config import DeskConfig
+from jobs.parts.desk.contents import Contents
 from jobs.parts.desk.edits import Edits, Given, as_hints
 from jobs.parts.desk.guard import Guard
 from jobs.parts.desk.pictures import Pictures
 from jobs.parts.desk.recolor import Recolorer
 from jobs.parts.ledger.ledger import PROGRESS
-from jobs.parts.ledger.manifest import Manifest
-from jobs.parts.ledger.palette_usage import unpack
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.local import LocalPool
 from jobs.parts.runtime.outcome import Exit
@@ -36,8 +33,6 @@ FRONT = files("jobs.parts.desk").joinpath("front")
 _TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _FRONT = {file.name for file in FRONT.iterdir() if file.name.rpartition(".")[2] in _TYPES}
 _FOREVER = "private, max-age=31536000, immutable"  # of what has its digest in its address
-_EXAMPLES = 3  # pages that a change of the palette is shown on
-_SAMPLED = 6  # pages whose colours are offered where the job has no palette
 _MOST_BODY = 1 << 20  # bytes of a change
 
 
@@ -56,7 +51,8 @@ async def _serve(app: web.Application, config: DeskConfig) -> None:
             await web.TCPSite(runner, config.host, config.port).start()
         except OSError as error:
             raise BadUsageError(f"--host {config.host} --port {config.port}: {error.strerror}; take another") from error
-        address = f"http://{config.host}:{runner.addresses[0][1]}/"
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        address = f"http://{host}:{runner.addresses[0][1]}/"
         log.info("the desk is at %s%s; Ctrl-C ends it", address, "?token=..." if config.token else "")
         if config.open_browser:
             webbrowser.open(f"{address}?token={config.token}" if config.token else address)
@@ -121,6 +117,7 @@ class Desk:
     def __init__(self, catalogue: Catalogue, pool: LocalPool, key: str) -> None:
         self._catalogue, self._pool, self._key = catalogue, pool, key
         self._pictures, self._edits = Pictures(catalogue), Edits(catalogue)
+        self._contents = Contents(catalogue, self._edits)
         self._recolorer = Recolorer(catalogue, self._pictures, pool)
         self._known_progress = read_json(catalogue.ledger.storage, PROGRESS)
         self._applier = Applier(catalogue.config, self._refresh)
@@ -143,33 +140,20 @@ class Desk:
     async def overview(self, request: web.Request) -> web.Response:
         """All but the pages: chapters, palette, and how far a job is that is at work."""
         progress = await asyncio.to_thread(self._progress)
-        palette = await asyncio.to_thread(self._edits.palette)
-        colors = enumerate(palette.colors) if palette else ()
-        counts = self._color_counts()
-        return _json(
-            {
-                "out": self._catalogue.ledger.storage.uri,
-                "chapters": [_line(chapter, summary) for chapter, summary in self._catalogue.chapters.items()],
-                "palette": [
-                    {"number": number, "name": color.name, "css": css_of(color), "pages": counts.get(number, 0)}
-                    for number, color in colors
-                ],
-                "progress": progress,
-                "cluster": cluster_line(self._catalogue.config),
-            }
-        )
+        whole = await asyncio.to_thread(self._contents.overview)
+        return _json({**whole, "progress": progress, "cluster": cluster_line(self._catalogue.config)})
 
     async def swatches(self, request: web.Request) -> web.Response:
         """Colours to choose from, and whether hints can be given; once the model is loaded."""
         ready = await self._recolorer.ready()
-        pages = await asyncio.to_thread(self._sampled)
+        pages = await asyncio.to_thread(self._contents.sampled)
         found = await self._step(self._pictures.swatches, pages)
         why = ready.why_not or ("" if ready.takes_hints else "The model of this folder takes no hints.")
         return _json({"swatches": found, "hints": not why, "why": why})
 
     async def chapter(self, request: web.Request) -> web.Response:
         """The pages of a chapter, with their hints."""
-        return _json(await asyncio.to_thread(self._pages, request.match_info["chapter"]))
+        return _json(await asyncio.to_thread(self._contents.pages, request.match_info["chapter"]))
 
     async def picture(self, request: web.Request) -> web.Response:
         """before, after or preview of a page; words, panels or areas found on it."""
@@ -181,8 +165,9 @@ class Desk:
         """A page coloured again with these hints and colours of the palette, which are not kept."""
         chapter, number = _page_of(request)
         body = await _body(request)
-        name = await asyncio.to_thread(self._hint_name, chapter, number)
-        given = [Given.of(value) for value in body["hints"]] if "hints" in body else self._edits.by_page().get(name, [])
+        name = await asyncio.to_thread(self._contents.hint_name, chapter, number)
+        kept = await asyncio.to_thread(self._edits.by_page)
+        given = [Given.of(value) for value in body["hints"]] if "hints" in body else kept.get(name, [])
         palette = await asyncio.to_thread(self._edits.edited, _edits_of(body)) if "palette" in body else None
         palette = palette or await asyncio.to_thread(self._edits.palette)
         data = await self._recolorer.color(chapter, number, as_hints(given), palette)
@@ -192,7 +177,7 @@ class Desk:
         """Keep the hints of a page."""
         chapter, number = _page_of(request)
         given = [Given.of(value) for value in (await _body(request)).get("hints", [])]
-        name = await asyncio.to_thread(self._hint_name, chapter, number)
+        name = await asyncio.to_thread(self._contents.hint_name, chapter, number)
         await asyncio.to_thread(self._edits.put, name, given)
         return await self.changes(request)
 
@@ -203,8 +188,7 @@ class Desk:
 
     async def examples(self, request: web.Request) -> web.Response:
         """Up to three pages that use a colour of the palette most."""
-        number = int(request.match_info["number"])
-        return _json(await asyncio.to_thread(self._examples, number))
+        return _json(await asyncio.to_thread(self._contents.examples, _number(request.match_info["number"])))
 
     async def changes(self, request: web.Request) -> web.Response:
         """The pages that the next run does again."""
@@ -212,6 +196,7 @@ class Desk:
 
     async def apply(self, request: web.Request) -> web.Response:
         """Run the job."""
+        await asyncio.to_thread(self._edits.keep)
         await self._applier.start()
         return await self.job(request)
 
@@ -235,72 +220,15 @@ class Desk:
         self._catalogue.refresh()
         self._recolorer.forget()
 
-    def _hint_name(self, chapter: str, number: int) -> str:
-        page = self._catalogue.page(chapter, number)
-        return self._catalogue.hint_name(self._catalogue.chapter(chapter), page)
-
-    def _pages(self, chapter: str) -> dict[str, Any]:
-        whole = self._catalogue.chapter(chapter)
-        hints = self._edits.by_page()
-        pages = []
-        for number, page in enumerate(whole.pages):
-            if page.index is None:
-                continue
-            given = hints.get(self._catalogue.hint_name(whole, page), [])
-            pages.append(
-                {
-                    "number": number, "name": page.name, "action": page.action, "code": page.code,
-                    "message": page.message, "width": page.width, "height": page.height,
-                    "version": hashlib.sha256(f"{page.sha256}{whole.version}".encode()).hexdigest()[:16],
-                    "hints": [vars(each) for each in given], "index": page.index,
-                }
-            )  # fmt: skip
-        return {"rel": whole.rel, "pages": sorted(pages, key=lambda page: page["index"])}
-
-    def _sampled(self) -> list[tuple[str, int]]:
-        """Coloured pages of chapters that are spread over the folder."""
-        published = [chapter for chapter, summary in self._catalogue.chapters.items() if summary.count("coloured")]
-        found = []
-        for chapter in published[:: max(1, len(published) // _SAMPLED)]:
-            coloured = [n for n, page in enumerate(self._catalogue.chapter(chapter).pages) if page.action == "coloured"]
-            step = max(1, len(coloured) * len(published[:_SAMPLED]) // _SAMPLED)
-            found += [(chapter, number) for number in coloured[::step]]
-        return found[:_SAMPLED]
-
-    def _color_counts(self) -> dict[int, int]:
-        """The number of pages that use each colour of the palette."""
-        counts: dict[int, int] = {}
-        for summary in self._catalogue.chapters.values():
-            for usage in unpack(summary.palette_usage):
-                counts[usage.number] = counts.get(usage.number, 0) + usage.before.count
-        return counts
-
-    def _examples(self, number: int) -> list[list[Any]]:
-        found: list[tuple[float, str, int]] = []
-        for chapter, summary in self._catalogue.chapters.items():
-            if len(found) >= _EXAMPLES * 4:
-                break
-            if any(usage.number == number for usage in unpack(summary.palette_usage)):
-                pages = enumerate(self._catalogue.chapter(chapter).pages)
-                found += [(page.colors[str(number)][0], chapter, n) for n, page in pages if str(number) in page.colors]
-        return [[chapter, n, share] for share, chapter, n in sorted(found, reverse=True)[:_EXAMPLES]]
-
-
-def _line(chapter: str, summary: Manifest) -> dict[str, Any]:
-    shown = summary.standing or summary
-    counts = {action: shown.count(action) for action in ("coloured", "kept", "flagged")}
-    doubted = sum(page.action == "coloured" and bool(page.code) for page in shown.pages)
-    return {
-        "id": chapter, "rel": summary.rel, "status": summary.status, "code": summary.code, "message": summary.message,
-        "doubted": doubted, **counts,
-    }  # fmt: skip
-
 
 def _page_of(request: web.Request) -> tuple[str, int]:
-    try:
-        return request.match_info["chapter"], int(request.match_info["page"])
-    except ValueError as error:
-        raise KeyError(request.match_info["page"]) from error
+    return request.match_info["chapter"], _number(request.match_info["page"])
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise KeyError(text)
+    return int(text)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -119,19 +119,23 @@ class Ledger:
                     return {"fingerprint": found, "weights_sha256": "unknown", "settings": {}}
         return {"fingerprint": self.fingerprint}
 
-    def manifests(self, rels: Iterable[str] = ()) -> dict[str, Manifest]:
+    def manifests(self, rels: Iterable[str] = (), known: Iterable[Manifest] = ()) -> dict[str, Manifest]:
         """The summary of every chapter's manifest, by chapter. One that is damaged comes as a manifest with status
         damaged; one that storage refuses, as one with status failed.
 
         rels: chapters that may have a manifest; used to name the chapter of one that can't be read.
+        known: summaries that were read before; one that is true still is not read again.
         Raises StorageError where storage refuses so many that it is no matter of single chapters.
         """
         rels_by_key = {key_of(rel, 1): rel for rel in rels}
         listed = list(self._revisions.highest())
+        before = {(key_of(manifest.rel, 1), manifest.number): manifest for manifest in known}
+        same = [before[first, number] for first, number, _ in listed if (first, number) in before]
+        listed = [highest for highest in listed if highest[:2] not in before]
         with ThreadPoolExecutor(_READERS) as readers:
             refused: list[StorageError] = []
             found = readers.map(lambda highest: self._summary(highest, rels_by_key, refused), listed)
-            return {manifest.rel: manifest for manifest in found if manifest is not None}
+            return {manifest.rel: manifest for manifest in (*same, *found) if manifest is not None}
 
     def _summary(
         self, highest: tuple[str, int, str], rels_by_key: Mapping[str, str], refused: list[StorageError]

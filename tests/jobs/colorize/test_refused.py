@@ -206,7 +206,7 @@ def test_a_chunk_whose_chapter_has_ended_carries_no_pictures(
 ) -> None:
     task, stages = short_chapter(tmp_path), stages_of(tmp_path)
     (chunk,) = stages.open(task)
-    monkeypatch.setattr(stages_module.Stages, "_look", broken)
+    monkeypatch.setattr(stages_module.Stages, "look", broken)
     ended: Chunk = from_row(to_row(stages.prepare(chunk)))
     assert ended.outcome is not None
     assert ended.pages == []

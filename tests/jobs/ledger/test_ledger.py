@@ -375,6 +375,32 @@ def test_a_manifest_that_was_altered_is_told(out: str, harm: str) -> None:
     assert not ledger.covers(found[REL], ChapterRef("/in", REL, REL, "archive", 1, "v1"), "any")
 
 
+def test_a_manifest_that_is_known_is_not_read_again(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(out, FINGERPRINT)
+    long = f"{'n' * 250}.cbz"  # its manifest has a shortened name
+    for rel in ("a.cbz", "b/c.cbz", long):
+        ledger.commit(manifest_of(b"1", rel=rel), 0)
+    ledger.commit(manifest_of(b"2", rel="b/c.cbz"), 1)
+    first = ledger.manifests()
+    ledger.commit(manifest_of(b"3", rel="a.cbz"), 1)
+    ledger.commit(manifest_of(b"4", rel="new.cbz"), 0)
+    asked: list[str] = []
+    read = Revisions.read
+
+    def noted(self: Revisions, rel: str, number: int) -> Manifest | None:
+        asked.append(rel)
+        return read(self, rel, number)
+
+    monkeypatch.setattr(Revisions, "read", noted)
+    again = ledger.manifests(known=first.values())
+    assert sorted(asked) == ["a.cbz", "new.cbz"]
+    monkeypatch.undo()
+    assert again == ledger.manifests()
+    assert {rel: manifest.number for rel, manifest in again.items()} == {
+        "a.cbz": 2, "b/c.cbz": 2, long: 1, "new.cbz": 1,
+    }  # fmt: skip
+
+
 def test_covers() -> None:
     ledger = Ledger("/nowhere", FINGERPRINT)
     ref = ChapterRef("/in", REL, REL, "archive", 1, "v1")

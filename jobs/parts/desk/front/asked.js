@@ -10,6 +10,9 @@
  * @typedef {{number: number, name: string, css: string, pages: number}} Color
  */
 
+/** Whether a server is there, which colours pages again and runs the job. */
+export const live = true;
+
 const key = document.querySelector("meta[name=desk-key]")?.getAttribute("content") ?? "";
 
 /** @param {Response} answer */

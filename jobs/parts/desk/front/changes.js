@@ -1,10 +1,10 @@
 // @ts-check
 /** What was changed and not applied yet, and the run of the job that applies it. */
 
-import { read, send } from "./asked.js";
+import { live, read, send } from "./asked.js";
 import { by, counted, tellWrong } from "./dom.js";
 
-const PAUSE = 700; // ms between two looks at a run
+const LOOK = 700; // ms between two looks at a run
 
 export class Changes {
   /** @param {() => Promise<void>} applied - called when a run has ended */
@@ -22,8 +22,9 @@ export class Changes {
   /** @param {[string, number][]} pages - chapter and number of each page that the next run does again */
   show(pages) {
     this.pages = pages;
-    this.button.textContent = pages.length ? `Apply to ${counted(pages.length, "page")}` : "Apply";
-    this.button.disabled = this.running || !pages.length;
+    const verb = live ? "Apply" : "Download";
+    this.button.textContent = pages.length ? `${verb}${live ? " to" : ","} ${counted(pages.length, "page")}` : verb;
+    this.button.disabled = this.running || (live && !pages.length);
   }
 
   /**
@@ -45,7 +46,8 @@ export class Changes {
   async apply() {
     await send("POST", "/api/apply", {});
     this.dialog.showModal();
-    await this.follow();
+    if (live) return this.follow();
+    by("job-told", HTMLElement).textContent = "Put hints.csv and palette.json, as far as they were downloaded, into the folder _mangahue of the output. The next run of colorize.py takes them up.";
   }
 
   /** Follow the run that is under way, or that has just ended. */
@@ -57,7 +59,7 @@ export class Changes {
     let run = await read("/api/job");
     while (run && run.code === null) {
       this.write(run.lines);
-      await new Promise(resolve => setTimeout(resolve, PAUSE));
+      await new Promise(resolve => setTimeout(resolve, LOOK));
       run = await read("/api/job");
     }
     this.running = false;

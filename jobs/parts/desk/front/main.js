@@ -1,7 +1,7 @@
 // @ts-check
 /** The desk: chapters, the pages of one, one page. The address says which: #chapter or #chapter/page. */
 
-import { picture, read, send } from "./asked.js";
+import { live, picture, read, send } from "./asked.js";
 import { Changes } from "./changes.js";
 import { by, counted, make, tellWrong } from "./dom.js";
 import { Hints } from "./hints.js";
@@ -168,7 +168,7 @@ async function recolor(given) {
       shown.hints = given;
       changes.show(await (await send("PUT", `${path}/hints`, { hints: given })).json());
     }
-    if (mine !== turn) return;
+    if (mine !== turn || !live) return;
     const data = await (await send("POST", `${path}/recolor`, {})).blob();
     if (mine !== turn) return;
     forgetDrawn();
@@ -190,6 +190,7 @@ function showLayers() {
     const image = by(`layer-${layer}`, HTMLImageElement);
     const box = /** @type {HTMLInputElement} */ (document.querySelector(`[data-layer=${layer}]`));
     image.hidden = !box.checked || !page;
+    box.closest("fieldset")?.toggleAttribute("hidden", !live);
     if (box.checked && page) image.src = picture(open.id, page, layer);
   }
 }
@@ -237,4 +238,5 @@ async function loadSwatches() {
   showHints();
 }
 
+by("pick", HTMLElement).hidden = location.protocol === "file:"; // there a page may not look at its own pictures
 load().then(follow).then(loadSwatches).catch(tellWrong);

@@ -1,7 +1,7 @@
 // @ts-check
 /** The palette of the series: its colours, the pages that use one, and what becomes of them with another. */
 
-import { picture, read, send } from "./asked.js";
+import { live, picture, read, send } from "./asked.js";
 import { by, counted, make, tellWrong } from "./dom.js";
 
 /** @typedef {import("./asked.js").Color} Color */
@@ -28,7 +28,7 @@ export class Palette {
     this.value.addEventListener("input", () => {
       by("keep-color", HTMLButtonElement).disabled = false;
       clearTimeout(this.waiting);
-      this.waiting = setTimeout(() => this.preview().catch(tellWrong), PAUSE);
+      if (live) this.waiting = setTimeout(() => this.preview().catch(tellWrong), PAUSE);
     });
   }
 
@@ -103,6 +103,6 @@ export class Palette {
     by("keep-color", HTMLButtonElement).disabled = true;
     this.show(this.colors);
     this.kept(await answer.json());
-    by("color-told", HTMLElement).textContent = "Kept. Apply does the pages that use it again.";
+    by("color-told", HTMLElement).textContent = live ? "Kept. Apply does the pages that use it again." : "Kept for the download.";
   }
 }

@@ -1,0 +1,104 @@
+// @ts-check
+/** In the static form: the same answers, from what was written into the page. Changes are downloaded as files. */
+
+/**
+ * @typedef {import("./asked.js").Hint} Hint
+ * @typedef {import("./asked.js").Page} Page
+ */
+
+/** Whether a server is there, which colours pages again and runs the job. */
+export const live = false;
+
+const told = JSON.parse(document.getElementById("desk-data")?.textContent ?? "{}");
+/** @type {Map<string, [string, number]>} */
+const edited = new Map();
+/** @type {Set<number>} */
+const recolored = new Set();
+
+/** @param {string} path */
+export async function read(path) {
+  const [, , what, which] = path.split("/");
+  if (what === "chapters") return told.chapters[which];
+  if (what === "palette") return told.examples[which];
+  if (what === "changes") return [...edited.values()];
+  return what === "job" ? null : told[what];
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {any} body
+ */
+export async function send(method, path, body) {
+  const [, , what, chapter, number] = path.split("/");
+  if (what === "chapters") setHints(chapter, Number(number), body.hints);
+  if (what === "palette") setColors(body.palette);
+  if (what === "apply") {
+    if (edited.size) download("hints.csv", "text/csv", hintFile());
+    if (recolored.size) download("palette.json", "application/json", JSON.stringify(told.palette, null, 1));
+  }
+  return new Response(JSON.stringify([...edited.values()]));
+}
+
+/**
+ * @param {string} chapter
+ * @param {Page} page
+ * @param {string} kind
+ */
+export const picture = (chapter, page, kind) => `pictures/${chapter}/${page.number}-${kind}.jpg`;
+
+/**
+ * @param {string} chapter
+ * @param {number} number
+ * @param {Hint[]} hints
+ */
+function setHints(chapter, number, hints) {
+  const page = told.chapters[chapter].pages.find((/** @type {Page} */ each) => each.number === number);
+  told.hints[page.hint_name] = hints;
+  edited.set(page.hint_name, [chapter, number]);
+}
+
+/** @param {Record<string, string>} colors */
+function setColors(colors) {
+  for (const [number, css] of Object.entries(colors)) {
+    told.palette.colors[Number(number)].ab = abOf(css);
+    recolored.add(Number(number));
+  }
+}
+
+function hintFile() {
+  const lines = [["page", "x", "y", "radius", "colour"]];
+  for (const [name, hints] of Object.entries(told.hints)) {
+    for (const { x, y, radius, colour } of /** @type {Hint[]} */ (hints)) lines.push([name, `${x}`, `${y}`, `${radius}`, colour]);
+  }
+  return lines.map(cells => cells.map(cell => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",") + "\n").join("");
+}
+
+/**
+ * ab of CIELAB (D65) of an sRGB colour (IEC 61966-2-1).
+ * @param {string} css - #rrggbb
+ */
+function abOf(css) {
+  const [red, green, blue] = [1, 3, 5].map(at => {
+    const level = parseInt(css.slice(at, at + 2), 16) / 255;
+    return level <= 0.04045 ? level / 12.92 : ((level + 0.055) / 1.055) ** 2.4;
+  });
+  const [x, y, z] = [
+    (0.4124564 * red + 0.3575761 * green + 0.1804375 * blue) / 0.95047,
+    0.2126729 * red + 0.7151522 * green + 0.072175 * blue,
+    (0.0193339 * red + 0.119192 * green + 0.9503041 * blue) / 1.08883,
+  ].map(value => (value > 216 / 24389 ? Math.cbrt(value) : (24389 / 27 * value + 16) / 116));
+  return [500 * (x - y), 200 * (y - z)];
+}
+
+/**
+ * @param {string} name
+ * @param {string} type
+ * @param {string} text
+ */
+function download(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+}

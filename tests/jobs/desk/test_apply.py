@@ -1,0 +1,55 @@
+"""The run of the job that the desk starts: with the options of the job, and with what the output keeps."""
+
+from pathlib import Path
+
+import pytest
+
+from datasets.storage import open_storage
+from jobs.colorize import cli
+from jobs.parts.colorize.config import ColorizeConfig
+from jobs.parts.desk.apply import arguments_of, cluster_line
+from jobs.parts.desk.catalogue import open_catalogue
+from jobs.parts.desk.edits import Edits
+from jobs.parts.ledger.ledger import HINTS, PALETTE
+from tests.jobs.desk.desk import library_of
+
+OPTIONS = [
+    {},
+    {"format": "png", "strict": True, "keep_format": True, "gate_dull": 12.5, "max_members": 7, "page_seconds": 3.0},
+    {"model": "-m", "reference": "a b/c.cbz", "strategy": "panels", "previews": "flagged", "backend": "torch"},
+    {"palette": "auto", "reference": "r"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_options_are_those_of_the_job(options: dict[str, object]) -> None:
+    config = ColorizeConfig(source="s --out x", out="o", **options)  # type: ignore[arg-type]
+    again = ColorizeConfig(**cli.make_context("colorize", arguments_of(config)).params)
+    assert again == config
+
+
+def test_hints_and_palette_are_those_of_the_output() -> None:
+    given = ColorizeConfig(source="s", out="s3://b/o", hints="h.csv", palette="p.json", replace=True, runner="ray")
+    again = ColorizeConfig(**cli.make_context("colorize", arguments_of(given)).params)
+    assert again == ColorizeConfig(source="s", out="s3://b/o", palette=f"s3://b/o/{PALETTE}")
+
+
+def test_a_cluster_is_told_of_buckets_alone() -> None:
+    line = cluster_line(ColorizeConfig(source="s3://b/in with space", out="s3://b/o"))
+    assert line.endswith("-- python jobs/colorize.py '--source=s3://b/in with space' --out=s3://b/o")
+    assert cluster_line(ColorizeConfig(source="s3://b/in", out="o")) == ""
+    assert cluster_line(ColorizeConfig(source="in", out="s3://b/o")) == ""
+
+
+def test_hints_that_the_job_was_given_are_kept_before_it_runs_without(tmp_path: Path) -> None:
+    lines = "page,x,y,radius,colour\nch01.cbz/0.png,5,6,7,teal\n"
+    (tmp_path / "h.csv").write_text(lines)
+    library = library_of(tmp_path, chapters=1, hints=str(tmp_path / "h.csv"))
+    edits = Edits(open_catalogue(str(library.out)))
+    edits.keep()
+    assert (library.out / HINTS).read_text() == lines
+    library.run(backend="torch")
+    assert library.computed == set()
+    open_storage(str(library.out)).put(HINTS, b"page,x,y,radius,colour\n")
+    edits.keep()
+    assert (library.out / HINTS).read_text() == "page,x,y,radius,colour\n"  # all taken back, and so it stays
