@@ -23,7 +23,7 @@ from imaging.target import AB_RANGE
 from models.bins import check_classes, count_bins, rebalancing, soft_cross_entropy
 from models.exemplar_given import draw_hints, draw_shown, mislead, recolored
 from models.exemplar_library import Library
-from models.exemplar_network import LEVELS, NEIGHBOURS, ByShown, ExemplarGenerator, bins_of
+from models.exemplar_network import LEVELS, NEIGHBOURS, ByShown, ExemplarGenerator, Shown, bins_of
 from models.training import Training
 from models.variant import Coloring, Variant, VariantConfig
 
@@ -179,7 +179,13 @@ class Exemplar(Variant):
     def predict(self, ink: Tensor, hints: Tensor | None = None) -> Tensor:
         ink = self._as_weights(ink)
         hints = ink.new_zeros(len(ink), 3, *ink.shape[2:]) if hints is None else self._as_weights(hints)
-        shown = self._library.shown(ink)
+        if not len(self._library):
+            return self._color_shown(ink, hints, Shown.nothing(ink, self.config.place_features))
+        # Page by page: what 12 pages have to show to 8 at once would take gigabytes.
+        pages = zip(ink.split(1), hints.split(1), strict=True)
+        return torch.cat([self._color_shown(page, told, self._library.shown(page)) for page, told in pages])
+
+    def _color_shown(self, ink: Tensor, hints: Tensor, shown: Shown) -> Tensor:
         return self._color(ink, hints, shown.keys, shown.values, shown.mask, shown.sums)
 
     @torch.inference_mode()

@@ -4,7 +4,6 @@ B pages to colour; R pages in colour; S side of the square. Ink (B, 1, S, S) and
 """
 
 from copy import copy
-from math import exp
 
 import torch
 from torch import Tensor
@@ -14,11 +13,6 @@ from models.exemplar_network import ExemplarGenerator, Memory, Shown
 
 MOST_SHOWN = 12  # pages that one page looks at
 _CLOSER = 20.0  # a page that is 0.05 less alike than another counts 1/e of it
-
-
-def _weights(likeness: dict[int, float]) -> list[float]:
-    """How much pages count that are so much alike: 1 for the most alike."""
-    return [exp(_CLOSER * (value - max(likeness.values()))) for value in likeness.values()]
 
 
 class _Page:
@@ -54,26 +48,25 @@ class Library:
         both._described = torch.cat([self._described, other._described])
         return both
 
-    def alike(self, ink: Tensor) -> list[dict[int, float]]:
-        """For each page the likeness of those like it, by their numbers: the most alike, MOST_SHOWN of them at most."""
-        likeness = self._describe(ink) @ self._described.T
-        least = float(self._generator.likeness.least)
-        best = likeness.sort(dim=1, descending=True, stable=True).indices[:, :MOST_SHOWN].tolist()
-        rows = [{number: float(likeness[page, number]) for number in sorted(row)} for page, row in enumerate(best)]
-        return [{number: value for number, value in row.items() if value >= least} for row in rows]
+    def __len__(self) -> int:
+        return len(self._pages)
 
-    def shown(self, ink: Tensor) -> Shown:
-        """What the pages `ink` are shown; the more alike a page is, the more it counts."""
-        alike = self.alike(ink)
-        most = max(map(len, alike), default=0)
-        if not most:
-            return Shown.nothing(ink, self._generator.features)
-        needed = sorted({number for row in alike for number in row})
-        index = torch.tensor([[needed.index(n) for n in row] + [0] * (most - len(row)) for row in alike])
-        weights = torch.tensor([_weights(row) + [0.0] * (most - len(row)) for row in alike])
-        parts = [self._pages[number].memory(self._generator) for number in needed]
+    def alike(self, page: Tensor) -> dict[int, float]:
+        """The likeness of those like a page (1, 1, S, S), by their numbers: the MOST_SHOWN most alike at most."""
+        likeness = (self._describe(page) @ self._described.T)[0]
+        best = likeness.sort(descending=True, stable=True).indices[:MOST_SHOWN].tolist()
+        least = float(self._generator.likeness.least)
+        return {number: float(likeness[number]) for number in sorted(best) if likeness[number] >= least}
+
+    def shown(self, page: Tensor) -> Shown:
+        """What a page (1, 1, S, S) is shown; the more alike one is, the more it counts."""
+        alike = self.alike(page)
+        if not alike:
+            return Shown.nothing(page, self._generator.features)
+        parts = [self._pages[number].memory(self._generator) for number in alike]
         joined = Memory(*(torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "sums")))
-        return joined.shown(index.to(ink.device), weights.to(ink))
+        near = torch.tensor([list(alike.values())]).to(page)
+        return joined.shown(torch.arange(len(parts), device=page.device)[None], (_CLOSER * (near - near.max())).exp())
 
     def _describe(self, ink: Tensor) -> Tensor:
         """Descriptions (B, AXES) of pages."""
