@@ -183,7 +183,7 @@ class Exemplar(Variant):
             return self._color_shown(ink, hints, Shown.nothing(ink, self.config.place_features))
         # Page by page: what 12 pages have to show to 8 at once would take gigabytes.
         pages = zip(ink.split(1), hints.split(1), strict=True)
-        return torch.cat([self._color_shown(page, told, self._library.shown(page)) for page, told in pages])
+        return torch.cat([self._color_shown(page, hint, self._library.shown(page)) for page, hint in pages])
 
     def _color_shown(self, ink: Tensor, hints: Tensor, shown: Shown) -> Tensor:
         return self._color(ink, hints, shown.keys, shown.values, shown.mask, shown.sums)
