@@ -34,7 +34,7 @@ from imaging.descreen import network_pair
 from imaging.screentone import to_screentone
 
 ArrayOf = Callable[[Image.Image], U8]
-GrayFrom = Literal["lightness", "luma", "screentone", "mix"]
+GrayFrom = Literal["lightness", "luma", "screentone", "mix", "none"]
 ImageFormat = Literal["jpeg", "png", "webp"]
 
 IMAGE_SUFFIXES = frozenset({
@@ -86,7 +86,8 @@ class Page:
     gray: encoded bytes of the gray page as they came, or None.
     color: encoded bytes of the colour page as they came, or None.
     gray_from: "source" where `gray` is a page of its own, else how to derive it: "lightness" (equal CIELAB L*), "luma"
-        (BT.601), "screentone" (drawn anew, imaging.screentone) or "mix" (half of the pages screentone, half lightness).
+        (BT.601), "screentone" (drawn anew, imaging.screentone), "mix" (half of the pages screentone, half lightness);
+        or "none": the page has colours alone.
     width: pixels of the colour page, else of the gray one.
     height: pixels of that page.
     split: "train" or "holdout".
@@ -112,6 +113,13 @@ class Page:
     def from_row(cls, row: Mapping[str, Any]) -> "Page":
         """Make a page of a row of SCHEMA, or of a shard that is older than the column `mask`."""
         return cls(**{name: row[name] for name in SCHEMA.names if name in row})
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What a training can have of the page: "ink", "color" and, where it has both, "pairs"."""
+        color = self.color is not None
+        ink = self.gray is not None or (color and self.gray_from != "none")
+        return ("ink",) * ink + ("color",) * color + ("pairs",) * (ink and color)
 
     def size(self) -> int:
         """Return the bytes of the encoded pictures together."""
@@ -159,12 +167,13 @@ class Page:
         size: side of the network's square, in pixels.
         draw: as in `decode_gray`.
 
-        Returns None where the page has no colour. Pictures are decoded no larger than is needed.
+        Returns None where the page does not have both. Pictures are decoded no larger than is needed.
         """
+        if "pairs" not in self.kinds:
+            return None
         hint = self.hint(size, draw)
         color = self.decode_color(size if self.gray else hint)
-        if color is None:
-            return None
+        assert color is not None  # a pair has colour
         return network_pair(self.decode_gray(None if self.gray else color, hint, draw), color, size)
 
     def form(self, draw: int = 0) -> str:

@@ -9,7 +9,7 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mangahue")
 CARD = "shards.json"
+KINDS = ("pairs", "ink", "color")  # of training examples
 SHARD_BYTES = 128 * 2**20
+_LACKING = {
+    "pairs": "with ink and colours: train --variant cyclegan, which takes pages without pairs, or ingest with another "
+    "--gray-from, which derives the ink",
+    "ink": "with ink: ingest --gray too, or with a --gray-from that derives it",
+    "color": "with colours: ingest --color too",
+}
 _GROUP_BYTES = 8 * 2**20  # bytes of a row group, the least that a reader holds
 _TASK_PAGES = 128  # pages to a reading task: with fewer, its start costs too much
 
@@ -42,6 +49,7 @@ class Shard:
     size: in bytes.
     digest: sha256 over its rows' names and pictures, in hex.
     masked: number of its pages that have a mask.
+    examples: number of its pages that give an example, by kind as for `ShardSet.stream`.
     """
 
     key: str
@@ -49,6 +57,7 @@ class Shard:
     size: int
     digest: str
     masked: int = 0
+    examples: dict[str, int] = field(default_factory=dict)
 
 
 def write_shards(storage: Storage, pages: Iterable[Page], split: str) -> Iterator[Shard]:
@@ -75,6 +84,7 @@ class _Packer:
         self.size = 0
         self.pages = 0
         self._masked = 0
+        self._examples = dict.fromkeys(KINDS, 0)
         self._group: list[Page] = []
         self._group_size = 0
         self._out = io.BytesIO()
@@ -88,6 +98,8 @@ class _Packer:
         if page.mask is not None:
             self._digest.update(b"mask" + hashlib.sha256(page.mask).digest())
             self._masked += 1
+        for kind in page.kinds:
+            self._examples[kind] += 1
         self._group.append(page)
         self.pages += 1
         self.size += page.size()
@@ -108,7 +120,7 @@ class _Packer:
         digest = self._digest.hexdigest()
         key = f"{split}/pages-{digest[:16]}.parquet"
         storage.put(key, data)
-        return Shard(key, self.pages, len(data), digest, self._masked)
+        return Shard(key, self.pages, len(data), digest, self._masked, self._examples)
 
 
 def unread(card: Mapping[str, Any]) -> int:
@@ -162,6 +174,14 @@ class ShardSet:
         """Return the number of pages in a split."""
         return int(self.card["pages"][split])
 
+    def examples(self, split: str, kind: str) -> int:
+        """Return the number of pages in a split that give an example; of all pages, for shards of an earlier version.
+
+        kind: as for `stream`.
+        """
+        shards = (shard for shard in self.card["shards"] if shard["key"].startswith(f"{split}/"))
+        return sum(shard.get("examples", {}).get(kind, shard["pages"]) for shard in shards)
+
     @property
     def masked(self) -> bool:
         """Whether any page has a mask. Shards of an earlier version have none."""
@@ -181,13 +201,13 @@ class ShardSet:
                         yield Page.from_row(row)
 
     def sample(self, split: str, limit: int) -> list[Page]:
-        """Return pages with colour, evenly spread over the split.
+        """Return pages with ink and colour, evenly spread over the split.
 
         There are at most `limit` of them, and at least half of that where the split has so many.
         """
         kept: list[Page] = []
         stride = 1
-        for i, page in enumerate(page for page in self.read(split) if page.color is not None):
+        for i, page in enumerate(page for page in self.read(split) if "pairs" in page.kinds):
             if i % stride == 0:
                 kept.append(page)
             if len(kept) == 2 * limit:
@@ -213,7 +233,7 @@ class ShardSet:
 
         split: "train" or "holdout".
         kind: "pairs" has ink and target, and the numbers of chapter and page; "ink" and "color" have one of the two,
-            for training without pairs.
+            for training without pairs: all pages that have it.
         size: side of the network's square, in pixels.
         target: the target space, a key of imaging.target.CHANNELS.
         passes: over the split.
@@ -226,17 +246,19 @@ class ShardSet:
         Ink is (1, size, size) uint8, as colouring sees it (imaging.descreen.network_view). Target is (C, size, size)
         int8 or uint8 (imaging.target), the page resized to a square as pix2pix does. Pages without colour give ink
         only. Where any page of the set has a mask, each example has a "mask" (1, size, size) uint8: 1 where the page is
-        not judged, else 0. Raises BadUsageError where the split has no pages.
+        not judged, else 0. Raises BadUsageError where the split has no such pages.
         """
         import ray.data
 
         keys = self.keys(split)
         if not keys:
             raise BadUsageError(f"--data {self.uri} holds no {split} pages; ingest some, or hold out fewer chapters")
+        if not (count := self.examples(split, kind)):
+            raise BadUsageError(f"--data {self.uri} holds no {split} page {_LACKING[kind]}")
         order = np.random.default_rng(seed)
         options = {"uri": self.uri, "kind": kind, "size": size, "target": target, "masked": self.masked}
         channels = self.masked + {"pairs": 1 + CHANNELS[target], "ink": 1, "color": CHANNELS[target]}[kind]
-        kept = passes > 2 and self.pages(split) * channels * size * size <= cache
+        kept = passes > 2 and count * channels * size * size <= cache
         # A task is a list of shards to read: Ray's own reader, given small files many times over, came back short.
         reads = [
             (keys[i], int(order.integers(2**31)))

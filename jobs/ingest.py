@@ -15,7 +15,7 @@ def main(config: IngestConfig) -> Exit:
     from jobs.parts.runtime.cluster import connect
 
     out = open_storage(config.out)
-    chapters = plan(config.color, config.gray, config.gray_from, config.holdout, config.seed)
+    chapters = plan(config)
     if (finished := already_done(out, config, chapters)) is not None:
         return finished
     earlier = take_up(out, config)

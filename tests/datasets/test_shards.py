@@ -276,3 +276,46 @@ def test_an_example_of_a_set_with_masks_has_one(kind: str) -> None:
     assert with_mask["mask"][0].tolist() == [[1] * 8] * 2 + [[0] * 8] * 6
     assert not without["mask"].any()
     assert "mask" not in plain
+
+
+@pytest.mark.parametrize("gray_from", ["lightness", "none"])
+def test_each_training_takes_what_it_can_from_one_set(tmp_path: Path, gray_from: str) -> None:
+    """Pairs for the ones, all pages for those without pairs; ink is derived only where a row says so."""
+    storage = open_storage(str(tmp_path))
+    pages = [
+        page(0, gray=png(40), color=png(200, 30, 30)),
+        page(1, gray=png(50)),
+        page(2, gray=png(60)),
+        replace(page(3, color=png(30, 200, 30)), gray_from=gray_from),
+    ]
+    whole = finished(storage, *write_shards(storage, pages, "train"))
+    taken = {
+        kind: [made.index for made in pages if training_example(vars(made), kind=kind, size=8, target="rgb")]
+        for kind in shards.KINDS
+    }
+    derived = [3] if gray_from == "lightness" else []
+    assert taken == {"pairs": [0, *derived], "ink": [0, 1, 2, *derived], "color": [0, 3]}
+    assert {kind: whole.examples("train", kind) for kind in taken} == {kind: len(of) for kind, of in taken.items()}
+    assert [made.index for made in whole.sample("train", 9)] == taken["pairs"]
+
+
+def test_older_shards_are_taken_to_give_examples_of_each_kind() -> None:
+    old = ShardSet.open(str(COMPATIBILITY / "shards"))
+    assert {kind: old.examples("train", kind) for kind in shards.KINDS} == dict.fromkeys(
+        shards.KINDS, old.pages("train")
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacking", "told"),
+    [
+        ("pairs", {"gray": png(40)}, "with ink and colours: train --variant cyclegan"),
+        ("ink", {"color": png(1, 2, 3)}, "with ink: ingest --gray"),
+        ("color", {"gray": png(40)}, "with colours: ingest --color"),
+    ],
+)
+def test_a_set_that_lacks_what_a_training_takes(tmp_path: Path, kind: str, lacking: dict, told: str) -> None:
+    storage = open_storage(str(tmp_path))
+    whole = finished(storage, *write_shards(storage, [replace(page(0, **lacking), gray_from="none")], "train"))
+    with pytest.raises(BadUsageError, match=f"holds no train page {told}"):
+        whole.stream("train", kind=kind, size=8, target="ab", passes=1, seed=0, num_cpus=1, cache=0)

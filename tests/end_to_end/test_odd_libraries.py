@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.page import decode
+from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.shards import Written, plan, read_chapter
 from tests.archives import rar4_parts, rar5, rar5_parts, raw_zip, tarred, zipped
 from tests.books import book_of, xhtml
@@ -190,7 +191,7 @@ def test_libraries_as_people_have_them(machine: LocalMachine, model: Path, tmp_p
 
 def test_ingest_reads_the_same(tmp_path: Path) -> None:
     written = Written()
-    chapters = plan(None, str(library_in(tmp_path)), "lightness", "0", 0)
+    chapters = plan(IngestConfig(gray=str(library_in(tmp_path)), out="out", holdout="0"))
     pages = {chapter.gray.ref.rel: len(list(read_chapter(chapter, written))) for chapter in chapters if chapter.gray}
     coloured = {name: sum(member.endswith(".jpg") for member in members) for name, (_, _, members) in BECOMES.items()}
     assert pages == coloured

@@ -89,7 +89,7 @@ class Models:
     models: (name, URI) of each model.
     threads: of the CPUs, where there is no GPU.
     on_gpu: whether this process has a GPU.
-    Rows without colour, and those masked all over, are dropped.
+    Rows without ink or colour, and those masked all over, are dropped.
     """
 
     def __init__(self, models: Sequence[tuple[str, str]], threads: int, *, on_gpu: bool) -> None:
@@ -99,7 +99,7 @@ class Models:
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         page = Page.from_row(row)
-        if page.color is None:
+        if "pairs" not in page.kinds:
             return []
         gray = page.decode_gray()
         masked = page.decode_mask(gray.shape)

@@ -1,20 +1,22 @@
 """Pairs the chapters and pages of two editions, and chooses the chapters to hold out.
 
 Editions are paired by relative path without extensions. Where that fails, they are paired by chapter name and page
-number. Names of the form [chapter]_[page] are understood too.
+number. Names of the form [chapter]_[page] are understood too, and what an edition puts before all its names is no part
+of them (jobs.parts.ingest.names).
 """
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from datasets.archive import ChapterRef, chapter_and_page, find_chapters, plain
+from datasets.archive import ChapterRef, find_chapters, plain
 from datasets.chapters import Chapter, Directory, Member, open_chapter
 from datasets.errors import BadUsageError
 from datasets.names import composed
+from jobs.parts.ingest.names import bare_names, chapter_of, chapters_of, page_numbers
 
 log = logging.getLogger("mangahue")
 T = TypeVar("T")
@@ -26,10 +28,12 @@ class Edition:
 
     ref: the archive or folder.
     only: the chapter part of [chapter]_[page] names, where a folder holds several chapters; else None.
+    half: which half of each picture is the page, where a picture shows both editions side by side; else None.
     """
 
     ref: ChapterRef
     only: str | None = None
+    half: Literal["left", "right"] | None = None
 
     @property
     def rel(self) -> str:
@@ -44,7 +48,7 @@ class Edition:
         pages = chapter.pages
         if self.only is None:
             return pages
-        return [page for page in pages if (chapter_and_page(PurePosixPath(page.name).stem) or ("",))[0] == self.only]
+        return [page for page in pages if chapter_of(PurePosixPath(page.name).stem) == self.only]
 
 
 @dataclass(frozen=True)
@@ -82,45 +86,55 @@ def find_editions(uri: str) -> list[Edition]:
 
 
 def _named_chapters(ref: ChapterRef) -> list[str]:
-    named = [chapter_and_page(PurePosixPath(page.name).stem) for page in open_chapter(ref).pages]
-    if not all(named):
-        return []
-    chapters = list(dict.fromkeys(pair[0] for pair in named if pair))
-    return chapters if len(chapters) > 1 else []
+    return chapters_of([PurePosixPath(page.name).stem for page in open_chapter(ref).pages])
 
 
 def pair_editions(color: Sequence[Edition], gray: Sequence[Edition]) -> list[tuple[Edition | None, Edition | None]]:
     """(colour, gray) for every chapter, with None where one edition lacks it.
 
-    They are paired by relative path first, then by name where it is unique. If each side has one chapter only, the two
-    are a pair whatever their names.
+    They are paired by relative path first, then by name where it is unique, then by what the edition does not put
+    before all of its names. If each side has one chapter only, the two are a pair whatever their names.
     """
     if len(color) == len(gray) == 1:
         return [(color[0], gray[0])]
-    return _paired(color, gray, [lambda edition: edition.rel, _name])
+    sides = [[edition.rel for edition in side] for side in (color, gray)]
+    names = [[PurePosixPath(rel).name for rel in side] for side in sides]
+    keys = [sides, [[plain(name) for name in side] for side in names], [bare_names(side) for side in names]]
+    return _paired(color, gray, keys)
 
 
-def _name(edition: Edition) -> str:
-    return plain(PurePosixPath(edition.rel).name)
-
-
-def pair_pages(color: Sequence[Member], gray: Sequence[Member]) -> list[tuple[Member | None, Member | None]]:
+def pair_pages(
+    color: Sequence[Member], gray: Sequence[Member], chapters: tuple[str | None, str | None] = (None, None)
+) -> list[tuple[Member | None, Member | None]]:
     """(colour, gray) for every page, in the reading order of the colour edition. Gray pages without a partner follow.
 
-    They are paired by name, then by name without extension, then by number; each where it is unique on both sides.
+    They are paired by name, then by name without extension, then without what is before all names of an edition, then
+    by number; each where it is unique on both sides.
+
+    chapters: `Edition.only` of the two.
     """
-    return _paired(color, gray, [lambda page: page.name, _stem, _number])
+    paths = [[PurePosixPath(page.name) for page in side] for side in (color, gray)]
+    stems = [[path.stem for path in side] for side in paths]
+    keys = [
+        [[str(path) for path in side] for side in paths],
+        [[str(path.with_suffix("")) for path in side] for side in paths],
+        [bare_names(side) for side in stems],
+        [page_numbers(side, chapter) for side, chapter in zip(stems, chapters, strict=True)],
+    ]
+    return _paired(color, gray, keys)
 
 
 def _paired(
-    color: Sequence[T], gray: Sequence[T], keys: Sequence[Callable[[T], str]]
+    color: Sequence[T], gray: Sequence[T], keys: Sequence[Sequence[Sequence[str]]]
 ) -> list[tuple[T | None, T | None]]:
     """Pair items that agree in a key, best key first, in whatever Unicode form. The key must be unique among the items
     still unpaired on each side.
+
+    keys: of each kind, for both sides, the key of each item.
     """
     partner: dict[int, int] = {}
     for key in keys:
-        alone = [_by_key(color, key, set(partner)), _by_key(gray, key, set(partner.values()))]
+        alone = [_by_key(key[0], set(partner)), _by_key(key[1], set(partner.values()))]
         for value, indices in alone[0].items():
             if len(indices) == 1 and len(alone[1].get(value, [])) == 1:
                 partner[indices[0]] = alone[1][value][0]
@@ -131,22 +145,12 @@ def _paired(
     return pairs + [(None, item) for i, item in enumerate(gray) if i not in taken]
 
 
-def _by_key(items: Sequence[T], key: Callable[[T], str], taken: set[int]) -> dict[str, list[int]]:
+def _by_key(keys: Sequence[str], taken: set[int]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for index, item in enumerate(items):
+    for index, key in enumerate(keys):
         if index not in taken:
-            found.setdefault(composed(key(item)), []).append(index)
+            found.setdefault(composed(key), []).append(index)
     return found
-
-
-def _stem(page: Member) -> str:
-    return str(PurePosixPath(page.name).with_suffix(""))
-
-
-def _number(page: Member) -> str:
-    stem = PurePosixPath(page.name).stem
-    named = chapter_and_page(stem)
-    return named[1] if named else plain(stem)
 
 
 def held_out(rels: Sequence[str], holdout: str, seed: int) -> set[str]:

@@ -14,14 +14,15 @@ import numpy as np
 import ray.data
 
 from datasets.chapters import Member
-from datasets.errors import BadUsageError, Code, MangahueError, StorageError
+from datasets.errors import BadUsageError, Code, MangahueError, PageUnreadableError, StorageError
 from datasets.limits import SLOW
-from datasets.page import Page, decode
+from datasets.page import Page, decode, encode
 from datasets.shards import CARD, SHARD_BYTES, Shard, unread, write_shards
 from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, to_lab
-from jobs.parts.ingest.config import IngestConfig
-from jobs.parts.ingest.pairing import ChapterPlan, find_editions, held_out, pair_editions, pair_pages
+from jobs.parts.ingest.config import HOLDOUT, IngestConfig
+from jobs.parts.ingest.layouts import LaidOut, by_layout, side_folders
+from jobs.parts.ingest.pairing import ChapterPlan, Edition, find_editions, held_out, pair_editions, pair_pages
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
@@ -78,27 +79,40 @@ class Written:
         self.unfinished += other.unfinished
 
 
-def plan(color: str | None, gray: str | None, gray_from: str, holdout: str, seed: int) -> list[ChapterPlan]:
+def plan(config: IngestConfig) -> list[ChapterPlan]:
     """All chapters of both editions, paired and assigned to a split. Only names are read, no pages.
 
-    color, gray: URIs of the editions; None where there is none.
-    gray_from, holdout, seed: as in IngestConfig.
-    Raises BadUsageError where there is no chapter, or where `holdout` fits none.
+    Raises BadUsageError where there is no chapter, where --holdout fits none, or where the layout is not as it says.
     """
-    pairs = pair_editions(find_editions(color) if color else [], find_editions(gray) if gray else [])
-    rels = [(c or g).rel for c, g in pairs]  # type: ignore[union-attr]
-    if not rels:
-        raise BadUsageError(f"no chapter in {color or gray}: no archive, and no folder with images")
-    kept = held_out(rels, holdout, seed)
-    root = split_uri(color or gray or "")[1]
+    found = sorted(_find_chapters(config), key=lambda chapter: chapter.rel)
+    if not found:
+        raise BadUsageError(f"no chapter in {config.color or config.gray}: no archive, and no folder with images")
+    kept = {chapter.rel for chapter in found if chapter.split == "holdout"}
+    if config.holdout is not None or not kept:
+        rels = [chapter.rel for chapter in found]
+        kept = held_out(rels, HOLDOUT if config.holdout is None else config.holdout, config.seed)
+    root = split_uri(config.color or config.gray or "")[1]
     plans = []
-    for rel, (color_edition, gray_edition) in sorted(zip(rels, pairs, strict=True), key=lambda pair: pair[0]):
-        folder = str(PurePosixPath(rel).parent)
+    for chapter in found:
+        folder = str(PurePosixPath(chapter.rel).parent)
         series = root if folder == "." else folder
-        split = "holdout" if rel in kept else "train"
-        plans.append(ChapterPlan(rel, series, split, gray_from, color_edition, gray_edition))
+        split = "holdout" if chapter.rel in kept else "train"
+        plans.append(ChapterPlan(chapter.rel, series, split, config.gray_from, chapter.color, chapter.gray))
     log.info("%d chapters, %d of them held out", len(plans), len(kept))
     return plans
+
+
+def _find_chapters(config: IngestConfig) -> list[LaidOut]:
+    color = find_editions(config.color) if config.color else []
+    if config.aligned and config.color:
+        return by_layout(config.color, color, config.aligned)
+    if folders := side_folders(color):
+        raise BadUsageError(
+            f"--color {config.color} holds {' and '.join(sorted(folders))}: say which of A and B is the gray page by "
+            "--aligned AtoB (A is) or BtoA (B is)"
+        )
+    gray = find_editions(config.gray) if config.gray else []
+    return [LaidOut(*pair, None) for pair in pair_editions(color, gray)]
 
 
 def already_done(out: Storage, config: IngestConfig, chapters: Sequence[ChapterPlan]) -> Exit | None:
@@ -120,7 +134,11 @@ def already_done(out: Storage, config: IngestConfig, chapters: Sequence[ChapterP
 
 
 def _plan_digest(chapters: Sequence[ChapterPlan]) -> str:
-    return hashlib.sha256(json.dumps([asdict(chapter) for chapter in chapters]).encode()).hexdigest()
+    def as_before(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in items if (name, value) != ("half", None)}  # a field of a later version
+
+    plans = [asdict(chapter, dict_factory=as_before) for chapter in chapters]
+    return hashlib.sha256(json.dumps(plans).encode()).hexdigest()
 
 
 def take_up(out: Storage, config: IngestConfig) -> dict[str, Written]:
@@ -213,7 +231,8 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
             members[side] = edition.pages(directory)
         except MangahueError as error:
             _note(written, edition.ref.uri, error, fetching=True)
-    for index, (color, gray) in enumerate(pair_pages(members["color"], members["gray"])):
+    of_color, of_gray = (edition.only if edition else None for edition in (chapter.color, chapter.gray))
+    for index, (color, gray) in enumerate(pair_pages(members["color"], members["gray"], (of_color, of_gray))):
         picture: dict[str, bytes | None] = {"color": None, "gray": None}
         pixels: dict[str, U8] = {}
         for side, member, edition in (("color", color, chapter.color), ("gray", gray, chapter.gray)):
@@ -228,8 +247,8 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
             try:
                 if fetched.error is not None:
                     raise fetched.error
-                pixels[side] = sandbox().call(decode, fetched.data, seconds=_POLICY.limits.seconds)
-                picture[side] = fetched.data
+                decoded = sandbox().call(decode, fetched.data, seconds=_POLICY.limits.seconds)
+                pixels[side], picture[side] = _own_half(edition, decoded, fetched.data)
             except MangahueError as error:
                 _note(written, source, error)
         if pixels:
@@ -251,6 +270,17 @@ def read_chapter(chapter: ChapterPlan, written: Written) -> Iterator[Page]:
                 split=chapter.split,
                 source=f"{edition.ref.uri}/{member.name}",
             )
+
+
+def _own_half(edition: Edition, pixels: U8, data: bytes) -> tuple[U8, bytes]:
+    """The page of a picture, and its bytes: as they came, or a PNG of its half. The right one has an odd column."""
+    if edition.half is None:
+        return pixels, data
+    middle = pixels.shape[1] // 2
+    if not middle:
+        raise PageUnreadableError(Code.NOT_IMAGE, "a picture of one column has no two halves")
+    page = pixels[:, :middle] if edition.half == "left" else pixels[:, middle:]
+    return page, encode(page, "png")
 
 
 def _note(written: Written, source: str, error: Exception, *, fetching: bool = False) -> None:

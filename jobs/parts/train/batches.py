@@ -44,7 +44,7 @@ def open_streams(
             kind=kind,
             size=resize_for(config.model.image_size, config.augment),
             target=config.model.target,
-            passes=1 + math.ceil(pages / max(1, shards.pages("train"))),
+            passes=1 + math.ceil(pages / max(1, shards.examples("train", kind))),
             seed=config.seed + number,  # so that a batch's ink and colour come from different pages
             num_cpus=cluster.cpu_share(),
             cache=max(_LEAST_KEPT, int(_KEPT_SHARE * cluster.store / len(kinds))),

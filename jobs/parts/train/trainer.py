@@ -41,8 +41,9 @@ def fit(config: TrainConfig, shards: ShardSet, origin: dict[str, Any], cluster: 
     if not most:
         least = most = max(1, int(cluster.gpus)) if on_gpu else 1
     share = 1.0 if on_gpu else cluster.cpu_share(2 * most)
-    steps = planned_steps(config, shards.pages("train"), most, trained="init" in origin, on_gpu=on_gpu)
     paired = models.VARIANTS[config.variant].paired
+    pages = max(shards.examples("train", kind) for kind in (("pairs",) if paired else ("ink", "color")))
+    steps = planned_steps(config, pages, most, trained="init" in origin, on_gpu=on_gpu)
     resources = worker_resources(share, on_gpu=on_gpu, offered=ray.cluster_resources())
     filesystem, root = open_storage(config.run).arrow()
 

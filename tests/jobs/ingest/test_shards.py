@@ -35,7 +35,8 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
 
 def rows(color: Path | None, gray: Path | None, gray_from: str = "lightness") -> tuple[list[Page], Written]:
     written = Written()
-    plans = plan(str(color) if color else None, str(gray) if gray else None, gray_from, "0", 0)
+    uris = {"color": str(color) if color else None, "gray": str(gray) if gray else None}
+    plans = plan(IngestConfig(**uris, out="out", gray_from=gray_from, holdout="0"))  # type: ignore[arg-type]
     return [page for chapter in plans for page in read_chapter(chapter, written)], written
 
 
