@@ -22,13 +22,14 @@ from datasets.storage import Storage, open_storage, split_uri
 from imaging.color import U8, to_lab
 from jobs.parts.ingest.config import HOLDOUT, IngestConfig
 from jobs.parts.ingest.layouts import LaidOut, by_layout, side_folders
-from jobs.parts.ingest.pairing import ChapterPlan, Edition, find_editions, held_out, pair_editions, pair_pages
+from jobs.parts.ingest.pairing import ChapterPlan, Edition, find_editions, pair_editions, pair_pages
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 from jobs.parts.runtime.progress import Meter
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source import reader
+from jobs.parts.source.holdout import held_out
 from jobs.parts.source.policy import Policy
 
 log = logging.getLogger("mangahue")
