@@ -100,7 +100,7 @@ def mirror(descriptors: U8) -> U8:
     """Return the descriptors that the features have in a mirror: columns change sides, and directions with them."""
     cells = descriptors.reshape(-1, _BINS, _BINS, _TURNS)
     turns = (_TURNS // 2 - np.arange(_TURNS)) % _TURNS
-    return np.ascontiguousarray(cells[:, :, ::-1][..., turns]).reshape(len(descriptors), -1)
+    return np.ascontiguousarray(cells[:, :, ::-1][..., turns]).reshape(descriptors.shape)
 
 
 def _within(shape: tuple[int, ...], area: int) -> tuple[int, int]:

@@ -24,6 +24,8 @@ _MOST_TURN = math.radians(12)
 _SCALES = (0.1, 10.0)
 _MOST_SKEW = 0.25  # by which the sides of the quadrilateral may differ, as a share
 _EDGES = 0.12  # share of pixels with the steepest gradient that count as edges
+_TILES, _BUSY = 4, 60  # tiles to a side, and the edge pixels of both pages that a tile must have to tell anything
+_LEAST_COMMON = 400  # pixels of the view in common, or nothing is said
 _NEAR = 1  # pixels of the view by which edges may lie apart
 
 
@@ -36,6 +38,7 @@ class Fit:
     inliers: features that agree.
     tentative: features that passed the ratio test.
     overlap: how far edges agree where both pages lie, 0 for chance and 1 for all.
+    evenness: the same for the poorer quarter of the common area's tiles: near 0 where pages are alike in part alone.
     shared: share of the colour picture that lies on the gray page.
     """
 
@@ -44,6 +47,7 @@ class Fit:
     inliers: int
     tentative: int
     overlap: float
+    evenness: float
     shared: float
 
 
@@ -67,10 +71,10 @@ def fit(color: Features, gray: Features, *, mirrored: bool = False) -> Fit | Non
     matrix, inliers = _refined(source, target, first, diagonal)
     if inliers < _LEAST or not _plausible(matrix, shown.size):
         return None
-    overlap, shared = edge_overlap(shown, gray, matrix)
+    overlap, evenness, shared = edge_overlap(shown, gray, matrix)
     if mirrored:
         matrix = matrix @ np.array([[-1.0, 0, color.size[0]], [0, 1, 0], [0, 0, 1]])
-    return Fit(matrix, mirrored, inliers, len(pairs), overlap, shared)
+    return Fit(matrix, mirrored, inliers, len(pairs), overlap, evenness, shared)
 
 
 def _distinctive(alike: F32) -> NDArray[np.int64]:
@@ -147,8 +151,9 @@ def _plausible(matrix: F64, size: tuple[int, int]) -> bool:
     return bool(even and np.abs(turns).max() <= _MOST_TURN and _SCALES[0] <= long.mean() <= _SCALES[1])
 
 
-def edge_overlap(color: Features, gray: Features, matrix: F64) -> tuple[float, float]:
-    """Return how far the edges of two pages agree under a homography, and the share of the colour picture on the page.
+def edge_overlap(color: Features, gray: Features, matrix: F64) -> tuple[float, float, float]:
+    """Return how far the edges of two pages agree under a homography: over all, and in the poorer quarter of the tiles
+    of the common area; and the share of the colour picture that lies on the page.
 
     The agreement is Cohen's kappa of edge pixels with room of a pixel: 0 for chance, 1 for all. Both pages' edges must
     be found in the other; the worse direction counts.
@@ -161,18 +166,32 @@ def edge_overlap(color: Features, gray: Features, matrix: F64) -> tuple[float, f
     area = abs(cv2.contourArea(moved(corners(color.size), matrix).astype(np.float32)))
     whole = area * size[0] * size[1] / (gray.size[0] * gray.size[1])
     shared = min(1.0, float((inside > 0).sum()) / max(whole, 1.0))
-    if common.sum() < 400:
-        return 0.0, shared
+    if common.sum() < _LEAST_COMMON:
+        return 0.0, 0.0, shared
     one, other = _edges(laid, common), _edges(gray.view, common)
-    return min(_agreement(one, other, common), _agreement(other, one, common)), shared
+    near = [cv2.dilate(edges, np.ones((2 * _NEAR + 1,) * 2, np.uint8)) > 0 for edges in (one, other)]
+    overlap = min(_agreement(one, near[1], common), _agreement(other, near[0], common))
+    left, top, wide, high = cv2.boundingRect(common.astype(np.uint8))
+    found = []
+    for row in range(_TILES):
+        for column in range(_TILES):
+            tile = np.s_[
+                top + high * row // _TILES : top + high * (row + 1) // _TILES,
+                left + wide * column // _TILES : left + wide * (column + 1) // _TILES,
+            ]
+            if (one[tile] > 0).sum() + (other[tile] > 0).sum() >= _BUSY:
+                parts = ((one, near[1]), (other, near[0]))
+                found.append(max(_agreement(edges[tile], met[tile], common[tile]) for edges, met in parts))
+    return overlap, float(np.quantile(found, 0.25)) if found else 0.0, shared
 
 
-def _agreement(one: U8, other: U8, common: NDArray[np.bool_]) -> float:
-    near = cv2.dilate(other, np.ones((2 * _NEAR + 1,) * 2, np.uint8)) > 0
-    there = (one > 0) & common
+def _agreement(edges: U8, near: NDArray[np.bool_], common: NDArray[np.bool_]) -> float:
+    """Return the share of edges that lie near the other page's, beyond chance."""
+    there = (edges > 0) & common
+    if not there.any():
+        return 0.0
     chance = float(near[common].mean())
-    met = float(near[there].mean()) if there.any() else 0.0
-    return (met - chance) / max(1 - chance, 1e-6)
+    return (float(near[there].mean()) - chance) / max(1 - chance, 1e-6)
 
 
 def _edges(view: U8, common: NDArray[np.bool_]) -> U8:

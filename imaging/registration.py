@@ -19,7 +19,7 @@ from imaging.matching import F64, corners, for_centres, moved
 from imaging.text import find_text
 
 _AREA = 1_400_000  # pixels of the common area at which lines are compared, at most
-_LEAST_SIDE = 32  # pixels of the common area
+LEAST_SIDE = 32  # pixels of the common area
 _SMOOTH = 0.06  # sigma of the residual warp to the longer side
 _STEP = 8  # pixels: the warp is smoothed at this step
 _TRUE = 0.7  # pixels by which the flow there and back may differ
@@ -42,13 +42,16 @@ class Registered:
     box: (left, top, right, bottom) of the common area on the gray page.
     color: (h, w, 3) sRGB, in the frame of the common area.
     masked: (h, w) where the two show different things, or the picture does not reach.
-    shift: the mean length of the residual warp, in pixels of the gray page.
+    onto: (3, 3), from points of the picture to points of the common area.
+    warp: (y, x, 2) float32, the residual on a coarse grid over the common area: a pixel of the page shows what lies so
+        far from it, in pixels of the page, by `onto` alone.
     """
 
     box: tuple[int, int, int, int]
     color: U8
     masked: Mask
-    shift: float
+    onto: F64
+    warp: F32
 
 
 def register(color: U8, gray: U8, homography: F64) -> Registered | None:
@@ -59,21 +62,20 @@ def register(color: U8, gray: U8, homography: F64) -> Registered | None:
     homography: from points of the picture to points of the page, as in `imaging.matching.Fit`.
     """
     box = common_box((color.shape[1], color.shape[0]), (gray.shape[1], gray.shape[0]), homography)
-    if min(box[2] - box[0], box[3] - box[1]) < _LEAST_SIDE:
+    if min(box[2] - box[0], box[3] - box[1]) < LEAST_SIDE:
         return None
-    color, homography = _no_finer(color, homography)
     left, top, right, bottom = box
     crop = gray[top:bottom, left:right]
     onto = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]]) @ homography
+    color, used = _no_finer(color, onto)
     scale = min(1.0, math.sqrt(_AREA / crop.size))
     size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
-    small_onto = np.diag([size[0] / crop.shape[1], size[1] / crop.shape[0], 1.0]) @ onto
+    small_onto = np.diag([size[0] / crop.shape[1], size[1] / crop.shape[0], 1.0]) @ used
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     ink = even_ink(small, 2 * _AREA)
     laid, inside = _laid(luma(color), small_onto, size)
-    flow = _residual(ink, even_ink(laid, 2 * _AREA), inside)
-    warp = cv2.resize(flow, (crop.shape[1], crop.shape[0]), interpolation=cv2.INTER_LINEAR)
-    warp *= np.array([crop.shape[1] / size[0], crop.shape[0] / size[1]], np.float32)
+    coarse = _residual(ink, even_ink(laid, 2 * _AREA), inside)
+    flow = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
     columns, rows = np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32))
     laid, inside = (
         cv2.remap(values, columns + flow[..., 0], rows + flow[..., 1], how, borderMode=cv2.BORDER_REPLICATE)
@@ -81,8 +83,8 @@ def register(color: U8, gray: U8, homography: F64) -> Registered | None:
     )
     masked = find_differences(small, laid, inside > 0)
     full = cv2.resize(masked.astype(np.uint8), (crop.shape[1], crop.shape[0]), interpolation=cv2.INTER_NEAREST) > 0
-    shift = float(np.linalg.norm(warp[::_STEP, ::_STEP], axis=-1).mean())
-    return Registered(box, _warped(color, np.linalg.inv(onto).astype(np.float64), warp), full, shift)
+    warp = coarse * np.array([crop.shape[1] / size[0], crop.shape[0] / size[1]], np.float32)
+    return Registered(box, _warped(color, used, warp, crop.shape), full, onto, warp)
 
 
 def common_box(color: tuple[int, int], gray: tuple[int, int], homography: F64) -> tuple[int, int, int, int]:
@@ -117,7 +119,7 @@ def _laid(level: U8, matrix: F64, size: tuple[int, int]) -> tuple[U8, U8]:
 
 
 def _residual(ink: U8, laid: U8, inside: U8) -> F32:
-    """Return (h, w, 2), how far from a pixel of the ink its line lies in the picture, smoothed over the page.
+    """Return (y, x, 2), how far from a pixel of the ink its line lies in the picture, smoothed, on a coarse grid.
 
     The flow is that of dense inverse search (Kroeger et al. 2016). It counts where both have edges, and where the flow
     back leads home.
@@ -136,8 +138,7 @@ def _residual(ink: U8, laid: U8, inside: U8) -> F32:
         for values in (weight * flow[..., 0], weight * flow[..., 1], weight)
     ]
     held = parts[2] + np.float32(1e-3) * max(float(parts[2].max()), 1e-6)  # where nothing is known the warp fades out
-    smooth = np.stack([parts[0] / held, parts[1] / held], axis=-1)
-    return cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.stack([parts[0] / held, parts[1] / held], axis=-1)
 
 
 def _flow(one: U8, other: U8) -> F32:
@@ -150,13 +151,11 @@ def _steepness(view: U8) -> F32:
     return cv2.magnitude(*(cv2.Sobel(view, cv2.CV_32F, *order) for order in ((1, 0), (0, 1))))
 
 
-def _warped(color: U8, back: F64, warp: F32) -> U8:
-    """Return the picture in the frame of the common area.
-
-    back: from points of the common area to points of the picture.
-    warp: (h, w, 2) added to a point before.
-    """
-    height, width = warp.shape[:2]
+def _warped(color: U8, onto: F64, coarse: F32, shape: tuple[int, ...]) -> U8:
+    """Return the picture in the frame of the common area, (h, w, 3)."""
+    height, width = shape
+    back = np.linalg.inv(onto)
+    warp = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     out = np.empty((height, width, 3), np.uint8)
     for rows in bands((height, width)):
         y, x = np.mgrid[rows.start : rows.stop, :width].astype(np.float64) + 0.5

@@ -79,6 +79,7 @@ def test_an_empty_page_fits_nothing(level):
     empty = find_features(np.full((400, 300), level, np.uint8))
     assert len(empty.points) == 0
     assert fit(empty, find_features(page(1)[0])) is None
+    assert fit(empty, find_features(page(1)[0]), mirrored=True) is None
     assert fit(find_features(page(1)[1]), empty) is None
 
 
