@@ -1,6 +1,7 @@
 """Lays pictures on the pages that they may come from, and keeps what came of it beside the shards."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,8 +14,9 @@ from imaging.matching import Fit, fit
 from jobs.parts.pair.page_features import HOME, load_features
 from jobs.parts.pair.pictures import digest_of
 from jobs.parts.runtime.claims import read_json
-from jobs.parts.runtime.sandbox import sandbox
+from jobs.parts.runtime.sandbox import SandboxError, sandbox
 
+log = logging.getLogger("mangahue")
 _MADE = "fits 1"  # raised where the same features give other fits
 _SECONDS = 60.0  # for the fits of one picture
 Kept = tuple[str, int]  # the Parquet file of a picture's features, and the row group
@@ -38,11 +40,15 @@ def find_fits(task: FitTask) -> list[list[Fit | None]]:
     key = f"{HOME}/fits/{digest_of([_MADE, task.pictures])}.json"
     if kept := read_json(storage, key):
         return [[None if values is None else _from_json(values) for values in found] for found in kept["fits"]]
-    fits = []
+    fits: list[list[Fit | None]] = []
     for picture, pages in task.pictures:
         color = load_features(task.out, *picture)
         grays = [(load_features(task.out, *page), mirrored) for page, mirrored in pages]
-        fits.append(sandbox().call(fit_all, color, grays, seconds=_SECONDS))
+        try:
+            fits.append(sandbox().call(fit_all, color, grays, seconds=_SECONDS))
+        except SandboxError as error:  # of a picture that takes too long or crashes OpenCV: it has no page
+            log.warning("a picture of %s can't be laid on its pages: %s", picture[0], error)
+            fits.append([None] * len(grays))
     listed = {"fits": [[None if found is None else _as_json(found) for found in row] for row in fits]}
     storage.put(key, json.dumps(listed).encode())
     return fits

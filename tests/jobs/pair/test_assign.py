@@ -44,6 +44,18 @@ def test_a_spread_has_a_page_for_each_half():
     assert all(one.second == 0.4 for one in matches if one.gray == 4)
 
 
+def test_the_halves_of_a_spread_may_meet():
+    matches, _ = assign({0: [(3, laid()), (4, laid(-560, overlap=0.7))]}, [(1160, 900)], [SIZE] * 6, {})
+    assert pairs(matches) == {(0, 3), (0, 4)}
+
+
+def test_a_pair_that_was_refused_leaves_the_next_page():
+    fits = {0: [(0, laid(overlap=0.9)), (1, laid(overlap=0.5))]}
+    matches, _ = assign(fits, [SIZE], [SIZE] * 2, {(0, 0): False})
+    assert pairs(matches) == {(0, 1)}
+    assert not matches[0].decided
+
+
 def test_the_next_page_that_it_may_come_from_lowers_the_confidence():
     alone, _ = assign({0: [(0, laid(overlap=0.5))]}, [SIZE], [SIZE] * 2, {})
     rivalled, _ = assign({0: [(0, laid(overlap=0.5)), (1, laid(overlap=0.49))]}, [SIZE], [SIZE] * 2, {})
