@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 
 from datasets.errors import BadUsageError
+from datasets.page import encode
 from datasets.shards import ShardSet, training_example
 from imaging.color import luma
 from jobs.parts.pair import page_features, rows
 from jobs.parts.pair.decisions import pair_id
 from jobs.parts.runtime.outcome import Exit
+from tests.imaging import editions
 from tests.jobs.pair.library import (
     ALONE,
     GRAY_ALONE,
@@ -200,3 +202,25 @@ def test_other_shards_are_not_overwritten(folder, tmp_path):
 def test_a_wrong_option_is_named(tmp_path, options, named):
     with pytest.raises(BadUsageError, match=f"{named} is"):
         config(tmp_path, **options)
+
+
+def test_spreads_are_parted_and_joined(tmp_path):
+    inks, colors = zip(*(editions.page(number) for number in range(12)), strict=True)
+    for number in (2, 6, 9):
+        put(tmp_path / f"gray/ch/{number:02d}.png", encode(inks[number], "png"))
+    put(tmp_path / "gray/ch/01-05.png", encode(np.hstack([inks[1], inks[5]]), "png"))
+    put(tmp_path / "color/all/a.jpg", encode(np.hstack([colors[2], colors[6]]), "jpeg"))
+    for number in (1, 5):
+        put(tmp_path / f"color/all/{number}.jpg", encode(colors[number], "jpeg"))
+    assert run(tmp_path, holdout="")[0] == Exit.DONE
+    told = json.loads((tmp_path / "out/pairs.json").read_text())["pairs"]
+    found = {
+        (record["color"], record["gray"], tuple(record["box"])) for record in told if record["outcome"] == "paired"
+    }
+    assert {(color, gray) for color, gray, _ in found} == {
+        ("all/a.jpg", "ch/02.png"), ("all/a.jpg", "ch/06.png"), ("all/1.jpg", "ch/01-05.png"),
+        ("all/5.jpg", "ch/01-05.png"),
+    }  # fmt: skip
+    for color, _, (left, top, right, bottom) in found:
+        wanted = (640, 0, 1280, 900) if color == "all/5.jpg" else (0, 0, 640, 900)
+        assert np.abs(np.subtract((left, top, right, bottom), wanted)).max() <= 2
