@@ -10,7 +10,7 @@ import math
 from imaging.matching import Fit
 
 NAMES = ("constant", "log of inliers", "share of inliers", "overlap of edges", "evenness", "margin")
-COEFFICIENTS = (-13.25, 1.54, 1.18, 3.76, 18.49, 6.29)
+COEFFICIENTS = (-13.13, 1.51, 1.22, 3.64, 18.51, 6.22)
 _ENOUGH = 20  # inliers: more tell no more, since pages that share a panel share many
 _SUREST = 7.0  # the most that is claimed: 0.999
 _CLEAR = 0.3  # of edge overlap: a larger margin to the second candidate tells no more

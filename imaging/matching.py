@@ -23,8 +23,8 @@ _STEADY, _PERSPECTIVE = 12, 60  # features that an affine map takes, and a homog
 _MOST_TURN = math.radians(12)
 _SCALES = (0.1, 10.0)
 _MOST_SKEW = 0.25  # by which the sides of the quadrilateral may differ, as a share
-_EDGES = 0.12  # share of pixels with the steepest gradient that count as edges
-_TILES, _BUSY = 4, 60  # tiles to a side, and the edge pixels of both pages that a tile must have to tell anything
+_EDGES, _FIRM = 0.12, 60.0  # share of pixels that count as edges, and the least gradient of one
+_TILES, _BUSY = 4, 40  # tiles to a side, and the edge pixels that both pages must have in one for it to tell anything
 _LEAST_COMMON = 400  # pixels of the view in common, or nothing is said
 _NEAR = 1  # pixels of the view by which edges may lie apart
 
@@ -179,10 +179,10 @@ def edge_overlap(color: Features, gray: Features, matrix: F64) -> tuple[float, f
                 top + high * row // _TILES : top + high * (row + 1) // _TILES,
                 left + wide * column // _TILES : left + wide * (column + 1) // _TILES,
             ]
-            if (one[tile] > 0).sum() + (other[tile] > 0).sum() >= _BUSY:
+            if min((one[tile] > 0).sum(), (other[tile] > 0).sum()) >= _BUSY:
                 parts = ((one, near[1]), (other, near[0]))
                 found.append(max(_agreement(edges[tile], met[tile], common[tile]) for edges, met in parts))
-    return overlap, float(np.quantile(found, 0.25)) if found else 0.0, shared
+    return overlap, float(np.quantile(found, 0.25)) if found else overlap, shared
 
 
 def _agreement(edges: U8, near: NDArray[np.bool_], common: NDArray[np.bool_]) -> float:
@@ -195,11 +195,11 @@ def _agreement(edges: U8, near: NDArray[np.bool_], common: NDArray[np.bool_]) ->
 
 
 def _edges(view: U8, common: NDArray[np.bool_]) -> U8:
-    """Return 255 at the steepest pixels of the common area."""
+    """Return 255 at the steepest pixels of the common area; paper's grain and JPEG's noise are none of them."""
     soft = cv2.GaussianBlur(view, (0, 0), 0.8)
     steep = cv2.magnitude(*(cv2.Sobel(soft, cv2.CV_32F, *order) for order in ((1, 0), (0, 1))))
     edge = np.quantile(steep[common], 1 - _EDGES)
-    return ((steep > max(float(edge), 1.0)) & common).astype(np.uint8) * 255
+    return ((steep > max(float(edge), _FIRM)) & common).astype(np.uint8) * 255
 
 
 def _scaling(page: Features) -> F64:
