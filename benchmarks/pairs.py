@@ -29,7 +29,7 @@ from jobs.parts.pair.pictures import Failure, find_pictures
 from jobs.parts.runtime.local import LocalPool
 
 _RIGHT = 0.01  # of the page's height
-_REGISTERED = 120  # pairs of a seed whose registration is measured
+_REGISTERED = 40  # pairs of a seed whose registration is measured
 _RIDGE = 0.05
 _BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 
