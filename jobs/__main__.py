@@ -6,6 +6,7 @@ import click
 
 VERBS = {
     "ingest": "Pair two editions of a series, and write shards to train on.",
+    "pair": "Pair colour pictures with their black-and-white pages, and write shards.",
     "train": "Train a model on shards.",
     "colorize": "Colour chapters, and publish them.",
     "evaluate": "Measure models on held-out pages.",

@@ -6,7 +6,7 @@ import sys
 
 from tests.ray_cluster import ROOT, run
 
-RUNNERS = ("colorize", "verify", "evaluate")  # jobs that have --runner
+RUNNERS = ("colorize", "verify", "evaluate", "pair")  # jobs that have --runner
 
 
 class LocalMachine:

@@ -15,7 +15,7 @@ from tests.jobs.colorize.library import Library
 SLOW = {"torch", "ray", "torchmetrics"}
 # train and import_weights take the names of variants from the networks' own modules.
 HELP = {
-    "colorize": set(), "verify": set(), "evaluate": set(), "ingest": set(), "demo": set(), "desk": set(),
+    "colorize": set(), "verify": set(), "evaluate": set(), "ingest": set(), "demo": set(), "desk": set(), "pair": set(),
     "train": {"torch"}, "import_weights": {"torch"},
 }  # fmt: skip
 

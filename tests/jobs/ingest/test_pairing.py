@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from datasets.archive import ChapterRef
 from datasets.chapters import Member, open_chapter
 from datasets.errors import BadUsageError
-from jobs.parts.ingest.pairing import Edition, find_editions, held_out, pair_editions, pair_pages
+from jobs.parts.ingest.pairing import Edition, find_editions, pair_editions, pair_pages
+from jobs.parts.source.holdout import held_out
 
 
 def members(*names: str) -> list[Member]:

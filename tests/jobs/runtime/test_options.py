@@ -14,10 +14,12 @@ import jobs.demo
 import jobs.evaluate
 import jobs.import_weights
 import jobs.ingest
+import jobs.pair
 import jobs.train
 
 CLIS: dict[str, click.Command] = {
     "ingest": jobs.ingest.cli,
+    "pair": jobs.pair.cli,
     "train": jobs.train.cli,
     "colorize": jobs.colorize.cli,
     "evaluate": jobs.evaluate.cli,
@@ -26,6 +28,7 @@ CLIS: dict[str, click.Command] = {
 }
 GIVEN = {
     "ingest": ["--color", "/nowhere/color", "--out", "/nowhere/shards"],
+    "pair": ["--gray", "/nowhere/gray", "--color", "/nowhere/color", "--out", "/nowhere/shards"],
     "train": ["--data", "/nowhere/shards", "--run", "/nowhere/run"],
     "colorize": ["--model", "/nowhere/model", "--source", "/nowhere/in", "--out", "/nowhere/out"],
     "import_weights": ["--from", "pix2pix", "--weights", "/nowhere/x.pth", "--out", "/nowhere/model"],

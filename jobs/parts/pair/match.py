@@ -1,0 +1,136 @@
+"""Finds the page of each colour picture: candidates by an index of pages and by the order of pictures, then fits."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from imaging.matching import Fit
+from imaging.page_search import SAMPLE, PageIndex, make_vocabulary
+from jobs.parts.pair.assign import assign, expected_pages
+from jobs.parts.pair.fits import FitTask, Kept, find_fits
+from jobs.parts.pair.page_features import Found, find_group, load_features
+from jobs.parts.pair.pictures import Failure, PictureGroup
+from jobs.parts.pair.runners import Runner
+from jobs.parts.runtime.progress import Meter
+
+log = logging.getLogger("mangahue")
+Fits = dict[int, list[tuple[int, Fit]]]
+Candidates = dict[int, list[tuple[int, bool]]]  # of each picture the pages, and whether it is seen in a mirror
+
+_CANDIDATES = 8
+_TASK_PICTURES = 8
+_MOST_SAMPLE = 400_000  # descriptors that a vocabulary is made from
+
+
+@dataclass(frozen=True)
+class Edition:
+    """The pictures of an edition that could be read, in order.
+
+    groups: its pictures as they are read.
+    numbers: of each picture its group, its number in the group, and its row in the group's file of features.
+    kept: of each picture where its features are.
+    sizes: (width, height) of each picture.
+    failures: of the others.
+    """
+
+    groups: Sequence[PictureGroup]
+    numbers: Sequence[tuple[int, int]]
+    kept: Sequence[Kept]
+    sizes: Sequence[tuple[int, int]]
+    failures: Sequence[Failure]
+
+    def name(self, picture: int) -> str:
+        """The name of a picture: its chapter's and its own."""
+        group, number = self.numbers[picture]
+        return self.groups[group].name(number)
+
+
+def look(runner: Runner, groups: Sequence[PictureGroup], out: str, verb: str) -> Edition:
+    """Find the features of all pictures of an edition, or take up those that are there."""
+    founds: list[Found] = []
+    with Meter(verb, sum(len(group.members) for group in groups), unit="pages") as meter:
+        for found in runner.map(partial(find_group, out=out), groups):
+            meter.advance(len(groups[len(founds)].members), len(groups[len(founds)].members))
+            founds.append(found)
+    return Edition(
+        groups,
+        [(i, number) for i, found in enumerate(founds) for number in found.numbers],
+        [(found.key, row) for found in founds for row in range(len(found.numbers))],
+        [size for found in founds for size in found.sizes],
+        [failure for found in founds for failure in found.failures],
+    )
+
+
+def match(runner: Runner, color: Edition, gray: Edition, out: str, sure: float) -> Fits:
+    """Lay each picture on the pages that it may come from. Returns the fits that were found.
+
+    sure: the confidence from which on a picture is not looked for any further. All others are looked for in the mirror
+        too, and on the pages where the pictures around them let them be expected.
+    """
+    if not color.kept or not gray.kept:
+        return {i: [] for i in range(len(color.kept))}
+    index = PageIndex.of((load_features(out, *kept) for kept in gray.kept), _vocabulary(gray, out))
+    with Meter("pair", len(color.kept), unit="pages") as meter:
+        first: Candidates = {i: [(int(j), False) for j in found] for i, found in _search(index, color, out)}
+        fits = _fit(runner, color, gray, out, first, meter)
+    placed = _placed(fits, color, gray, sure)
+    left = [i for i in range(len(color.kept)) if i not in placed]
+    log.info("%d of %d pictures have a sure page; the others are looked for further", len(placed), len(color.kept))
+    second: Candidates = {i: [(int(j), True) for j in found] for i, found in _search(index, color, out, left)}
+    order = sorted((i, j) for i, (j, _) in placed.items())
+    mirrored = sum(mirror for _, mirror in placed.values()) > len(placed) / 2
+    for i in left:
+        tried = {*first[i], *second[i]}
+        expected = ((j, mirrored) for j in expected_pages(i, order, len(gray.kept)))
+        second[i] += [candidate for candidate in expected if candidate not in tried]
+    with Meter("pair further", len(left), unit="pages") as meter:
+        for i, found in _fit(runner, color, gray, out, second, meter).items():
+            fits[i] += found
+    return fits
+
+
+def _placed(fits: Fits, color: Edition, gray: Edition, sure: float) -> dict[int, tuple[int, bool]]:
+    matches, _ = assign(fits, color.sizes, gray.sizes, {})
+    return {one.color: (one.gray, one.fit.mirrored) for one in matches if one.confidence >= sure}
+
+
+def _vocabulary(gray: Edition, out: str) -> np.ndarray:
+    """A vocabulary from some features of each page; of a page, of each n-th where there are many pages."""
+    chance = np.random.default_rng(0)
+    each = max(1, min(SAMPLE, _MOST_SAMPLE // len(gray.kept)))
+    parts = []
+    for kept in gray.kept:
+        descriptors = load_features(out, *kept).descriptors
+        parts.append(descriptors[chance.permutation(len(descriptors))[:each]])
+    return make_vocabulary(np.concatenate(parts))
+
+
+def _search(
+    index: PageIndex, color: Edition, out: str, mirrored: Sequence[int] | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the likeliest pages of each picture, or, in the mirror, of those named."""
+    for i in range(len(color.kept)) if mirrored is None else mirrored:
+        features = load_features(out, *color.kept[i])
+        yield i, index.search(features if mirrored is None else features.mirrored(), _CANDIDATES)
+
+
+def _fit(runner: Runner, color: Edition, gray: Edition, out: str, candidates: Candidates, meter: Meter) -> Fits:
+    pictures = list(candidates)
+    parts = [pictures[i : i + _TASK_PICTURES] for i in range(0, len(pictures), _TASK_PICTURES)]
+    tasks = [
+        FitTask(
+            out,
+            tuple((color.kept[i], tuple((gray.kept[j], mirrored) for j, mirrored in candidates[i])) for i in part),
+        )
+        for part in parts
+    ]
+    fits: Fits = {}
+    for part, found in zip(parts, runner.map(find_fits, tasks), strict=True):
+        for i, row in zip(part, found, strict=True):
+            pages = (j for j, _ in candidates[i])
+            fits[i] = [(j, one) for j, one in zip(pages, row, strict=True) if one is not None]
+        meter.advance(len(part), len(part))
+    return fits

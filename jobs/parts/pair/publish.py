@@ -1,0 +1,119 @@
+"""What a pairing job leaves behind: pairs.json, which says what became of each picture, and shards.json."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from datasets.errors import BadUsageError
+from datasets.shards import CARD
+from datasets.storage import Storage
+from jobs.parts.pair.assign import Match
+from jobs.parts.pair.config import PairConfig
+from jobs.parts.pair.match import Edition
+from jobs.parts.pair.pictures import Failure
+from jobs.parts.pair.plan import Verdict
+from jobs.parts.pair.rows import RowPlan, Written
+from jobs.parts.runtime.claims import read_json
+from jobs.parts.runtime.options import as_settings
+from jobs.parts.runtime.outcome import Exit, as_json
+
+log = logging.getLogger("mangahue")
+PAIRS = "pairs.json"
+_SPLITS = ("train", "holdout")
+
+
+def check_owner(out: Storage, config: PairConfig) -> None:
+    """Raises BadUsageError where other shards lie in --out, unless they may be replaced."""
+    card = read_json(out, CARD)
+    if card is None or config.replace:
+        return
+    settings = card.get("settings", {})
+    if "accept" not in settings or (settings.get("color"), settings.get("gray")) != (config.color, config.gray):
+        raise BadUsageError(f"--out {out.uri} holds other shards; give another folder, or --replace")
+
+
+def why(one: Match) -> str:
+    """What speaks for a match, in words."""
+    if one.decided:
+        return "decided in a review"
+    agree = f"{one.fit.inliers} features and {one.fit.overlap:.0%} of the edges agree"
+    agree += f", {one.fit.evenness:.0%} in the poorer parts"
+    return agree + (f"; of the next page {one.second:.0%}" if one.second > 0 else "")
+
+
+def pair_records(
+    color: Edition, gray: Edition, verdict: Verdict, matches: Sequence[Match], reasons: Mapping[int, str]
+) -> list[dict[str, Any]]:
+    """What became of each colour picture, in their order: a record for each place it has, or one that says why not."""
+    records = []
+    taken, doubtful = ({id(one) for one in found} for found in (verdict.taken, verdict.doubtful))
+    of_color: dict[int, list[Match]] = {}
+    for one in matches:
+        of_color.setdefault(one.color, []).append(one)
+    for picture in range(len(color.numbers)):
+        found = of_color.get(picture, [])
+        kept = [one for one in found if id(one) in taken | doubtful] or found[:1]
+        for one in kept:
+            outcome = "paired" if id(one) in taken else "doubtful" if id(one) in doubtful else "unpaired"
+            records.append({
+                "color": color.name(picture), "gray": gray.name(one.gray), "outcome": outcome, "box": list(one.box),
+                "mirrored": one.fit.mirrored, "confidence": round(one.confidence, 4), "why": why(one),
+            })  # fmt: skip
+        if not kept:
+            records.append({
+                "color": color.name(picture), "gray": None, "outcome": "unpaired", "box": None, "mirrored": False,
+                "confidence": 0.0, "why": reasons.get(picture, "no page may be its own"),
+            })  # fmt: skip
+    return records
+
+
+def publish(
+    out: Storage,
+    config: PairConfig,
+    records: Sequence[dict[str, Any]],
+    rows: Mapping[str, Sequence[RowPlan]],
+    written: Written,
+    failures: Sequence[Failure],
+) -> Exit:
+    """Write pairs.json and, last of all, shards.json; delete shards that are no longer used. Logs the result.
+
+    Returns FAILED where no page was readable, and then writes nothing. Returns PARTLY where some were not.
+    """
+    for failure in failures:
+        log.warning("not read: %s: %s %s", failure.source, failure.code, failure.message)
+    pages = {
+        split: sum(shard.pages for shard in written.shards if shard.key.startswith(f"{split}/")) for split in _SPLITS
+    }
+    if not sum(pages.values()):
+        log.error("not one page could be read; nothing is published")
+        return Exit.FAILED
+    shards = sorted((asdict(shard) for shard in written.shards), key=lambda shard: shard["key"])
+    unread = sum(not failure.final for failure in failures)
+    out.put(PAIRS, as_json({"settings": as_settings(config), "pairs": list(records)}))
+    out.put(CARD, as_json({
+        "settings": as_settings(config),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "fingerprint": hashlib.sha256("".join(shard["digest"] for shard in shards).encode()).hexdigest(),
+        "pages": pages,
+        "paired": written.paired,
+        "chapters": {split: list(dict.fromkeys(row.chapter for row in rows[split])) for split in _SPLITS},
+        "mean_chroma": [value / max(1, written.colored) for value in written.chroma],
+        "shards": shards,
+        "failures": [{"source": one.source, "code": one.code, "message": one.message} for one in failures],
+    }))  # fmt: skip
+    kept = {shard.key for shard in written.shards}
+    for split in _SPLITS:
+        for entry in list(out.list(f"{split}/pages-")):
+            if entry.key not in kept:
+                out.delete(entry.key)
+    outcomes = [record["outcome"] for record in records]
+    log.info("%d pairs, %d to be decided, %d pictures without a page; %d training and %d held-out pages, %d not read "
+             "-> %s", outcomes.count("paired"), outcomes.count("doubtful"), outcomes.count("unpaired"),
+             pages["train"], pages["holdout"], len(failures), out.uri)  # fmt: skip
+    if unread:
+        log.error("%d of them because storage did not give them, or a tool is missing: run the same command again, and "
+                  "it reads what is missing", unread)  # fmt: skip
+    return Exit.PARTLY if failures else Exit.DONE
