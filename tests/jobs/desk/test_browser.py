@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.parts.desk.catalogue import id_of
-from jobs.parts.ledger.ledger import HINTS, PROGRESS, Ledger
+from jobs.parts.ledger.ledger import HINTS, PALETTE, PROGRESS, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from tests.archives import zipped
 from tests.browser import chromium
@@ -224,6 +224,32 @@ def test_hostile_names_are_shown_as_text(visit: Callable[..., Page], library: Li
     expect(page.locator("#title")).to_contain_text(HOSTILE)
     assert page.title() != "1"
     expect(page.locator("img[src=x]")).to_have_count(0)
+
+
+def test_a_colour_of_the_palette_is_changed_and_a_run_that_fails_says_why(
+    visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    colors = [{"name": "all", "ab": [20, 5], "centre": [60, 10, 5, 1], "weight": 1.0}]
+    (tmp_path / "p.json").write_text(json.dumps({"colors": colors}))
+    library = library_of(tmp_path, palette=str(tmp_path / "p.json"))
+    page = visit(library.out)
+    page.locator("#open-palette").click()
+    page.locator("#colors button").click()
+    expect(page.locator("#examples img")).to_have_count(3)
+    expect(page.locator("#keep-color")).to_be_disabled()
+    page.locator("#color-value").fill("#2040d0")
+    page.wait_for_selector('#examples img:nth-child(3)[src^="blob:"]')
+    assert json.loads((library.out / PALETTE).read_text())["colors"][0]["ab"] == [20, 5]  # it was a look
+    page.locator("#keep-color").click()
+    expect(page.locator("#color-told")).to_contain_text("Kept")
+    assert json.loads((library.out / PALETTE).read_text())["colors"][0]["ab"][1] < -60
+    page.locator("#close-palette").click()
+    expect(page.locator("#apply")).to_have_text("Apply to 6 pages")
+
+    (tmp_path / "in").rename(tmp_path / "elsewhere")
+    page.locator("#apply").click()
+    expect(page.locator("#job-told")).to_contain_text("Bad usage")
+    expect(page.locator("#job-log")).to_contain_text("is empty or does not exist")
 
 
 def test_a_job_at_work_is_told(visit: Callable[..., Page], library: Library) -> None:
