@@ -80,10 +80,11 @@ def main(uri: str, color: str, chapters: str, pictures: Path | None) -> None:
         shown = for_network(gray)
         (view,) = plan_views(shown, "page", variant.image_size)
         hints = draw(lab, max(_COUNTS), np.random.default_rng(0))
+        plain = predict_chroma(variant, view.gray[None])[0]
         for count in _COUNTS:
             drawn = draw_hints(hints[:count], view.crop, shown.shape, gray.shape, variant.image_size)
             said = predict_chroma(variant, view.gray[None], drawn[None])[0]
-            for way, chroma in (("network alone", said), ("as published", keep_hints(said, drawn, view.gray))):
+            for way, chroma in (("network alone", said), ("as published", keep_hints(said, plain, drawn, view.gray))):
                 page = postprocess_page(gray, chroma, PostprocessSettings(), hints=hints[:count]).page
                 page_lab = to_lab(page)
                 distances[way, count] += [away(hint, gray, page_lab) for hint in hints[:count]]

@@ -19,7 +19,7 @@ from imaging.lines import I32, find_areas, find_lines
 
 _FADE = 3.0  # pixels of the square: sigma by which a hint's correction fades around it
 _GAP, _GAP_PIXELS = 8.0, 250_000  # an opening of so many pixels is closed, on a square of so many
-_SAME = 15.0  # ab: what the network's answer differs by, for another colour
+_SAME = 25.0  # ab: by which the network's answers differ for two colours
 _FULL = 0.5  # where this share of the surroundings is hinted, nothing has faded yet
 
 
@@ -67,32 +67,32 @@ def draw_hints(hints: Sequence[Hint], crop: Crop, shape: tuple[int, int], page: 
     return hinted
 
 
-def keep_hints(chroma: F32, hinted: F32, gray: U8) -> F32:
-    """Return chroma that has the hinted colours on the hints, and moves towards them around the hints.
+def keep_hints(chroma: F32, plain: F32, hinted: F32, gray: U8) -> F32:
+    """Return chroma that has the hinted colours on the hints, in the areas around them, and fading beyond.
 
-    chroma: (S, S, 2) ab, the network's answer to a square.
+    chroma: (S, S, 2) ab, the network's answer to a square with its hints.
+    plain: (S, S, 2) ab, its answer without them.
     hinted: (S, S, 3), as `draw_hints` returns it.
     gray: (S, S) levels of the square.
 
-    Returns (S, S, 2) ab. What the network's answer lacks is added in full on a hint. It is added to what the network
-    took for the same colour in the area that lines enclose around the hint, too, by the nearest hint of the area.
-    Elsewhere it fades around the hint.
+    Returns (S, S, 2) ab. In the area that lines enclose around a hint, what the network took for the same colour, left
+    to itself, gets the hint's; of several hints in an area the nearest. Elsewhere what the network's answer lacks on a
+    hint is added around it, and fades.
     """
     mask = hinted[..., 0]
     if not mask.any():
         return chroma
     lacking = mask[..., None] * (hinted[..., 1:] - chroma)
     near, share = (cv2.GaussianBlur(part, (0, 0), _FADE) for part in (lacking, mask))
-    added = near / np.maximum(share, _FULL)[..., None]
+    kept = chroma + near / np.maximum(share, _FULL)[..., None]
     areas = find_areas(find_lines(gray), gap=_GAP * (gray.size / _GAP_PIXELS) ** 0.5)
     hinted_areas = _areas_of_hints(mask > 0, areas)
     for area in np.unique(hinted_areas[hinted_areas > 0]):
-        inside = areas == area
         row, column = _nearest(hinted_areas == area)
-        unlike = np.square(chroma - chroma[row, column]).sum(axis=-1)
-        same = inside * np.exp(-unlike / (2 * _SAME**2))
-        added += same[..., None] * (lacking[row, column] - added)
-    return np.where(mask[..., None] > 0, hinted[..., 1:], chroma + added).astype(np.float32)
+        unlike = np.square(plain - plain[row, column]).sum(axis=-1)
+        same = (areas == area) * np.exp(-unlike / (2 * _SAME**2))
+        kept += same[..., None] * (hinted[row, column, 1:] - kept)
+    return np.where(mask[..., None] > 0, hinted[..., 1:], kept).astype(np.float32)
 
 
 def _areas_of_hints(mask: Mask, areas: I32) -> I32:

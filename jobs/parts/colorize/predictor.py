@@ -129,18 +129,9 @@ class Predictor:
         """seconds: the longest that a batch may take."""
         squares = [square for page in pages if page.grays is not None for square in page.grays]
         hints = _draw_all_hints(pages, self._variant.image_size)
-        predicted: list[Answer] = []
-        for start in range(0, len(squares), batch_size):
-            self._check()
-            batch = slice(start, start + batch_size)
-            with deadline(seconds):
-                predicted += self._predict_batch(squares[batch], hints and hints[batch])
+        predicted = self._predict_squares(squares, hints, batch_size, seconds)
         if hints is not None:
-            hinted = zip(predicted, hints, squares, strict=True)
-            predicted = [
-                chroma if isinstance(chroma, Code) else keep_hints(chroma, drawn, square)
-                for chroma, drawn, square in hinted
-            ]
+            self._keep_hints(predicted, squares, hints, batch_size, seconds)
         if self._reference is not None:
             seen = zip(squares, predicted, strict=True)
             predicted = [
@@ -150,6 +141,30 @@ class Predictor:
         for page in pages:
             own, predicted = predicted[: len(page.crops)], predicted[len(page.crops) :]
             _put_together(page, own)
+
+    def _predict_squares(
+        self, squares: Sequence[U8], hints: Sequence[F32] | None, batch_size: int, seconds: float
+    ) -> list[Answer]:
+        predicted: list[Answer] = []
+        for start in range(0, len(squares), batch_size):
+            self._check()
+            batch = slice(start, start + batch_size)
+            with deadline(seconds):
+                predicted += self._predict_batch(squares[batch], hints and hints[batch])
+        return predicted
+
+    def _keep_hints(
+        self, predicted: list[Answer], squares: Sequence[U8], hints: Sequence[F32], batch_size: int, seconds: float
+    ) -> None:
+        """Have the answers keep to their hints. A square with hints is predicted without them, too."""
+        hinted = [number for number, drawn in enumerate(hints) if drawn[..., 0].any()]
+        alone = self._predict_squares([squares[number] for number in hinted], None, batch_size, seconds)
+        for number, plain in zip(hinted, alone, strict=True):
+            chroma = predicted[number]
+            if isinstance(plain, Code):
+                predicted[number] = plain
+            elif not isinstance(chroma, Code):
+                predicted[number] = keep_hints(chroma, plain, hints[number], squares[number])
 
     def _predict_batch(self, squares: Sequence[U8], hints: Sequence[F32] | None) -> list[Answer]:
         """The answer to each square: MEMORY for one that is too large for memory even alone."""
