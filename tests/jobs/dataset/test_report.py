@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from datasets.page import Page
 from datasets.storage import open_storage
@@ -21,7 +20,8 @@ from jobs.parts.dataset.duplicates import Duplicate
 from jobs.parts.dataset.facts import PageFacts, facts_of, preview_of
 from jobs.parts.dataset.report import MOST_PREVIEWS, REPORT, publish_report
 from jobs.parts.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_histogram
-from tests.jobs.report.test_pages import ARGS, CHROMIUM, HOSTILE, QuietHandler
+from tests.browser import chromium
+from tests.jobs.report.test_pages import HOSTILE, QuietHandler
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -133,8 +133,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_report_in_a_browser(address: str, width: int) -> None:
     complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": width, "height": 800})
         page.on("requestfailed", lambda request: complaints.append(request.url))
         page.on("console", lambda message: complaints.append(message.text))
@@ -155,5 +154,4 @@ def test_the_report_in_a_browser(address: str, width: int) -> None:
         assert "s/ch1/again.png\ts/ch2/9.png held out" in text
         assert page.locator("#sizes svg").count() == 6
         assert page.locator("#sizes svg rect").count() > 10
-        browser.close()
     assert complaints == []

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from jobs.parts.pair.review import Doubt, ShownDoubt, render_review
 from jobs.parts.pair.rows import RowPlan
 from jobs.parts.runtime.outcome import Exit
+from tests.browser import chromium
 from tests.jobs.pair.library import color_name, gray_name, run, write_editions
-from tests.jobs.report.test_pages import ARGS, CHROMIUM, HOSTILE
+from tests.jobs.report.test_pages import HOSTILE
 
 PHONE = {"viewport": {"width": 375, "height": 700}, "has_touch": True, "is_mobile": True}
 
@@ -28,12 +28,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing: apt-get install -y --no-install-recommends chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
