@@ -70,7 +70,8 @@ class Options:
         return JobSettings(
             model="", card=card, out=f"{home}/{out}", pages=PageSettings(self.image_format, postprocess=post),
             batch_size=1, num_actors=1, gpus_per_actor=1.0, device="cpu", backend=Backend(), runner="local",
-            policy=Policy(limits, self.strict, keep_format=self.keep_format), reference_pages=None,
+            previews="all", policy=Policy(limits, self.strict, keep_format=self.keep_format),
+            reference_pages=None, adapt=0,
             hints=parse_hints(_HINTS, "hints.csv") if self.hints else None, config={},
         )  # fmt: skip
 

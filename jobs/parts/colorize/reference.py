@@ -6,7 +6,7 @@ S: side of the square the network sees, pixels.
 import hashlib
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +39,21 @@ class ReferencePages:
     """N reference pages.
 
     grays: (N, S, S) ink levels.
-    chromas: (N, S, S, 2) ab, float16: the smallest to send to each predictor.
+    chromas: (N, S, S, 2) ab.
     pages: the name of each page.
     """
 
     grays: U8
-    chromas: NDArray[np.float16]
+    chromas: NDArray[np.floating]
     pages: tuple[str, ...] = field(default_factory=tuple)
 
     def digest(self) -> str:
         """A digest in hex of what is learned from the pages. Other pages make another job."""
-        return hashlib.sha256(self.grays.tobytes() + self.chromas.tobytes()).hexdigest()[:16]
+        return hashlib.sha256(self.grays.tobytes() + self.chromas.astype(np.float16).tobytes()).hexdigest()[:16]
+
+    def halved(self) -> "ReferencePages":
+        """The pages with ab in float16: the smallest to send to each predictor."""
+        return replace(self, chromas=self.chromas.astype(np.float16))
 
     def reference(self, variant: "models.Variant") -> Reference | None:
         """What these pages show of this network's errors.
@@ -83,7 +87,7 @@ def read_palette(config: ColorizeConfig, reference_pages: ReferencePages | None)
         )
     if reference_pages is None:
         raise BadUsageError("--palette auto takes the colours of --reference: give that too, or a palette.json")
-    built = build_palette(list(zip(reference_pages.grays, reference_pages.chromas.astype(np.float32), strict=True)))
+    built = build_palette(list(zip(reference_pages.grays, reference_pages.chromas, strict=True)))
     try:
         kept = open_storage(config.out).read(PALETTE)
     except ObjectNotFoundError:
@@ -126,7 +130,7 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy, *, follows: 
         )
     log.info("%d coloured pages as reference: %s", len(found), ", ".join(name for name, _, _ in found))
     grays, chromas = np.stack([gray for _, gray, _ in found]), np.stack([chroma for _, _, chroma in found])
-    return ReferencePages(grays, chromas.astype(np.float16), tuple(name for name, _, _ in found))
+    return ReferencePages(grays, chromas, tuple(name for name, _, _ in found))
 
 
 def _reference_page(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> list[tuple[str, U8, F32]]:

@@ -22,7 +22,8 @@ from jobs.parts.source.policy import Policy
 from models.card import FOLLOWING
 
 log = logging.getLogger("mangahue")
-_PIXELS = 5  # version of the pixels: raised when the same weights and settings give other ones
+_PIXELS = 4  # version of the pixels: raised when the same weights and settings give other ones
+_FOLLOWING = 2  # the same, of networks that follow reference pages and hints
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class JobSettings:
             runner=config.runner,
             previews=config.previews,
             policy=policy,
-            reference_pages=reference_pages,
+            reference_pages=reference_pages and reference_pages.halved(),
             adapt=_adapt(config, card, reference_pages),
             hints=_hints(config, card),
             config=as_settings(config),
@@ -105,6 +106,8 @@ class JobSettings:
         kept: dict[str, Any] = {"keep_format": True} if self.policy.keep_format else {}
         if self.reference_pages is not None:
             kept["reference"] = self.reference_pages.digest()
+        if self.follows:
+            kept["following"] = _FOLLOWING
         if self.adapt:
             kept["adapt"] = self.adapt
         return {**self.pages.recorded(), "pixels": _PIXELS, **kept, **self.backend.recorded()}
