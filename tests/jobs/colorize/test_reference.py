@@ -59,6 +59,18 @@ def test_pages_in_colour_are_taken_and_others_are_not(tmp_path: Path, colored: d
     np.testing.assert_allclose(reference_pages.chromas[0].mean(axis=(0, 1)), truth, atol=3)
 
 
+def test_a_network_that_follows_is_given_more_pages_spread_over_the_chapters(
+    tmp_path: Path, colored: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.parts.colorize.reference._MOST_CORRECTING", 2)
+    monkeypatch.setattr("jobs.parts.colorize.reference._MOST_FOLLOWED", 3)
+    for name in ("a", "b"):
+        write(tmp_path / name, colored)
+    taken = [read_reference_pages(str(tmp_path), SIZE, Policy(), follows=follows).pages for follows in (False, True)]
+    assert taken[0] == ("a/ch1.cbz/1.png", "b/ch1.cbz/1.png")
+    assert taken[1] == (*taken[0], "a/ch1.cbz/2.png")
+
+
 def test_a_reference_without_colour_is_refused(tmp_path: Path, model: Path) -> None:
     uri = write(tmp_path, {"0.png": saved(draw_page(SERIES, 1, 3).ink)})
     with pytest.raises(BadUsageError, match=r"--reference .* no page in colour"):
