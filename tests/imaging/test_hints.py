@@ -114,8 +114,10 @@ def test_a_hint_fills_what_lines_enclose_and_nothing_beyond(x: float, y: float, 
     blue, orange = (5.0, -40.0), (25.0, 45.0)
     said = np.tile(np.array(orange, np.float32), (SIZE, SIZE, 1))
 
-    kept = keep_hints(said, said, one_square(Hint(x, y, radius, blue)), boxed())
+    hinted = one_square(Hint(x, y, radius, blue))
+    kept = keep_hints(said, said, hinted, boxed())
 
+    assert (kept[hinted[..., 0] > 0] == blue).all()  # beyond the line, too
     lightness = np.full((36, 36, 1), 88, np.float32)
     inside = np.concatenate([lightness, kept[13:49, 13:49]], axis=-1)
     told = np.broadcast_to(np.array([88, *blue], np.float32), inside.shape)
@@ -151,3 +153,18 @@ def test_what_a_hint_has_changed_in_the_network_s_answer_does_not_keep_it_from_t
     kept = keep_hints(said, plain, one_square(Hint(20, 30, 2, blue)), boxed())
 
     np.testing.assert_allclose(kept[14:48, 14:48], np.broadcast_to(blue, (34, 34, 2)), atol=1)
+
+
+@pytest.mark.parametrize(("opening", "beyond"), [(3, (0.0, 0.0)), (7, RED)])
+def test_a_hint_leaks_through_a_wide_opening_of_the_line_alone(opening: int, beyond: tuple[float, float]) -> None:
+    side = 256
+    gray = np.full((side, side), 220, np.uint8)
+    cv2.rectangle(gray, (50, 50), (200, 200), 0, 2)
+    gray[100 : 100 + opening, 195:206] = 220
+    said = np.zeros((side, side, 2), np.float32)
+    hinted = draw_hints([Hint(120, 120, 6, RED)], whole(side, side), (side, side), (side, side), side)
+
+    kept = keep_hints(said, said, hinted, gray)
+
+    np.testing.assert_allclose(kept[60:190, 60:190], np.broadcast_to(RED, (130, 130, 2)), atol=1)
+    np.testing.assert_allclose(kept[:, 212:], np.broadcast_to(beyond, (side, side - 212, 2)), atol=1)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 import models
+from imaging.target import AB_RANGE
+from models.bins import rebalancing
 from models.card import CheckpointError
 from models.efficientnet import CHANNELS, EfficientNetLite0
 from models.exemplar import Exemplar, ExemplarConfig
@@ -69,6 +71,75 @@ def test_what_is_looked_at_is_forgotten_for_the_next(taught: Variant) -> None:
     assert not torch.equal(taught.predict(ink), alone)
     taught.look_at(ink[:0], target[:0])
     torch.testing.assert_close(taught.predict(ink), alone, atol=0, rtol=0)
+
+
+def test_pages_looked_at_for_a_while_stand_beside_the_others_and_are_forgotten_even_after_an_error(
+    taught: Variant,
+) -> None:
+    ink, target = chapter(1.0, 3, 9000)
+    (first, second), page = ((ink[n : n + 1], target[n : n + 1]) for n in (0, 1)), ink[2:]
+    taught.look_at(ink[:2], target[:2])
+    both = taught.predict(page)
+    taught.look_at(*first)
+    alone = taught.predict(page)
+
+    with taught.looking_at(*second):
+        torch.testing.assert_close(taught.predict(page), both, atol=1e-5, rtol=0)
+    torch.testing.assert_close(taught.predict(page), alone, atol=0, rtol=0)
+    with pytest.raises(ZeroDivisionError), taught.looking_at(*second):
+        raise ZeroDivisionError
+    torch.testing.assert_close(taught.predict(page), alone, atol=0, rtol=0)
+
+    taught.look_at(*second)
+    assert float((both - taught.predict(page)).abs().max()) > 1e-3
+    assert float((both - alone).abs().max()) > 1e-3
+
+
+def test_a_hint_counts_beside_a_coloured_page(taught: Variant) -> None:
+    ink, target = chapter(1.0, 2, 9000)
+    taught.look_at(ink[:1], target[:1])
+    hints = torch.zeros(1, 3, SIZE, SIZE)
+    hints[0, :, 20:30, 20:30] = torch.tensor([1.0, -0.4, 0.4]).view(3, 1, 1)
+
+    plain, hinted = taught.predict(ink[1:]), taught.predict(ink[1:], hints)
+
+    spot = (slice(None), slice(None), slice(20, 30), slice(20, 30))
+    told = hints[:, 1:][spot]
+    assert float((hinted[spot] - told).abs().mean()) < 0.8 * float((plain[spot] - told).abs().mean())
+
+
+def test_rare_colours_weigh_more_and_all_that_was_counted_weighs_one_on_average() -> None:
+    variant = trainee().variant
+    network = variant.networks["network"]
+    centres = network.bins.centres
+    network.counts.copy_(torch.randint(1, 1000, (len(centres),), generator=torch.Generator().manual_seed(0)))
+    truth = (centres / AB_RANGE).T.reshape(1, 2, 1, -1)
+
+    weights = variant.rarity(truth)[0, 0]
+
+    share = network.counts / network.counts.sum()
+    assert float((share * weights).sum()) == pytest.approx(1, abs=1e-4)
+    expected = rebalancing(network.counts, centres) ** 0.5
+    torch.testing.assert_close(weights / weights[0], expected / expected[0])
+    same = Exemplar(ExemplarConfig(image_size=SIZE, base_channels=8, rare=0.0)).rarity(truth)
+    assert torch.equal(same, torch.ones_like(same))
+
+
+def test_the_losses_are_of_ab_units_and_weigh_their_pixels() -> None:
+    variant = trainee().variant
+    centres = variant.networks["network"].bins.centres
+    vivid = int(centres.norm(dim=1).argmax())
+    logits = torch.zeros(1, len(centres), 1, 2)
+    logits[:, vivid] = 100  # so the mean is that bin's centre
+    truth, weights = torch.zeros(1, 2, 1, 2), torch.tensor([[[2.0, 0.0]]])
+
+    losses = variant.losses(logits, truth, weights)
+    half = variant.losses(logits, truth, weights / 2)
+
+    off = centres[vivid].abs()
+    distance = torch.where(off < 5, off**2 / 10, off - 2.5).mean()  # by its square up to 5 units
+    torch.testing.assert_close(losses["chroma"], distance)
+    torch.testing.assert_close(half["chroma"], distance / 2)
 
 
 def test_followed_pages_do_not_depend_on_their_batch(taught: Variant) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import models
+from models import exemplar_adapting
 from models.exemplar import Exemplar, ExemplarConfig
 from models.exemplar_adapting import SHARES, adapt
 
@@ -59,20 +60,63 @@ def test_where_no_page_held_out_gains_nothing_is_kept() -> None:
     assert adapt(network, ink, target, 10) == ({}, 0.0)
 
 
+def test_the_page_held_out_says_what_share_is_kept_and_then_is_taught_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, (ink, target) = variant(), series(5)
+    before = state(network)["paint.bias"]
+    taught, judged = [], []
+
+    def shift() -> Tensor:
+        return state(network)["paint.bias"] - before
+
+    def learn(_: Exemplar, ink: Tensor, target: Tensor, steps: int, seed: int) -> dict[str, Tensor]:
+        taught.append(ink)
+        return {"paint.bias": before + shift() + len(ink)}
+
+    def error(_: Exemplar, shown: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor]) -> float:
+        judged.append((shown[0], asked[0]))
+        return float((shift() - 2).abs().mean())
+
+    monkeypatch.setattr(exemplar_adapting, "_learn", learn)
+    monkeypatch.setattr(exemplar_adapting, "_error", error)
+    changed, share = adapt(network, ink, target, 10)
+
+    assert share == 0.5
+    torch.testing.assert_close(changed, {"paint.bias": before + 0.5 * len(ink)})
+    others = ink[[0, 1, 2, 4]]
+    assert [len(pages) for pages in taught] == [4, 5]
+    assert torch.equal(taught[0], others)
+    assert all(torch.equal(shown, others) and torch.equal(asked, ink[3:4]) for shown, asked in judged)
+
+
+def test_a_page_held_out_is_judged_with_the_others_in_sight_and_none_is_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, (ink, target) = variant(), series(3)
+    before, looked_at = state(network), list[Tensor]()
+    monkeypatch.setattr(network, "look_at", lambda ink, target: looked_at.append(ink))
+
+    adapt(network, ink, target, 1)
+
+    torch.testing.assert_close(state(network), before, atol=0, rtol=0)
+    assert all(torch.equal(pages, ink[:2]) for pages in looked_at[:-1])
+    assert [len(pages) for pages in looked_at] == [2] * len(SHARES) + [0]
+
+
 def test_the_same_pages_teach_the_same_and_other_chance_is_left_alone() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
+    made = []
+    for chance in (5, 6):
+        torch.manual_seed(chance)
+        expected = torch.rand(3)
+        torch.manual_seed(chance)
+        made.append(adapt(network := variant_at_5(), *series(3), 6)[0])
+        assert torch.equal(torch.rand(3), expected)
+        assert network.generator().training is False
+        assert all(parameter.requires_grad for parameter in network.generator().parameters())
 
-    first, again = (adapt(variant_at_5(), *series(3), 6)[0] for _ in range(2))
-
+    first, again = made
+    assert first
     assert first.keys() == again.keys()
     assert all(torch.equal(value, again[name]) for name, value in first.items())
-    torch.manual_seed(5)
-    adapt(network := variant_at_5(), *series(2), 2)
-    torch.manual_seed(5)
-    assert network.generator().training is False
-    assert torch.equal(torch.rand(3), expected)
 
 
 def variant_at_5() -> Exemplar:

@@ -40,6 +40,13 @@ def test_the_least_likeness_is_one_that_few_strangers_reach() -> None:
     assert 0.03 < (np.array(best) >= least).mean() < 0.07
 
 
+def test_the_least_likeness_is_that_of_the_first_three_pictures_of_another_story() -> None:
+    stories = np.repeat([0, 1], [40, 4])
+    described = np.eye(2)[np.array([0] * 40 + [1, 1, 1, 0])]  # the last one is as all of the other story are
+
+    assert least_likeness(described, stories) == 0
+
+
 def test_both_editions_of_a_chapter_are_one_story_and_no_others_are() -> None:
     names = [("peppercarrot", "ep01"), ("peppercarrot-art", "ep01"), ("peppercarrot", "ep02"), ("storybooks", "ep01")]
     told = [story_of(Picture(series, story, "1.jpg", "x")) for series, story in names]

@@ -6,13 +6,16 @@ S: side of the square the network sees, pixels.
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 import models
 from datasets.archive import ChapterRef, find_chapters
+from datasets.chapters import Member
 from datasets.errors import BadUsageError, MangahueError, ObjectNotFoundError
 from datasets.limits import SLOW
 from datasets.storage import open_storage
@@ -29,9 +32,9 @@ from jobs.parts.source.policy import Policy
 
 log = logging.getLogger("mangahue")
 _MOST_CORRECTING = 16  # pages that correct a network which follows none: more teach no more
-_MOST_FOLLOWED = (
-    64  # pages among which a network that follows some finds those like a page; each predictor sees them all
-)
+_MOST_FOLLOWED = 64  # pages among which a network that follows some finds those like a page; each predictor sees them
+_MOST_LOOKED = 1024  # pages that are looked at, to find these
+_NAMED = 8  # pages that the log names
 
 
 @dataclass(frozen=True)
@@ -113,37 +116,79 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy, *, follows: 
     """Read the pages that --reference names: coloured pages, spread over the chapters at `uri`.
 
     image_size: S.
-    follows: whether they are for a network that looks at them: then 64 at most, of which each page is shown those that
-        are like it. Otherwise 16 at most.
-    Raises BadUsageError where there is no coloured page.
+    follows: whether they are for a network that looks at them: then 64 at most, spread over each chapter too, of which
+        each page is shown those that are like it. Otherwise 16 at most, of each chapter its first.
+    Raises BadUsageError where there is no coloured page among those that were looked at.
     """
-    found: list[tuple[str, U8, F32]] = []
     refs = list(find_chapters(uri, lambda ref, error: log.warning("--reference: %s: %s", ref.rel, error)))
     most = _MOST_FOLLOWED if follows else _MOST_CORRECTING
-    for turn in range(most):
-        for ref in refs:
-            if len(found) < most:
-                found += _reference_page(ref, turn, image_size, policy)
+    if follows and len(refs) > most:
+        log.info("--reference: %d of %d chapters are looked at", most, len(refs))
+        refs = [refs[number * len(refs) // most] for number in range(most)]
+    chapters = [list(_members(ref, policy)) for ref in refs]
+    pages = sum(map(len, chapters))
+    queues = [_spread(members) if follows else members for members in chapters]
+    in_turn = [(number, member) for turn in zip_longest(*queues) for number, member in enumerate(turn) if member]
+    found: list[_Found] = []
+    looked = 0
+    for number, member in in_turn[:_MOST_LOOKED]:
+        if len(found) == most:
+            break
+        looked += 1
+        found += _reference_page(refs[number], number, member, image_size, policy)
     if not found:
         raise BadUsageError(
-            f"--reference {uri} holds no page in colour; give a chapter, or a folder of them, with some"
+            f"--reference {uri} holds no page in colour among the {looked} of {pages} that were looked at; give a "
+            "chapter, or a folder of them, with some"
         )
-    log.info("%d coloured pages as reference: %s", len(found), ", ".join(name for name, _, _ in found))
-    grays, chromas = np.stack([gray for _, gray, _ in found]), np.stack([chroma for _, _, chroma in found])
-    return ReferencePages(grays, chromas, tuple(name for name, _, _ in found))
+    found.sort(key=lambda page: page.place)
+    names = [page.name for page in found]
+    log.info("%d coloured pages as reference, of %d pages there: %s", len(found), pages, _listed(names))
+    grays, chromas = np.stack([page.gray for page in found]), np.stack([page.chroma for page in found])
+    return ReferencePages(grays, chromas, tuple(names))
 
 
-def _reference_page(ref: ChapterRef, turn: int, image_size: int, policy: Policy) -> list[tuple[str, U8, F32]]:
-    """[(name, ink, chroma)] of the page with this index; [] if there is no such page, or it has no colour."""
-    seconds = SLOW * policy.limits.seconds
+@dataclass(frozen=True)
+class _Found:
+    """A coloured page at the network's size.
+
+    place: its index in its chapter, and the chapter's number.
+    """
+
+    place: tuple[int, int]
+    name: str
+    gray: U8
+    chroma: F32
+
+
+def _spread(members: list[Member]) -> list[Member]:
+    """A chapter's pages so that the first few lie all over it: by the binary digits of their numbers, reversed."""
+    digits = max(1, len(members) - 1).bit_length()
+    order = sorted(range(len(members)), key=lambda number: int(f"{number:0{digits}b}"[::-1], 2))
+    return [members[number] for number in order]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _members(ref: ChapterRef, policy: Policy) -> Iterator[Member]:
+    """The pages of a chapter; none where it can't be read."""
     try:
-        directory = sandbox().call(reader.look_inside, ref, policy, seconds=seconds)
-        members = [member for member in directory.members if member.index == turn]
-        if not members:
-            return []
-        data = sandbox().call(reader.fetch, ref, policy, members[0], seconds=seconds).data
+        directory = sandbox().call(reader.look_inside, ref, policy, seconds=SLOW * policy.limits.seconds)
+    except MangahueError as error:
+        log.warning("--reference: %s: %s", ref.rel, error)
+        return
+    yield from sorted((m for m in directory.members if m.index is not None), key=lambda member: member.index or 0)
+
+
+def _reference_page(ref: ChapterRef, number: int, member: Member, image_size: int, policy: Policy) -> list[_Found]:
+    """The page, if it has colour. number: of its chapter."""
+    seconds, index = SLOW * policy.limits.seconds, member.index or 0
+    try:
+        data = sandbox().call(reader.fetch, ref, policy, member, seconds=seconds).data
         pair = sandbox().call(page_steps.learn_from, data, image_size, policy.limits.pixels, seconds=seconds)
     except MangahueError as error:
-        log.warning("--reference: %s, page %d: %s", ref.rel, turn + 1, error)
+        log.warning("--reference: %s, page %d: %s", ref.rel, index + 1, error)
         return []
-    return [] if pair is None else [(f"{ref.rel}/{members[0].name}", *pair)]
+    return [] if pair is None else [_Found((index, number), f"{ref.rel}/{member.name}", *pair)]

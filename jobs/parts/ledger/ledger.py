@@ -107,7 +107,9 @@ class Ledger:
                 f"({_describe(owner)}), this job is {self.fingerprint[:16]} ({_describe(job)}); "
                 "give another folder, or --replace to colour it again"
             )
-        if not there or (owner["fingerprint"], owner.get("palette")) != (self.fingerprint, job.get("palette")):
+        if there != json.loads(
+            as_json(mine)
+        ):  # a palette that was edited, or options that are no matter of the fingerprint, such as hints
             self.storage.put(JOB, as_json(mine))
 
     def _owner_by_manifests(self) -> dict[str, Any]:

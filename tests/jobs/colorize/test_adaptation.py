@@ -8,7 +8,7 @@ import torch
 import models
 from datasets.errors import BadUsageError
 from datasets.synthetic import Series, draw_page
-from jobs.parts.colorize import adaptation
+from jobs.parts.colorize import adaptation, predictor
 from jobs.parts.colorize.adaptation import adapt_once, take_up
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.predictor import Predictor
@@ -64,8 +64,7 @@ def test_weights_are_fitted_once_and_all_who_colour_have_them(
     adapt_once(settings)
     assert kept(tmp_path / "out")[0].read_bytes() == made
 
-    predictor = Predictor.of(settings, threads=1, on_gpu=False)
-    own = predictor._variant.generator().state_dict()
+    own = Predictor.of(settings, threads=1, on_gpu=False)._variant.generator().state_dict()
     changed = from_bytes(made)
     assert changed
     assert all(torch.equal(own[name], value) for name, value in changed.items())
@@ -127,6 +126,25 @@ def test_the_networks_known_to_the_cache_differ(tmp_path: Path, exemplar: str, c
     cards = [take_up(load_model(exemplar), settings) for settings in (plain, adapted)]
     assert cards[0] == plain.card
     assert cards[1]["weights_sha256"] != plain.card["weights_sha256"]
+
+
+def test_a_backend_is_given_the_fitted_network_and_a_card_of_its_own(
+    tmp_path: Path, exemplar: str, colored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = job(tmp_path / "out", exemplar, colored)
+    monkeypatch.setattr(adaptation, "adapt", lambda *given: (fitted(*given), 0.5))
+    adapt_once(settings)
+    compiled: list[tuple[str, torch.Tensor]] = []
+
+    def run_on(_: object, variant: models.Variant, card: dict[str, str], threads: int) -> None:
+        compiled.append((card["weights_sha256"], variant.generator().state_dict()["paint.bias"].clone()))
+
+    monkeypatch.setattr(predictor, "run_on", run_on)
+    Predictor.of(settings, threads=1, on_gpu=False)
+
+    ((digest, bias),) = compiled
+    assert digest != settings.card["weights_sha256"]
+    assert torch.equal(bias, fitted(load_model(exemplar))["paint.bias"])
 
 
 def test_what_can_t_be_adapted_is_bad_usage(tmp_path: Path, exemplar: str, colored: str, model: Path) -> None:

@@ -1,17 +1,23 @@
 """A chapter's own coloured pages, which a network that follows some is shown for its others."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import models
+from imaging.hints import Hint
+from jobs.parts.colorize.config import ColorizeConfig
+from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.colorize.predictor import Predictor
+from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import CHUNK_MEMBERS
+from jobs.parts.ledger.ledger import Ledger
 from tests.archives import tarred, zipped
-from tests.jobs.colorize.chapters import color_page, gray_page, stages_of, task_of
+from tests.jobs.colorize.chapters import color_chapter, color_page, gray_page, over, stages_of, task_of
 from tests.untrained import publish_untrained
 
 SIZE = 32
@@ -68,3 +74,27 @@ def test_the_pages_of_one_chapter_follow_its_cover_and_those_of_the_next_do_not(
 
     assert np.abs(covered - alone).max() > 0.1
     np.testing.assert_array_equal(after, alone)
+
+
+def test_a_job_shows_covers_where_its_model_follows_any(tmp_path: Path, model: Path) -> None:
+    publish_untrained(tmp_path / "exemplar", "exemplar", image_size=SIZE, base_channels=8)
+    task = task_of(str(tmp_path), {"ep.cbz": zipped({"0.png": color_page(), "1.png": gray_page(1)})})
+
+    for folder, count in ((tmp_path / "exemplar", 1), (model, 0)):
+        settings = JobSettings.of(ColorizeConfig(model=str(folder), source="/in", out=str(tmp_path / folder.name)))
+        (chunk,) = Stages.of(settings, Ledger(settings.out, settings.fingerprint)).open(task)
+        assert len(chunk.examples) == count
+
+
+def test_a_page_that_is_coloured_again_alone_follows_its_cover_as_before(
+    tmp_path: Path, exemplar: models.Variant
+) -> None:
+    files = {"0.png": color_page(), "1.png": gray_page(1), "2.png": gray_page(2)}
+    task, job = task_of(str(tmp_path), {"ep.cbz": zipped(files)}), stages(tmp_path)
+    assert color_chapter(task, job, Predictor(exemplar, 4)).status == "done"
+    hints = ChapterHints({"2.png": (Hint(20, 28, 6, (40.0, 30.0)),)})
+
+    (chunk,) = job.open(replace(over(task, job.ledger), hints=hints))
+
+    assert [page.published is not None for page in chunk.pages] == [True, True, False]
+    assert len(chunk.examples) == 1

@@ -59,6 +59,38 @@ def test_pages_in_colour_are_taken_and_others_are_not(tmp_path: Path, colored: d
     np.testing.assert_allclose(reference_pages.chromas[0].mean(axis=(0, 1)), truth, atol=3)
 
 
+def test_a_network_that_follows_is_given_more_pages_spread_over_the_chapters(
+    tmp_path: Path, colored: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.parts.colorize.reference._MOST_CORRECTING", 2)
+    monkeypatch.setattr("jobs.parts.colorize.reference._MOST_FOLLOWED", 3)
+    for name in ("a", "b"):
+        write(tmp_path / name, colored)
+    taken = [read_reference_pages(str(tmp_path), SIZE, Policy(), follows=follows).pages for follows in (False, True)]
+    assert taken[0] == ("a/ch1.cbz/1.png", "b/ch1.cbz/1.png")
+    assert taken[1] == (*taken[0], "a/ch1.cbz/2.png")
+
+
+def test_pages_are_taken_from_all_over_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.parts.colorize.reference._MOST_FOLLOWED", 4)
+    color, gray = saved(draw_page(SERIES, 1, 1).color), saved(draw_page(SERIES, 1, 1).ink)
+
+    def taken(name: str) -> tuple[str, ...]:
+        return read_reference_pages(str(tmp_path / name), SIZE, Policy(), follows=True).pages
+
+    write(tmp_path / "one", {f"{n}.png": color for n in range(10, 26)})
+    assert taken("one") == tuple(f"ch1.cbz/{n}.png" for n in (10, 14, 18, 22))
+    for chapter in range(10, 20):
+        write(tmp_path / f"many/{chapter}", {"1.png": color, "2.png": color})
+    assert taken("many") == tuple(f"{chapter}/ch1.cbz/1.png" for chapter in (10, 12, 15, 17))
+    write(tmp_path / "late", {**{f"{n}.png": gray for n in range(10, 90)}, "90.png": color})
+    assert taken("late") == ("ch1.cbz/90.png",)
+    monkeypatch.setattr("jobs.parts.colorize.reference._MOST_LOOKED", 70)
+    write(tmp_path / "gray", {f"{n}.png": gray for n in range(10, 90)})
+    with pytest.raises(BadUsageError, match="holds no page in colour among the 70 of 80 that were looked at"):
+        taken("gray")
+
+
 def test_a_reference_without_colour_is_refused(tmp_path: Path, model: Path) -> None:
     uri = write(tmp_path, {"0.png": saved(draw_page(SERIES, 1, 3).ink)})
     with pytest.raises(BadUsageError, match=r"--reference .* no page in colour"):
