@@ -7,7 +7,7 @@ often better than all (Wortsman et al. 2022, arXiv 2109.01903): so weights befor
 out say how.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,8 +27,17 @@ _WARM = 5  # steps until the rate is full; it falls to nothing at the end
 _ALONE = 0.3  # share of the squares that see no other page
 
 
-def adapt(variant: Exemplar, ink: Tensor, target: Tensor, steps: int, seed: int = 0) -> tuple[dict[str, Tensor], float]:
+def adapt(
+    variant: Exemplar,
+    ink: Tensor,
+    target: Tensor,
+    steps: int,
+    seed: int = 0,
+    each: Callable[[], object] = lambda: None,
+) -> tuple[dict[str, Tensor], float]:
     """Fit a network to pages. The network itself stays as it was.
+
+    each: called after each step; there are `steps`, and as many again where a page held out gains.
 
     Raises ValueError for fewer than two pages: one is held out.
     Returns the tensors that changed, by name, and the share of what was learnt that they hold: none and 0 where no page
@@ -41,7 +50,7 @@ def adapt(variant: Exemplar, ink: Tensor, target: Tensor, steps: int, seed: int 
     numbers = torch.arange(len(ink))
     held = numbers % _HELD_OUT == min(_HELD_OUT, len(ink)) - 1
     try:
-        learnt = _learn(variant, ink[~held], target[~held], steps, seed)
+        learnt = _learn(variant, ink[~held], target[~held], steps, seed, each)
         errors = {}
         for share in SHARES:
             generator.load_state_dict({**before, **_mixed(before, learnt, share)})
@@ -50,13 +59,15 @@ def adapt(variant: Exemplar, ink: Tensor, target: Tensor, steps: int, seed: int 
         if not best:
             return {}, 0.0
         generator.load_state_dict(before)
-        return _mixed(before, _learn(variant, ink, target, steps, seed), best), best
+        return _mixed(before, _learn(variant, ink, target, steps, seed, each), best), best
     finally:
         generator.load_state_dict(before)
         variant.look_at(ink[:0], target[:0])
 
 
-def _learn(variant: Exemplar, ink: Tensor, target: Tensor, steps: int, seed: int) -> dict[str, Tensor]:
+def _learn(
+    variant: Exemplar, ink: Tensor, target: Tensor, steps: int, seed: int, each: Callable[[], object]
+) -> dict[str, Tensor]:
     """The decoder's weights after `steps` steps, by name. All chance is the CPU's, and the seed's."""
     network: Any = variant.trained_generator()
     learning = {name: value for name, value in network.named_parameters() if name.startswith(("ups.", "paint."))}
@@ -79,6 +90,7 @@ def _learn(variant: Exemplar, ink: Tensor, target: Tensor, steps: int, seed: int
             optimizer.zero_grad()
             (losses["bins"] + variant.config.regression_weight * losses["chroma"]).backward()
             optimizer.step()
+            each()
     network.requires_grad_(True).eval()
     return _copied({name: value.detach() for name, value in learning.items()})
 

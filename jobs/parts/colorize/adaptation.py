@@ -1,6 +1,7 @@
 """Weights fitted to the reference pages of a job (--adapt). They are made once, and kept in the output folder."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.ledger.ledger import HOME
 from jobs.parts.model.folder import load_model
 from jobs.parts.model.inference import as_inputs, gpu_here
+from jobs.parts.runtime.progress import Meter
 from models.card import CheckpointError, fingerprint
 from models.checkpoint import from_bytes, to_bytes
 from models.exemplar import Exemplar
@@ -35,7 +37,9 @@ def adapt_once(settings: JobSettings) -> None:
     variant.generator().to(device)
     ink, target = as_inputs(settings.reference_pages.grays, settings.reference_pages.chromas)
     log.info("--adapt %d: the network is fitted to %d reference pages", settings.adapt, len(ink))
-    changed, share = adapt(variant, ink.to(device), target.to(device), settings.adapt)
+    with Meter("adapt", 2 * settings.adapt, "steps") as meter:  # half of them, where no page held out gains
+        pages = ink.to(device), target.to(device)
+        changed, share = adapt(variant, *pages, settings.adapt, each=partial(meter.advance, 1))
     if changed:
         log.info("pages held out gained by it: %d %% of what was learnt is kept", round(100 * share))
     else:
@@ -62,8 +66,12 @@ def take_up(variant: models.Variant, settings: JobSettings) -> dict[str, Any]:
         own = network.state_dict()
         if unknown := [name for name, value in changed.items() if name not in own or own[name].shape != value.shape]:
             raise CheckpointError(f"the model has no such tensors: {', '.join(unknown[:4])}")
-    except (ObjectNotFoundError, CheckpointError) as error:
-        raise BadUsageError(f"{settings.out}/{key}: {error}; delete the file, and run the job again") from error
+    except ObjectNotFoundError as error:
+        raise BadUsageError(f"{settings.out}/{key}, the weights of --adapt, is missing; run the job again") from error
+    except CheckpointError as error:
+        raise BadUsageError(
+            f"{settings.out}/{key}, the weights of --adapt, is damaged; delete the file, and run the job again"
+        ) from error
     network.load_state_dict({**own, **changed})
     return {**settings.card, "weights_sha256": fingerprint(settings.card["weights_sha256"].encode() + data)}
 

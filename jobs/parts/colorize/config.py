@@ -40,9 +40,10 @@ class ColorizeConfig:
     )
     reference: str = option("Coloured pages of the series, a chapter or a folder of chapters: their colours are "
                             "followed.", group="Colour", default="", metavar="URI")  # fmt: skip
-    adapt: int = option("Steps by which the network is fitted to the pages of --reference first, as far as one of them "
-                        "that is held out gains by it; for models of the exemplar variant. 50 take about a minute on "
-                        "two cores.", group="Colour", default=0)  # fmt: skip
+    adapt: int = option("Steps by which the network is fitted to the pages of --reference first, two at least, as far "
+                        "as those of them that are held out gain by it; for models of the exemplar variant. 50 take "
+                        "some minutes on two cores; fewer than 20 teach little.",
+                        group="Colour", default=0)  # fmt: skip
     palette: str = option("Colours that predicted ones are pulled towards. off: none; auto: those of --reference, as "
                           "edited by hand in OUT/_mangahue/palette.json; URI: those of such a file.", group="Colour",
                           default="off", metavar="off|auto|URI")  # fmt: skip

@@ -141,7 +141,7 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy, *, follows: 
             f"--reference {uri} holds no page in colour among the {looked} of {pages} that were looked at; give a "
             "chapter, or a folder of them, with some"
         )
-    found.sort(key=lambda page: page.place)
+    found.sort(key=lambda page: (page.index, page.chapter))
     names = [page.name for page in found]
     log.info("%d coloured pages as reference, of %d pages there: %s", len(found), pages, _listed(names))
     grays, chromas = np.stack([page.gray for page in found]), np.stack([page.chroma for page in found])
@@ -152,10 +152,12 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy, *, follows: 
 class _Found:
     """A coloured page at the network's size.
 
-    place: its index in its chapter, and the chapter's number.
+    index: in its chapter.
+    chapter: the number of that.
     """
 
-    place: tuple[int, int]
+    index: int
+    chapter: int
     name: str
     gray: U8
     chroma: F32
@@ -191,4 +193,4 @@ def _reference_page(ref: ChapterRef, number: int, member: Member, image_size: in
     except MangahueError as error:
         log.warning("--reference: %s, page %d: %s", ref.rel, index + 1, error)
         return []
-    return [] if pair is None else [_Found((index, number), f"{ref.rel}/{member.name}", *pair)]
+    return [] if pair is None else [_Found(index, number, f"{ref.rel}/{member.name}", *pair)]

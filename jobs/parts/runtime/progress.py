@@ -15,12 +15,12 @@ class Meter:
     """Counts chapters against a known total, and pages as they come. Or pages alone, against theirs.
 
     Use as a context; `advance` after each step.
-    unit: what is counted against the total, "chapters" or "pages".
+    unit: what is counted against the total: "chapters", "pages", or "steps", which have no pages.
     """
 
     def __init__(self, verb: str, total: int, unit: str = "chapters") -> None:
         self._verb, self._total, self._unit = verb, total, unit
-        pages = "" if unit == "pages" else " · {task.fields[pages]} pages"
+        pages = " · {task.fields[pages]} pages" if unit == "chapters" else ""
         self._done = self._pages = 0
         self._start = self._logged_at = time.monotonic()
         console = Console(stderr=True)
@@ -43,7 +43,7 @@ class Meter:
         if kind is None:
             self._log()
 
-    def advance(self, done: int, pages: int) -> None:
+    def advance(self, done: int, pages: int = 0) -> None:
         """Count what was done since the last call.
 
         done: in the meter's unit.
@@ -56,11 +56,12 @@ class Meter:
             self._log()
 
     def _rate(self) -> str:
-        return f"{self._pages / max(1e-6, time.monotonic() - self._start):.2f} pages/s"
+        count, unit = (self._done, self._unit) if self._unit == "steps" else (self._pages, "pages")
+        return f"{count / max(1e-6, time.monotonic() - self._start):.2f} {unit}/s"
 
     def _log(self) -> None:
         self._logged_at = now = time.monotonic()
         left = (self._total - self._done) * (now - self._start) / self._done if self._done else float("nan")
         eta = "" if left != left else f", {left / 60:.1f} min left"
-        pages = "" if self._unit == "pages" else f"{self._pages} pages, "
+        pages = f"{self._pages} pages, " if self._unit == "chapters" else ""
         log.info("%s: %d/%d %s, %s%s%s", self._verb, self._done, self._total, self._unit, pages, self._rate(), eta)

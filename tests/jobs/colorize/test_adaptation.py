@@ -54,13 +54,13 @@ def test_weights_are_fitted_once_and_all_who_colour_have_them(
 ) -> None:
     settings = job(tmp_path / "out", exemplar, colored)
     real = adaptation.adapt
-    monkeypatch.setattr(adaptation, "adapt", lambda *given: (real(*given)[0] or fitted(*given), 0.5))
+    monkeypatch.setattr(adaptation, "adapt", lambda *given, **_: (real(*given)[0] or fitted(*given), 0.5))
 
     adapt_once(settings)
 
     (file,) = kept(tmp_path / "out")
     made = file.read_bytes()
-    monkeypatch.setattr(adaptation, "adapt", lambda *given: pytest.fail("it was done before"))
+    monkeypatch.setattr(adaptation, "adapt", lambda *given, **_: pytest.fail("it was done before"))
     adapt_once(settings)
     assert kept(tmp_path / "out")[0].read_bytes() == made
 
@@ -72,7 +72,7 @@ def test_weights_are_fitted_once_and_all_who_colour_have_them(
     assert all(torch.equal(own[name], value) for name, value in plain.items() if name not in changed)
 
 
-def fitted(variant: models.Variant, *_: object) -> dict[str, torch.Tensor]:
+def fitted(variant: models.Variant, *_: object, **__: object) -> dict[str, torch.Tensor]:
     """As if a page that is held out had gained."""
     weights = variant.generator().state_dict()
     return {"paint.bias": weights["paint.bias"] + 1}
@@ -83,7 +83,7 @@ def test_of_two_runs_the_first_to_keep_its_weights_wins(
 ) -> None:
     settings = job(tmp_path / "out", exemplar, colored)
 
-    def overtaken(variant: models.Variant, *given: object) -> tuple[dict[str, torch.Tensor], float]:
+    def overtaken(variant: models.Variant, *given: object, **_: object) -> tuple[dict[str, torch.Tensor], float]:
         (tmp_path / "out/_mangahue").mkdir(parents=True)
         (tmp_path / "out" / adaptation._key(settings)).write_bytes(b"another run's")
         return fitted(variant), 0.5
@@ -106,7 +106,10 @@ def test_weights_that_are_not_whole_are_named(tmp_path: Path, exemplar: str, col
     else:
         file.write_bytes(adaptation.to_bytes({"other": torch.zeros(2)}))
 
-    with pytest.raises(BadUsageError, match=r"adapted-.*; delete the file, and run the job again"):
+    fix = (
+        "is missing; run the job again" if damage == "missing" else "is damaged; delete the file, and run the job again"
+    )
+    with pytest.raises(BadUsageError, match=rf"adapted-.*, the weights of --adapt, {fix}"):
         take_up(load_model(exemplar), settings)
 
 
@@ -132,7 +135,7 @@ def test_a_backend_is_given_the_fitted_network_and_a_card_of_its_own(
     tmp_path: Path, exemplar: str, colored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = job(tmp_path / "out", exemplar, colored)
-    monkeypatch.setattr(adaptation, "adapt", lambda *given: (fitted(*given), 0.5))
+    monkeypatch.setattr(adaptation, "adapt", lambda *given, **_: (fitted(*given), 0.5))
     adapt_once(settings)
     compiled: list[tuple[str, torch.Tensor]] = []
 

@@ -108,6 +108,17 @@ def test_a_wrong_colour_is_changed_by_two_clicks(visit: Callable[..., Page], lib
     assert float(radius) >= 2
 
 
+def test_a_page_that_was_coloured_anew_is_seen_where_it_was_clicked(
+    visit: Callable[..., Page], library: Library
+) -> None:
+    page = open_page(visit, library)
+    for x, shown in ((0.8, "500"), (0.2, "0")):  # right of the divider; left of it, where the gray page lay over it
+        page.mouse.click(*place(page, x, 0.3))
+        page.locator("#swatches button").nth(2).click()
+        page.wait_for_selector(COLOURED)
+        expect(page.locator("#split")).to_have_value(shown)
+
+
 def test_a_hint_is_dragged_sized_deleted_and_taken_back(visit: Callable[..., Page], library: Library) -> None:
     page = open_page(visit, library)
     page.mouse.click(*place(page, 0.25, 0.5))

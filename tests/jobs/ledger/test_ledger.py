@@ -421,3 +421,13 @@ def test_a_name_as_long_as_file_systems_take_has_room_for_its_manifest(out: str)
         ledger.commit(manifest, 0)
     assert ledger.manifests() == {first.rel: first.summary(), second.rel: second.summary()}
     assert ledger.manifest(second.rel) == second
+
+
+def test_the_options_of_the_last_run_are_recorded(tmp_path: Path) -> None:
+    """The desk, and who asks what a folder was made with, read them there: hints are no matter of the fingerprint."""
+    job = {"weights_sha256": "w", "settings": {}, "config": {"hints": ""}}
+    Ledger(str(tmp_path), FINGERPRINT).claim(job, replace=False)
+
+    Ledger(str(tmp_path), FINGERPRINT).claim({**job, "config": {"hints": "h.csv"}}, replace=False)
+
+    assert json.loads((tmp_path / "_mangahue/job.json").read_text())["config"] == {"hints": "h.csv"}

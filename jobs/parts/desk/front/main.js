@@ -174,6 +174,8 @@ async function recolor(given) {
     forgetDrawn();
     drawn = URL.createObjectURL(data);
     viewer.after.src = drawn;
+    const last = given?.at(-1);
+    if (last) viewer.reveal(last);
   } finally {
     if (mine === turn) busy.hidden = true;
   }

@@ -120,6 +120,14 @@ export class Viewer {
     return `#${[red, green, blue].map(level => level.toString(16).padStart(2, "0")).join("")}`;
   }
 
+  /**
+   * Show all of the coloured page, if the divider hides this point of it.
+   * @param {Point} at
+   */
+  reveal({ x }) {
+    if (x < (this.split * this.stage.clientWidth - this.left) / this.scale) this.divide(0);
+  }
+
   place() {
     this.sheet.style.transform = `translate(${this.left}px, ${this.top}px) scale(${this.scale})`;
     this.sheet.style.setProperty("--inverse", String(1 / this.scale));
