@@ -15,6 +15,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -63,7 +64,7 @@ def main(pages: str) -> None:
     for count in map(int, pages.split(",")):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            with ProcessPoolExecutor(2) as pool:
+            with ProcessPoolExecutor(2, get_context("spawn")) as pool:
                 list(pool.map(partial(write_page, folder=folder), range(count), chunksize=10))
             seconds, memory, text = run(folder)
             found = re.search(r"(\d+) pairs", text)

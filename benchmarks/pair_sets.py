@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -58,7 +59,7 @@ def write_set(paths: Sequence[tuple[Path, Path]], folder: Path, seed: int) -> di
         if _PARTS <= kind < _PARTS + _ALIKE:
             tasks.append((i, page, bare, other, False, "", seed))
     truth = {}
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:  # a fork of a process with threads may hang
         for number, (task, made) in enumerate(zip(tasks, pool.map(_make, tasks, chunksize=4), strict=True)):
             name = f"{int(order[task[0]]):04d}-{number}.jpg"
             if made.color is not None:
