@@ -107,9 +107,7 @@ class Ledger:
                 f"({_describe(owner)}), this job is {self.fingerprint[:16]} ({_describe(job)}); "
                 "give another folder, or --replace to colour it again"
             )
-        if there != json.loads(
-            as_json(mine)
-        ):  # a palette that was edited, or options that are no matter of the fingerprint, such as hints
+        if not there or _may_change(owner) != _may_change(mine):
             self.storage.put(JOB, as_json(mine))
 
     def _owner_by_manifests(self) -> dict[str, Any]:
@@ -324,6 +322,11 @@ def _same(one: Manifest | None, other: Manifest) -> bool:
         getattr(one, name) == getattr(other, name)
         for name in ("sha256", "fingerprint", "version", "hints", "palette_usage")
     )
+
+
+def _may_change(job: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What job.json records that may change from run to run; the fingerprint only by --replace."""
+    return job["fingerprint"], job.get("palette"), job.get("config", {}).get("hints", "")
 
 
 def _describe(job: dict[str, Any]) -> str:

@@ -423,8 +423,8 @@ def test_a_name_as_long_as_file_systems_take_has_room_for_its_manifest(out: str)
     assert ledger.manifest(second.rel) == second
 
 
-def test_the_options_of_the_last_run_are_recorded(tmp_path: Path) -> None:
-    """The desk, and who asks what a folder was made with, read them there: hints are no matter of the fingerprint."""
+def test_the_hints_of_the_last_run_are_recorded(tmp_path: Path) -> None:
+    """The desk begins with them. They are no matter of the fingerprint."""
     job = {"weights_sha256": "w", "settings": {}, "config": {"hints": ""}}
     Ledger(str(tmp_path), FINGERPRINT).claim(job, replace=False)
 
