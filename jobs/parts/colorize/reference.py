@@ -6,9 +6,9 @@ S: side of the square the network sees, pixels.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from itertools import count, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +117,7 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy, *, follows: 
 
     image_size: S.
     follows: whether they are for a network that looks at them: then 64 at most, spread over each chapter too, of which
-        each page is shown those that are like it. Otherwise 16 at most, of each chapter its first.
+        each page is shown those that are like it. Otherwise 16 at most, among the first 16 of each chapter.
     Raises BadUsageError where there is no coloured page among those that were looked at.
     """
     refs = list(find_chapters(uri, lambda ref, error: log.warning("--reference: %s: %s", ref.rel, error)))
@@ -125,17 +125,15 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy, *, follows: 
     if follows and len(refs) > most:
         log.info("--reference: %d of %d chapters are looked at", most, len(refs))
         refs = [refs[number * len(refs) // most] for number in range(most)]
-    chapters = [list(_members(ref, policy)) for ref in refs]
-    pages = sum(map(len, chapters))
-    queues = [_spread(members) if follows else members for members in chapters]
-    in_turn = [(number, member) for turn in zip_longest(*queues) for number, member in enumerate(turn) if member]
+    chapters: dict[int, list[Member]] = {}
     found: list[_Found] = []
     looked = 0
-    for number, member in in_turn[:_MOST_LOOKED]:
-        if len(found) == most:
-            break
+    for number, member in islice(_in_turn(refs, chapters, policy, spread=follows), _MOST_LOOKED):
         looked += 1
         found += _reference_page(refs[number], number, member, image_size, policy)
+        if len(found) == most:
+            break
+    pages = sum(map(len, chapters.values()))
     if not found:
         raise BadUsageError(
             f"--reference {uri} holds no page in colour among the {looked} of {pages} that were looked at; give a "
@@ -163,6 +161,25 @@ class _Found:
     chroma: F32
 
 
+def _in_turn(
+    refs: Sequence[ChapterRef], chapters: dict[int, list[Member]], policy: Policy, *, spread: bool
+) -> Iterator[tuple[int, Member]]:
+    """A page of each chapter, then the next of each: with the chapter's number.
+
+    chapters: gets the pages of each chapter, when its turn comes first: none is looked into before.
+    spread: as `_spread` has a chapter's pages; else its first 16 alone, in their order.
+    """
+    for turn in count():
+        for number, ref in enumerate(refs):
+            if number not in chapters:
+                pages = _pages_of(ref, policy)
+                chapters[number] = _spread(pages) if spread else pages[:_MOST_CORRECTING]
+            if turn < len(chapters[number]):
+                yield number, chapters[number][turn]
+        if turn >= max(map(len, chapters.values()), default=0):
+            return
+
+
 def _spread(members: list[Member]) -> list[Member]:
     """A chapter's pages so that the first few lie all over it: by the binary digits of their numbers, reversed."""
     digits = max(1, len(members) - 1).bit_length()
@@ -174,14 +191,13 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
-def _members(ref: ChapterRef, policy: Policy) -> Iterator[Member]:
-    """The pages of a chapter; none where it can't be read."""
+def _pages_of(ref: ChapterRef, policy: Policy) -> list[Member]:
+    """The pages of a chapter in their order; none where it can't be read."""
     try:
-        directory = sandbox().call(reader.look_inside, ref, policy, seconds=SLOW * policy.limits.seconds)
+        return sandbox().call(reader.look_inside, ref, policy, seconds=SLOW * policy.limits.seconds).pages
     except MangahueError as error:
         log.warning("--reference: %s: %s", ref.rel, error)
-        return
-    yield from sorted((m for m in directory.members if m.index is not None), key=lambda member: member.index or 0)
+        return []
 
 
 def _reference_page(ref: ChapterRef, number: int, member: Member, image_size: int, policy: Policy) -> list[_Found]:

@@ -119,9 +119,7 @@ class Stages:
         run. What can't be read is left to the stage that prepares it.
         """
         found: list[tuple[U8, np.ndarray]] = []
-        for member in directory.members if self.follows else ():
-            if member.index is None or member.index >= _OPENING:
-                continue
+        for member in directory.pages[:_OPENING] if self.follows else ():
             with suppress(PageUnreadableError, SandboxError):
                 fetched = sandbox().call(reader.fetch, task.ref, task.policy, member, seconds=_slow(task))
                 limits = task.policy.limits

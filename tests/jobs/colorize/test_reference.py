@@ -1,6 +1,7 @@
 """Coloured pages as a reference: which are taken, what they change, and that they make another job."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from jobs.parts.colorize.reference import read_reference_pages
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.ledger.ledger import Ledger
+from jobs.parts.source import reader
 from jobs.parts.source.policy import Policy
 from tests.archives import zipped
 from tests.jobs.colorize.chapters import FINGERPRINT, saved, task_of
@@ -89,6 +91,29 @@ def test_pages_are_taken_from_all_over_a_library(tmp_path: Path, monkeypatch: py
     write(tmp_path / "gray", {f"{n}.png": gray for n in range(10, 90)})
     with pytest.raises(BadUsageError, match="holds no page in colour among the 70 of 80 that were looked at"):
         taken("gray")
+
+
+def test_chapters_are_looked_into_as_far_as_pages_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    color = saved(draw_page(SERIES, 1, 1).color)
+    monkeypatch.setattr("jobs.parts.colorize.reference._MOST_CORRECTING", 3)
+    for chapter in range(10, 20):
+        write(tmp_path / f"many/{chapter}", {"1.png": color, "2.png": color})
+    opened = []
+    real = reader.look_inside
+    monkeypatch.setattr(reader, "look_inside", lambda ref, policy: opened.append(ref.rel) or real(ref, policy))
+    monkeypatch.setattr("jobs.parts.colorize.reference.sandbox", lambda: Here())
+
+    pages = read_reference_pages(str(tmp_path / "many"), SIZE, Policy(), follows=False).pages
+
+    assert opened == ["10/ch1.cbz", "11/ch1.cbz", "12/ch1.cbz"]
+    assert pages == tuple(f"{rel}/1.png" for rel in opened)
+
+
+class Here:
+    """A sandbox that calls in this process."""
+
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+        return function(*arguments)
 
 
 def test_a_reference_without_colour_is_refused(tmp_path: Path, model: Path) -> None:
