@@ -25,8 +25,9 @@ from imaging.matching import moved
 from imaging.registration import register
 from jobs.parts.pair.assign import Match, assign
 from jobs.parts.pair.match import Fits, look, match
-from jobs.parts.pair.pictures import Failure, find_pictures
+from jobs.parts.pair.pictures import find_pictures
 from jobs.parts.runtime.local import LocalPool
+from jobs.parts.source.failure import Failure
 
 _RIGHT = 0.01  # of the page's height
 _REGISTERED = 40  # pairs of a seed whose registration is measured

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterable
 
@@ -15,7 +14,7 @@ from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.ledger.ledger import REPORT, REPORT_PAGE, SUCCESS, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.claims import read_json
-from jobs.parts.runtime.outcome import Exit, as_json
+from jobs.parts.runtime.outcome import Exit, as_json, utc_now
 
 log = logging.getLogger("mangahue")
 _MOST_DOUBTED = 20  # doubted pages named in the log
@@ -99,7 +98,7 @@ def _write(state: JobState, ledger: Ledger, settings: JobSettings, counts: dict[
     results = sorted(state.results.values(), key=lambda manifest: manifest.rel)
     lines = [chapter_line(manifest, ledger) for manifest in results]
     pages = {action: sum(m.count(action) for m in results) for action in _ACTIONS}
-    finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    finished = utc_now()
     report = {
         "fingerprint": ledger.fingerprint,
         "state": digest,

@@ -18,7 +18,7 @@ from jobs.parts.colorize.report.job_report import PagePreview, render_job_report
 from jobs.parts.ledger.ledger import PROGRESS, REPORT_PAGE, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.report.render import counted, duration, number
-from jobs.parts.runtime.outcome import as_json
+from jobs.parts.runtime.outcome import as_json, utc_now
 
 log = logging.getLogger("mangahue")
 EVERY = 20.0  # seconds
@@ -38,7 +38,7 @@ class LiveReport:
         self._state, self._ledger, self._settings = state, ledger, settings
         self._last: deque[PagePreview] = deque(maxlen=_LAST)
         self._pages = self._done = self._flagged = 0
-        self._begun, self._started = time.monotonic(), _now()
+        self._begun, self._started = time.monotonic(), utc_now()
         self._next = 0.0
 
     def __enter__(self) -> "LiveReport":
@@ -76,7 +76,7 @@ class LiveReport:
         left = (len(self._state.tasks) - self._done) * seconds / self._done if self._done else None
         return {
             "started": self._started,
-            "updated": _now(),
+            "updated": utc_now(),
             "ended": ended,
             "chapters": len(self._state.tasks),
             "done": self._done,
@@ -113,7 +113,3 @@ class LiveReport:
 def _without_repeats(last: Sequence[PagePreview], others: Sequence[PagePreview]) -> list[PagePreview]:
     """The last coloured pages, then those that the report shows anyway."""
     return list({page.picture: page for page in [*last, *others]}.values())
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from datasets.chapters import Member
-from datasets.errors import Code, MangahueError, PageUnreadableError, StorageError
+from datasets.errors import Code, MangahueError, PageUnreadableError
 from datasets.limits import SLOW
 from datasets.page import Page, decode, encode, gray_of
 from imaging.color import U8
@@ -15,6 +15,7 @@ from jobs.parts.ingest.pairing import ChapterPlan, Edition, pair_pages
 from jobs.parts.ingest.written import Written
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source import reader
+from jobs.parts.source.failure import Failure
 from jobs.parts.source.policy import Policy
 
 _POLICY = Policy()
@@ -111,10 +112,7 @@ def _own_half(edition: Edition, pixels: U8, data: bytes) -> _Picture:
 
 
 def _note(written: Written, source: str, error: Exception, *, fetching: bool = False) -> None:
-    """Add a failure. It is final where it is one of the page or chapter itself.
-
-    fetching: whether bytes were read from storage. If that took too long, storage may be at fault.
-    """
-    code = getattr(error, "code", "STORAGE" if isinstance(error, StorageError) else "TOOL")
-    written.unfinished += code in ("STORAGE", "TOOL") or (fetching and code == Code.TIMEOUT)
-    written.failures.append({"source": source, "code": code, "message": getattr(error, "message", str(error))})
+    """Add a failure. fetching: as for `Failure.of`."""
+    failure = Failure.of(source, error, fetching=fetching)
+    written.unfinished += not failure.final
+    written.failures.append(failure.to_json())

@@ -14,6 +14,7 @@ import ray.data
 from datasets.errors import BadUsageError
 from datasets.shards import CARD, SHARD_BYTES, unread, write_shards
 from datasets.storage import Storage, open_storage, split_uri
+from jobs.parts.dataset.card import SPLITS, sweep
 from jobs.parts.dataset.report import MOST_PREVIEWS
 from jobs.parts.ingest.config import HOLDOUT, IngestConfig
 from jobs.parts.ingest.layouts import LaidOut, by_layout, side_folders
@@ -27,7 +28,6 @@ from jobs.parts.source.holdout import held_out
 
 log = logging.getLogger("mangahue")
 _LEAST_GROUP = 16 * 2**20
-SPLITS = ("train", "holdout")
 
 
 def plan(config: IngestConfig) -> list[ChapterPlan]:
@@ -103,14 +103,6 @@ def take_up(out: Storage, config: IngestConfig) -> dict[str, Written]:
         sweep(out, ())
         return {}
     return {group["plan"]: Written.of(group["written"]) for group in card.get("unfinished", [])}
-
-
-def sweep(out: Storage, kept: Sequence[str]) -> None:
-    """Delete all shards but those `kept`."""
-    for split in SPLITS:
-        for entry in list(out.list(f"{split}/pages-")):
-            if entry.key not in kept:
-                out.delete(entry.key)
 
 
 def write_all(chapters: Sequence[ChapterPlan], out: str, earlier: Mapping[str, Written]) -> dict[str, Written]:

@@ -12,9 +12,10 @@ from imaging.page_search import SAMPLE, PageIndex, make_vocabulary
 from jobs.parts.pair.assign import assign, expected_pages
 from jobs.parts.pair.fits import FitTask, Kept, find_fits
 from jobs.parts.pair.page_features import Found, find_group, load_features
-from jobs.parts.pair.pictures import Failure, PictureGroup
+from jobs.parts.pair.pictures import PictureGroup
 from jobs.parts.pair.runners import Runner
 from jobs.parts.runtime.progress import Meter
+from jobs.parts.source.failure import Failure
 
 log = logging.getLogger("mangahue")
 Fits = dict[int, list[tuple[int, Fit]]]

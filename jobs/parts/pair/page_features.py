@@ -15,8 +15,9 @@ from datasets.errors import MangahueError
 from datasets.page import decode_plain
 from datasets.storage import Storage, open_storage
 from imaging.local_features import Features, find_features
-from jobs.parts.pair.pictures import POLICY, Failure, PictureGroup, fetched
+from jobs.parts.pair.pictures import POLICY, PictureGroup, fetched
 from jobs.parts.runtime.sandbox import sandbox
+from jobs.parts.source.failure import Failure
 
 HOME = "_pairs"  # in the shard folder: what a rerun takes up
 _MADE = "features 1"  # raised where the same picture gives other features

@@ -6,35 +6,13 @@ from dataclasses import asdict, dataclass
 
 from datasets.archive import ChapterRef, find_chapters
 from datasets.chapters import Member
-from datasets.errors import BadUsageError, Code, MangahueError, StorageError
+from datasets.errors import BadUsageError, MangahueError
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source import reader
+from jobs.parts.source.failure import Failure
 from jobs.parts.source.policy import Policy
 
 POLICY = Policy()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What could not be read.
-
-    final: whether it says something of the picture or chapter itself; else storage failed, or a tool is missing.
-    """
-
-    source: str
-    code: str
-    message: str
-    final: bool
-
-    @classmethod
-    def of(cls, source: str, error: Exception, *, fetching: bool = False) -> "Failure":
-        """Make one of an error.
-
-        fetching: whether bytes were read from storage. If that took too long, storage may be at fault.
-        """
-        code = str(getattr(error, "code", "STORAGE" if isinstance(error, StorageError) else "TOOL"))
-        final = code not in ("STORAGE", "TOOL") and not (fetching and code == Code.TIMEOUT)
-        return cls(source, code, str(getattr(error, "message", error)), final)
 
 
 @dataclass(frozen=True)

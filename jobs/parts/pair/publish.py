@@ -1,28 +1,25 @@
 """What a pairing job leaves behind: pairs.json, which says what became of each picture, and shards.json."""
 
-import hashlib
 import logging
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from datasets.errors import BadUsageError
 from datasets.shards import CARD
 from datasets.storage import Storage
+from jobs.parts.dataset.card import SPLITS, card_of, sweep
 from jobs.parts.pair.assign import Match
 from jobs.parts.pair.config import PairConfig
 from jobs.parts.pair.match import Edition
-from jobs.parts.pair.pictures import Failure
 from jobs.parts.pair.plan import Verdict
 from jobs.parts.pair.rows import RowPlan, Written
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
+from jobs.parts.source.failure import Failure
 
 log = logging.getLogger("mangahue")
 PAIRS = "pairs.json"
-_SPLITS = ("train", "holdout")
 
 
 def check_owner(out: Storage, config: PairConfig) -> None:
@@ -84,31 +81,23 @@ def publish(
     """
     for failure in failures:
         log.warning("not read: %s: %s %s", failure.source, failure.code, failure.message)
-    pages = {
-        split: sum(shard.pages for shard in written.shards if shard.key.startswith(f"{split}/")) for split in _SPLITS
-    }
+    card = card_of(
+        as_settings(config),
+        written.shards,
+        {split: list(dict.fromkeys(row.chapter for row in rows[split])) for split in SPLITS},
+        paired=written.paired,
+        chroma=written.chroma,
+        colored=written.colored,
+        failures=[failure.to_json() for failure in failures],
+    )
+    pages = card["pages"]
     if not sum(pages.values()):
         log.error("not one page could be read; nothing is published")
         return Exit.FAILED
-    shards = sorted((asdict(shard) for shard in written.shards), key=lambda shard: shard["key"])
     unread = sum(not failure.final for failure in failures)
     out.put(PAIRS, as_json({"settings": as_settings(config), "pairs": list(records)}))
-    out.put(CARD, as_json({
-        "settings": as_settings(config),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "fingerprint": hashlib.sha256("".join(shard["digest"] for shard in shards).encode()).hexdigest(),
-        "pages": pages,
-        "paired": written.paired,
-        "chapters": {split: list(dict.fromkeys(row.chapter for row in rows[split])) for split in _SPLITS},
-        "mean_chroma": [value / max(1, written.colored) for value in written.chroma],
-        "shards": shards,
-        "failures": [{"source": one.source, "code": one.code, "message": one.message} for one in failures],
-    }))  # fmt: skip
-    kept = {shard.key for shard in written.shards}
-    for split in _SPLITS:
-        for entry in list(out.list(f"{split}/pages-")):
-            if entry.key not in kept:
-                out.delete(entry.key)
+    out.put(CARD, as_json(card))
+    sweep(out, [shard.key for shard in written.shards])
     outcomes = [record["outcome"] for record in records]
     log.info("%d pairs, %d to be decided, %d pictures without a page; %d training and %d held-out pages, %d not read "
              "-> %s", outcomes.count("paired"), outcomes.count("doubtful"), outcomes.count("unpaired"),

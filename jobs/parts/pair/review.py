@@ -12,11 +12,12 @@ from datasets.errors import MangahueError
 from datasets.page import decode, decode_plain, encode, gray_of
 from datasets.storage import Storage, open_storage
 from imaging.registration import register
-from jobs.parts.pair.pictures import POLICY, Failure, fetched
+from jobs.parts.pair.pictures import POLICY, fetched
 from jobs.parts.pair.rows import RowPlan
 from jobs.parts.pair.runners import Runner
 from jobs.parts.report.render import render
 from jobs.parts.runtime.sandbox import sandbox
+from jobs.parts.source.failure import Failure
 
 PAGE = "review.html"
 _TEMPLATE = Path(__file__).with_name("review.html.j2")

@@ -15,13 +15,15 @@ from datasets.errors import Code, MangahueError, PageUnreadableError
 from datasets.page import Page, decode, decode_plain, encode, gray_of
 from datasets.shards import Shard, write_shards
 from datasets.storage import open_storage
-from imaging.color import U8, to_lab
+from imaging.color import U8
 from imaging.registration import register
+from jobs.parts.dataset.facts import mean_chroma
 from jobs.parts.pair.page_features import HOME
-from jobs.parts.pair.pictures import POLICY, Failure, digest_of, fetched
+from jobs.parts.pair.pictures import POLICY, digest_of, fetched
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.outcome import as_json
 from jobs.parts.runtime.sandbox import sandbox
+from jobs.parts.source.failure import Failure
 
 _MADE = "rows 1"  # raised where the same pictures give other rows
 _LONGEST = 65_500  # pixels of a side: libjpeg's own limit
@@ -126,8 +128,7 @@ def _pages(task: ShardTask, written: Written) -> Iterator[Page]:
         if task.split == "train" and page.color is not None:
             small = cv2.resize(sandbox().call(decode, page.color, 64, seconds=POLICY.limits.seconds), (64, 64),
                                interpolation=cv2.INTER_AREA)  # fmt: skip
-            a, b = to_lab(small)[..., 1:].mean(axis=(0, 1))
-            written.chroma = [written.chroma[0] + float(a), written.chroma[1] + float(b)]
+            written.chroma = [so_far + mean for so_far, mean in zip(written.chroma, mean_chroma(small), strict=True)]
             written.colored += 1
         yield page
 

@@ -7,7 +7,7 @@ from jobs.parts.pair.assign import Match, assign
 from jobs.parts.pair.config import PairConfig
 from jobs.parts.pair.decisions import pair_id, read_decisions
 from jobs.parts.pair.match import Edition, Fits, look, match
-from jobs.parts.pair.pictures import Failure, find_pictures
+from jobs.parts.pair.pictures import find_pictures
 from jobs.parts.pair.plan import chapter_of, judge, pair_row, plan_rows, shard_tasks
 from jobs.parts.pair.publish import check_owner, pair_records, publish, why
 from jobs.parts.pair.review import Doubt, publish_review
@@ -15,6 +15,7 @@ from jobs.parts.pair.rows import ShardTask, Written, write_rows
 from jobs.parts.pair.runners import Runner, make_runner
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.progress import Meter
+from jobs.parts.source.failure import Failure
 from jobs.parts.source.holdout import held_out
 
 _GROUP = 16  # pictures that are read together

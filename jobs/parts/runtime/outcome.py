@@ -113,6 +113,11 @@ def run_job(config: Config, main: Callable[[Config], int]) -> NoReturn:
         sys.exit(int(Exit.FAILED))
 
 
+def utc_now() -> str:
+    """The time, as files that a job leaves say it: 2026-01-31T12:00:00Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def as_json(value: Any) -> bytes:
     """JSON for files that people read too."""
     # Names on disk that are not UTF-8 come as lone surrogates, which JSON can only escape.

@@ -1,7 +1,6 @@
 """The parts of jobs/verify.py: compares an output folder with what its manifests say."""
 
 import logging
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ from jobs.parts.ledger.manifest import Manifest, number_of
 from jobs.parts.ledger.revisions import OvertakenError
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.local import LocalPool
-from jobs.parts.runtime.outcome import Exit, as_json
+from jobs.parts.runtime.outcome import Exit, as_json, utc_now
 from jobs.parts.runtime.progress import Meter
 
 log = logging.getLogger("mangahue")
@@ -203,7 +202,7 @@ def report_findings(published: Published, findings: list[Finding]) -> Exit:
     if findings:
         log.info("run colorize.py with the same options: it does again what is damaged, and nothing else")
     record = {
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "finished": utc_now(),
         "chapters": count,
         "findings": [asdict(finding) for finding in findings],
     }
