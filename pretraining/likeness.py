@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from imaging.color import U8, luma
+from imaging.scaling import at_most
 from models.exemplar import Exemplar
 from models.exemplar_likeness import AXES, measures
 from pretraining.gray import draw_printing, print_page
 from pretraining.measure import inputs
-from pretraining.pack import Pack, shrunk
+from pretraining.pack import Pack
 from pretraining.sources import EDITIONS, Picture
 from pretraining.train import load_network, said_of
 
@@ -45,7 +46,7 @@ def measured(network: Exemplar, gray: U8, side: int) -> F64:
 def printed(rgb: U8, seed: int) -> U8:
     """Return the levels of a page, printed in some way."""
     rng = np.random.default_rng(seed)
-    return print_page(shrunk(rgb, _PRINTED), draw_printing(rng), rng)
+    return print_page(at_most(rgb, _PRINTED), draw_printing(rng), rng)
 
 
 def story_of(picture: Picture) -> str:

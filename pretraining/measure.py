@@ -27,9 +27,10 @@ from imaging.colorfulness import colorfulness
 from imaging.descreen import network_view, squeezed
 from imaging.metrics import ciede2000_map
 from imaging.postprocess import PostprocessSettings, postprocess_page
+from imaging.scaling import at_most
 from imaging.target import AB_RANGE, chroma_of
 from models.exemplar import Exemplar
-from pretraining.pack import Pack, shrunk
+from pretraining.pack import Pack
 from pretraining.sources import STORYBOOKS, TURNS
 from pretraining.train import load_network, said_of
 
@@ -165,7 +166,7 @@ def draw_real(models: Mapping[str, Exemplar], folder: Path, side: int, path: Pat
     """Write a sheet of pages without a truth: their ink, and each model's colours alone."""
     rows = []
     for file in sorted(folder.rglob("*.jpg")):
-        gray = shrunk(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), 1400)
+        gray = at_most(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), 1400)
         row = [np.repeat(gray[..., None], 3, axis=2)]
         for network in models.values():
             look_at(network, (), side)

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from imaging.color import U8
+from imaging.scaling import at_most
 from pretraining.generated import draw_series
 from pretraining.sources import EDITIONS, STORYBOOKS, TURNS, Picture, Split, find_pictures, read_artists, split_of
 
@@ -64,17 +65,6 @@ def write_pack(pictures: Iterable[tuple[Picture, U8]], path: Path, *, quality: i
     return path.stat().st_size
 
 
-def shrunk(rgb: U8, longest: int) -> U8:
-    """Return a picture no longer than `longest` pixels."""
-    scale = longest / max(rgb.shape[:2])
-    if scale >= 1:
-        return rgb
-    height, width = rgb.shape[:2]
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small: U8 = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return small
-
-
 def gather(root: Path, artists: dict[str, str], split: Split) -> Iterator[tuple[Picture, U8]]:
     """Yield the pictures of a split; those of training made smaller, and never any other's.
 
@@ -85,7 +75,7 @@ def gather(root: Path, artists: dict[str, str], split: Split) -> Iterator[tuple[
         if in_turn or split_of(picture.series, picture.story) == split:
             rgb = cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]
             longest = max(rgb.shape) if split == "dev" else SCENE if picture.series == STORYBOOKS else PAGE
-            yield picture, shrunk(np.ascontiguousarray(rgb), longest)
+            yield picture, at_most(np.ascontiguousarray(rgb), longest)
 
 
 @click.command(context_settings={"show_default": True})

@@ -168,10 +168,19 @@ def _parse_row(row: list[str], where: str) -> tuple[str, Hint]:
             raise BadUsageError(f"{where}: {name} is {text!r}; give pixels of the page, such as 12")
         values.append(value)
     try:
-        rgb = ImageColor.getrgb(colour)[:3]
-    except ValueError as error:
-        raise BadUsageError(f"{where}: colour is {colour!r}; give #rrggbb, or a name such as orange") from error
-    _, a, b = to_lab(np.array([[rgb]], np.uint8))[0, 0].tolist()
+        ab = ab_of(colour)
+    except BadUsageError as error:
+        raise BadUsageError(f"{where}: {error}") from error
     if not page:
         raise BadUsageError(f"{where}: page is empty; give the chapter's path and the page's name in it")
-    return composed(page), Hint(values[0], values[1], values[2], (a, b))
+    return composed(page), Hint(values[0], values[1], values[2], ab)
+
+
+def ab_of(colour: str) -> tuple[float, float]:
+    """The ab of a colour as CSS has it. Raises BadUsageError where it is none."""
+    try:
+        rgb = ImageColor.getrgb(colour)[:3]
+    except ValueError as error:
+        raise BadUsageError(f"colour is {colour!r}; give #rrggbb, or a name such as orange") from error
+    _, a, b = to_lab(np.array([[rgb]], np.uint8))[0, 0].tolist()
+    return a, b

@@ -15,6 +15,7 @@ from imaging.color import U8, gray_of_equal_lightness, to_lab
 from imaging.colorfulness import colorfulness
 from imaging.near_duplicates import Look, look_of
 from imaging.panels import find_panels
+from imaging.scaling import at_most
 
 _LONG = 900  # pixels of the longer side at which a page is looked at
 _COLORS = 64  # pixels of the side of the square on which colours are measured
@@ -81,12 +82,12 @@ def facts_of(page: Page, gray: U8 | None, color: U8 | None) -> PageFacts:
     color: (h, w, 3) sRGB of its colour picture, None where it has none.
     """
     mask = page.decode_mask((page.height, page.width))
-    small_color = None if color is None else _shrunk(color)
+    small_color = None if color is None else at_most(color, _LONG)
     if gray is None:
         assert small_color is not None  # a row has a picture
         small_gray = gray_of_equal_lightness(small_color)
     else:
-        small_gray = _shrunk(gray)
+        small_gray = at_most(gray, _LONG)
     colors = None if color is None else cv2.resize(color, (_COLORS, _COLORS), interpolation=cv2.INTER_AREA)
     across, down = page.width / small_gray.shape[1], page.height / small_gray.shape[0]
     boxes = [panel.box for panel in find_panels(small_gray)]
@@ -114,12 +115,6 @@ def mean_chroma(colors: U8) -> tuple[float, float]:
     """The mean a and b of (H, W, 3) sRGB."""
     a, b = to_lab(colors)[..., 1:].mean(axis=(0, 1))
     return float(a), float(b)
-
-
-def _shrunk(page: U8) -> U8:
-    scale = min(1.0, _LONG / max(page.shape[:2]))
-    size = (max(1, round(page.shape[1] * scale)), max(1, round(page.shape[0] * scale)))
-    return page if scale == 1 else cv2.resize(page, size, interpolation=cv2.INTER_AREA)
 
 
 def preview_of(page: Page, gray: U8 | None, color: U8 | None) -> bytes:

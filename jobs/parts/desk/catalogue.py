@@ -7,7 +7,6 @@ from dataclasses import replace as changed
 from functools import cached_property
 from typing import Any
 
-import models
 from datasets.archive import ChapterRef, find_chapters, is_archive
 from datasets.errors import BadUsageError, MangahueError
 from datasets.names import composed, is_image
@@ -16,6 +15,7 @@ from jobs.parts.ledger.ledger import JOB, PALETTE, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.model.folder import read_card
 from jobs.parts.runtime.claims import read_json
+from models.card import FOLLOWING
 
 
 def open_catalogue(out: str) -> "Catalogue":
@@ -121,7 +121,7 @@ class Catalogue:
     @property
     def takes_hints(self) -> bool:
         """Whether the model of the job follows hints. Raises BadUsageError where it is not here."""
-        return models.VARIANTS[read_card(self.config.model)["variant"]].follows
+        return read_card(self.config.model)["variant"] in FOLLOWING
 
     @cached_property
     def _refs(self) -> dict[str, ChapterRef]:

@@ -7,14 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from PIL import ImageColor
-
 from datasets.errors import BadUsageError
-from imaging.color import to_lab
 from imaging.hints import Hint
 from imaging.palette import Palette
-from jobs.parts.colorize.hints import COLUMNS, Hints, digest_of, kept_hints, parse_hints, read_hints
+from jobs.parts.colorize.hints import COLUMNS, Hints, ab_of, digest_of, kept_hints, parse_hints, read_hints
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.ledger.ledger import HINTS, PALETTE
 from jobs.parts.ledger.palette_usage import is_current
@@ -142,16 +138,6 @@ def _rows(hints: Hints | None) -> dict[str, list[Given]]:
 def as_hints(given: Iterable[Given]) -> tuple[Hint, ...]:
     """The hints as colouring takes them."""
     return tuple(Hint(each.x, each.y, each.radius, ab_of(each.colour)) for each in given)
-
-
-def ab_of(css: str) -> tuple[float, float]:
-    """The ab of a colour. Raises BadUsageError where it is none."""
-    try:
-        rgb = ImageColor.getrgb(css)[:3]
-    except ValueError as error:
-        raise BadUsageError(f"colour is {css!r}; give #rrggbb") from error
-    _, a, b = to_lab(np.array([[rgb]], np.uint8))[0, 0].tolist()
-    return a, b
 
 
 def _as_csv(rows: dict[str, list[Given]]) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 from datasets.page import decode, decode_plain, encode, gray_of
 from imaging.color import gray_of_equal_lightness, to_lab
 from imaging.palette import build_palette
+from imaging.scaling import at_most
 from imaging.text import find_text
 from jobs.parts.colorize.previews import draw_preview, small_picture
 from jobs.parts.colorize.report.drift_chart import css_of
@@ -55,9 +56,6 @@ def swatches_of(pictures: Sequence[bytes], pixels: int) -> list[str]:
     """
     pages = []
     for data in pictures:
-        rgb = decode(data, pixels=pixels)
-        scale = min(1.0, _SIDE / max(rgb.shape[:2]))
-        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-        little = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        little = at_most(decode(data, pixels=pixels), _SIDE)
         pages.append((gray_of_equal_lightness(little), np.ascontiguousarray(to_lab(little)[..., 1:])))
     return list(dict.fromkeys(css_of(color) for color in build_palette(pages, _SWATCHES).colors)) if pages else []

@@ -47,7 +47,8 @@ def write_static(catalogue: Catalogue, uri: str) -> Exit:
     out = open_storage(uri)
     if next(out.list(), None) is not None:
         raise BadUsageError(f"--static {uri} is not empty; give a new folder")
-    contents, edits = Contents(catalogue, Edits(catalogue)), Edits(catalogue)
+    edits = Edits(catalogue)
+    contents = Contents(catalogue, edits)
     with LocalPool() as pool:
         writer = _PictureWriter(Pictures(catalogue), out)
         chapters = {chapter: contents.pages(chapter) for chapter in catalogue.chapters}

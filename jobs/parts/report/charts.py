@@ -32,8 +32,19 @@ class Tick:
     label: str
 
 
+class _Frame:
+    """Where a drawing lies in its SVG, for the template."""
+
+    width = WIDTH
+    height = HEIGHT
+    left = LEFT
+    right = WIDTH - RIGHT
+    top = TOP
+    bottom = HEIGHT - BOTTOM
+
+
 @dataclass(frozen=True)
-class Chart:
+class Chart(_Frame):
     """One drawn curve.
 
     path: SVG path data; empty where there is nothing to draw.
@@ -47,13 +58,6 @@ class Chart:
     y_ticks: Sequence[Tick]
     in_words: str
     lost: int
-
-    width = WIDTH
-    height = HEIGHT
-    left = LEFT
-    right = WIDTH - RIGHT
-    top = TOP
-    bottom = HEIGHT - BOTTOM
 
 
 def draw_curve(
@@ -100,7 +104,7 @@ def draw_curve(
 
 
 @dataclass(frozen=True)
-class Histogram:
+class Histogram(_Frame):
     """How many values lie in each bin of an axis.
 
     bars: (left, top, width, height) of each bin that holds a value, in the SVG.
@@ -112,13 +116,6 @@ class Histogram:
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
     in_words: str
-
-    width = WIDTH
-    height = HEIGHT
-    left = LEFT
-    right = WIDTH - RIGHT
-    top = TOP
-    bottom = HEIGHT - BOTTOM
 
 
 def draw_histogram(

@@ -10,9 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from datasets.errors import BadUsageError
-from jobs.parts.colorize.hints import parse_hints
+from jobs.parts.colorize.hints import ab_of, parse_hints
 from jobs.parts.desk.catalogue import id_of, open_catalogue
-from jobs.parts.desk.edits import ab_of
 from jobs.parts.desk.static import _MODULES, FRONT, _modules, page_of, write_static
 from jobs.parts.runtime.outcome import Exit
 from tests.browser import chromium
