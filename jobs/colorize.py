@@ -12,7 +12,7 @@ def main(config: ColorizeConfig) -> Exit:
     # Imported here, so that --help and a wrong option are not kept waiting.
     from jobs.parts.colorize.conclude import conclude
     from jobs.parts.colorize.plan import plan
-    from jobs.parts.colorize.run import color, runner_for
+    from jobs.parts.colorize.run import color
     from jobs.parts.colorize.settings import JobSettings
     from jobs.parts.ledger.ledger import Ledger
 
@@ -20,11 +20,7 @@ def main(config: ColorizeConfig) -> Exit:
     ledger = Ledger(config.out, settings.fingerprint, settings.pages.palette)
     state = plan(config.source, ledger, settings, replace=config.replace)
     if state.tasks:
-        if settings.adapt:
-            from jobs.parts.colorize.adaptation import adapt_once  # torch, which the driver is else spared
-
-            adapt_once(settings)
-        color(state, runner_for(settings, ledger), ledger, settings.config)
+        color(state, ledger, settings)
     return conclude(state, ledger, settings)
 
 

@@ -25,6 +25,7 @@ from imaging.reference import Reference, ReferencePage, build_reference
 from jobs.parts.colorize import page_steps
 from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.ledger.ledger import PALETTE
+from jobs.parts.report.render import counted
 from jobs.parts.runtime.options import read_given
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source import reader
@@ -141,7 +142,8 @@ def read_reference_pages(uri: str, image_size: int, policy: Policy, *, follows: 
         )
     found.sort(key=lambda page: (page.index, page.chapter))
     names = [page.name for page in found]
-    log.info("%d coloured pages as reference, of %d pages there: %s", len(found), pages, _listed(names))
+    there = counted(pages, "page")
+    log.info("%s as reference, of %s there: %s", counted(len(found), "coloured page"), there, _listed(names))
     grays, chromas = np.stack([page.gray for page in found]), np.stack([page.chroma for page in found])
     return ReferencePages(grays, chromas, tuple(names))
 

@@ -47,21 +47,21 @@ def runner_for(settings: JobSettings, ledger: Ledger) -> Runner:
     return RayRunner(settings, ledger)
 
 
-def color(state: JobState, runner: Runner, ledger: Ledger, settings: dict[str, Any]) -> None:
+def color(state: JobState, ledger: Ledger, settings: JobSettings) -> None:
     """Colour and publish the chapters that `state` lists as tasks. `state` records each chapter's outcome.
-
-    settings: the options of the job, for its report.
 
     A job may be told to stop, or its runner may be unable to go on. The chapters that are not done by then have failed,
     and the next run does them.
     """
     try:
-        live = LiveReport(state, ledger, settings)
-        with stoppable(), Meter("colorize", len(state.tasks)) as meter, live, runner:
-            for manifest in runner.chapters(state.tasks):
-                _count(meter, manifest)
-                state.record(manifest)
-                live.add(manifest)
+        with stoppable():
+            _adapt(settings)
+            live, runner = LiveReport(state, ledger, settings.config), runner_for(settings, ledger)
+            with Meter("colorize", len(state.tasks)) as meter, live, runner:
+                for manifest in runner.chapters(state.tasks):
+                    _count(meter, manifest)
+                    state.record(manifest)
+                    live.add(manifest)
         return
     except Stopped as stopped:
         state.stopped = f"the job was stopped by {stopped}"
@@ -69,6 +69,13 @@ def color(state: JobState, runner: Runner, ledger: Ledger, settings: dict[str, A
         state.stopped = str(error)
     log.error("%s; what is not done is left to the next run", state.stopped)
     _take_up_what_is_done(state, ledger)
+
+
+def _adapt(settings: JobSettings) -> None:
+    if settings.adapt:
+        from jobs.parts.colorize.adaptation import adapt_once  # torch, which the driver is else spared
+
+        adapt_once(settings)
 
 
 def _take_up_what_is_done(state: JobState, ledger: Ledger) -> None:

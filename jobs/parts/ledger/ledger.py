@@ -103,9 +103,9 @@ class Ledger:
         owner = there or self._owner_by_manifests()
         if owner["fingerprint"] != self.fingerprint and not replace:
             raise BadUsageError(
-                f"--out {self.storage.uri} belongs to fingerprint {owner['fingerprint'][:16]} "
-                f"({_describe(owner)}), this job is {self.fingerprint[:16]} ({_describe(job)}); "
-                "give another folder, or --replace to colour it again"
+                f"--out {self.storage.uri} belongs to another job, {owner['fingerprint'][:16]}; this one, "
+                f"{self.fingerprint[:16]}, has {_differences(owner, job)}; give another folder, or --replace to colour "
+                "it again"
             )
         if not there or _may_change(owner) != _may_change(mine):
             self.storage.put(JOB, as_json(mine))
@@ -329,6 +329,8 @@ def _may_change(job: Mapping[str, Any]) -> tuple[Any, ...]:
     return job["fingerprint"], job.get("palette"), job.get("config", {}).get("hints", "")
 
 
-def _describe(job: dict[str, Any]) -> str:
-    settings = ", ".join(f"{name} {value}" for name, value in sorted(job["settings"].items()))
-    return f"weights {job['weights_sha256'][:12]}, {settings}"
+def _differences(owner: Mapping[str, Any], job: Mapping[str, Any]) -> str:
+    """What a job has other than the folder's: `weights 1a2b instead of 3c4d, backend openvino instead of torch`."""
+    theirs, ours = ({"weights": named["weights_sha256"][:12], **named["settings"]} for named in (owner, job))
+    names = [name for name in sorted(theirs | ours) if theirs.get(name) != ours.get(name)]
+    return ", ".join(f"{name} {ours.get(name, 'none')} instead of {theirs.get(name, 'none')}" for name in names)

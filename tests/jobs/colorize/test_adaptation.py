@@ -6,14 +6,18 @@ import pytest
 import torch
 
 import models
-from datasets.errors import BadUsageError
+from datasets.errors import BadUsageError, Code
 from datasets.synthetic import Series, draw_page
 from jobs.parts.colorize import adaptation, predictor
 from jobs.parts.colorize.adaptation import adapt_once, take_up
 from jobs.parts.colorize.config import ColorizeConfig
+from jobs.parts.colorize.plan import plan
 from jobs.parts.colorize.predictor import Predictor
+from jobs.parts.colorize.run import color
 from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.model.folder import load_model
+from jobs.parts.runtime.signals import Stopped
 from models.checkpoint import from_bytes
 from tests.archives import zipped
 from tests.jobs.colorize.chapters import saved
@@ -162,3 +166,23 @@ def test_what_can_t_be_adapted_is_bad_usage(tmp_path: Path, exemplar: str, color
         job(tmp_path / "out", exemplar, str(single))
     with pytest.raises(BadUsageError, match=r"--adapt is -1; give 0 to 10,000 steps"):
         job(tmp_path / "out", exemplar, colored, -1)
+
+
+def test_a_stop_while_the_weights_are_fitted_leaves_every_chapter_to_the_next_run(
+    tmp_path: Path, exemplar: str, colored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a signal raises it in the main thread."""
+
+    def stopped(*_: object, **__: object) -> None:
+        raise Stopped("SIGTERM")
+
+    settings = job(tmp_path / "out", exemplar, colored)
+    ledger = Ledger(settings.out, settings.fingerprint, None)
+    state = plan(colored, ledger, settings, replace=False)
+    monkeypatch.setattr(adaptation, "adapt", stopped)
+
+    color(state, ledger, settings)
+
+    assert state.stopped == "the job was stopped by SIGTERM"
+    assert {rel: manifest.code for rel, manifest in state.results.items()} == {"ch1.cbz": Code.STOPPED}
+    assert kept(tmp_path / "out") == []

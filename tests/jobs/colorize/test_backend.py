@@ -68,7 +68,9 @@ def test_a_folder_that_was_begun_without_the_extra_stays_with_torch(
 
 def test_another_backend_is_another_job(library: Library) -> None:
     library.run(backend="torch")
-    with pytest.raises(BadUsageError, match=r"--out .* belongs to .*backend openvino.*--replace"):
+    with pytest.raises(
+        BadUsageError, match=r"--out .* belongs to another job.*has backend openvino.* instead of none.*--replace"
+    ):
         library.run(backend="openvino")
     assert library.run(backend="openvino", replace=True)["ch1.cbz"].status == "done"
     assert library.computed == {"ch1.cbz"}

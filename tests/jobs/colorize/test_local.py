@@ -45,7 +45,7 @@ def colored(source: Path, model: Path, out: Path, **options: object) -> JobState
     settings = JobSettings.of(config)
     ledger = Ledger(config.out, settings.fingerprint, settings.pages.palette)
     state = plan(config.source, ledger, settings, replace=config.replace)
-    color(state, LocalRunner(settings, ledger), ledger, settings.config)
+    color(state, ledger, settings)
     return state
 
 

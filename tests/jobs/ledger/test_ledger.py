@@ -83,7 +83,7 @@ def test_claim_is_for_one_fingerprint(out: str) -> None:
     other = {**JOB, "weights_sha256": "d4" * 32, "settings": {"format": "png"}}
     with pytest.raises(BadUsageError) as caught:
         Ledger(out, OTHER).claim(other, replace=False)
-    for part in ("--out", FINGERPRINT[:16], OTHER[:16], "c3" * 6, "d4" * 6, "format jpeg", "format png", "--replace"):
+    for part in ("--out", FINGERPRINT[:16], OTHER[:16], "c3" * 6, "d4" * 6, "format png instead of jpeg", "--replace"):
         assert part in str(caught.value)
     assert open_storage(out).read(f"{HOME}/job.json") == before
 
