@@ -6,6 +6,7 @@ from typing import Any
 
 # The variants that follow coloured pages and hints (`Variant.follows`), for who does not wait for torch to ask them.
 FOLLOWING = frozenset({"exemplar"})
+MOST_SHOWN = 12  # coloured pages that one page of such a variant looks at
 
 
 class CheckpointError(ValueError):

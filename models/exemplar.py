@@ -158,10 +158,13 @@ class Exemplar(Variant):
         """
         self._library = self._library_of(ink, target)
 
+    def memorized(self, ink: Tensor, target: Tensor) -> Library:
+        return self._library_of(ink, target)
+
     @contextmanager
-    def looking_at(self, ink: Tensor, target: Tensor) -> Iterator[None]:
+    def looking_at(self, memorized: Library) -> Iterator[None]:
         always = self._library
-        self._library = always.beside(self._library_of(ink, target))
+        self._library = always.beside(memorized)
         try:
             yield
         finally:
@@ -187,6 +190,14 @@ class Exemplar(Variant):
 
     def _color_shown(self, ink: Tensor, hints: Tensor, shown: Shown) -> Tensor:
         return self._color(ink, hints, shown.keys, shown.values, shown.mask, shown.sums)
+
+    @torch.inference_mode()
+    def describe(self, ink: Tensor) -> Tensor:
+        return self._ready_generator().describe(self._as_weights(ink))
+
+    @property
+    def least_likeness(self) -> float:
+        return float(self._ready_generator().likeness.least)
 
     @torch.inference_mode()
     def _library_of(self, ink: Tensor, target: Tensor) -> Library:

@@ -8,10 +8,10 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from models.exemplar_likeness import AXES, measures
+from models.card import MOST_SHOWN
+from models.exemplar_likeness import AXES
 from models.exemplar_network import ExemplarGenerator, Memory, Shown
 
-MOST_SHOWN = 12  # pages that one page looks at
 _CLOSER = 20.0  # a page that is 0.05 less alike than another counts 1/e of it
 
 
@@ -72,5 +72,4 @@ class Library:
         """Descriptions (B, AXES) of pages."""
         if not len(ink):
             return ink.new_zeros(0, AXES)
-        found: Tensor = self._generator.likeness(measures(self._generator.encoder, ink))
-        return found
+        return self._generator.describe(ink)

@@ -15,7 +15,7 @@ from imaging.target import AB_RANGE
 from models.bins import ColorBins, LabelTable
 from models.color import lightness
 from models.efficientnet import CHANNELS, EfficientNetLite0
-from models.exemplar_likeness import Likeness
+from models.exemplar_likeness import Likeness, measures
 
 STRIDE = 8  # of the image to a place
 LEVELS = 16  # of the table of colours by lightness
@@ -129,6 +129,11 @@ class ExemplarGenerator(nn.Module):
         coarse = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in seen[3:]]
         places = self.places(torch.cat([seen[2], *coarse, 2 * mean, 2 * spread], dim=1))
         return seen, F.normalize(_rows(places).float(), dim=-1)
+
+    def describe(self, ink: Tensor) -> Tensor:
+        """Descriptions (B, AXES) of pages: how alike two are, their cosine says."""
+        described: Tensor = self.likeness(measures(self.encoder, ink))
+        return described
 
     def memorize(self, places: Tensor, ink: Tensor, ab: Tensor) -> Memory:
         """What pages in colour have to tell.

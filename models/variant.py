@@ -139,8 +139,21 @@ class Variant(ABC):
         """Pages in colour that `predict` follows from now on: (R, 1, S, S), (R, C, S, S); none of them: no more."""
         raise ValueError(f"{self.name} looks at no other pages")
 
-    def looking_at(self, ink: Tensor, target: Tensor) -> AbstractContextManager[None]:
-        """Pages in colour, as of `look_at`, that `predict` follows beside those while the context lasts."""
+    def memorized(self, ink: Tensor, target: Tensor) -> Any:
+        """Pages in colour, as of `look_at`, for `looking_at`: what is found out about them is found out once."""
+        raise ValueError(f"{self.name} looks at no other pages")
+
+    def looking_at(self, memorized: Any) -> AbstractContextManager[None]:
+        """Pages in colour that `predict` follows, too, while the context lasts."""
+        raise ValueError(f"{self.name} looks at no other pages")
+
+    def describe(self, ink: Tensor) -> Tensor:
+        """(B, N) what pages (B, 1, S, S) look like: the more alike, the larger the cosine; of length 1, or 0."""
+        raise ValueError(f"{self.name} looks at no other pages")
+
+    @property
+    def least_likeness(self) -> float:
+        """The cosine from which on a page looks at another one."""
         raise ValueError(f"{self.name} looks at no other pages")
 
     def coloring(self) -> Coloring:

@@ -22,6 +22,7 @@ from imaging.postprocess import PostprocessSettings
 from jobs.parts.colorize import page_steps, tasks
 from jobs.parts.colorize.conclude import conclude
 from jobs.parts.colorize.hints import parse_hints
+from jobs.parts.colorize.marked import MarkedPages
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.plan import JobState, plan
 from jobs.parts.colorize.settings import JobSettings
@@ -72,7 +73,7 @@ class Options:
             batch_size=1, num_actors=1, gpus_per_actor=1.0, device="cpu", backend=Backend(), runner="local",
             previews="all", policy=Policy(limits, self.strict, keep_format=self.keep_format),
             reference_pages=None, adapt=0,
-            hints=parse_hints(_HINTS, "hints.csv") if self.hints else None, config={},
+            hints=parse_hints(_HINTS, "hints.csv") if self.hints else None, marked=MarkedPages((), {}), config={},
         )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.exemplar_library import MOST_SHOWN, Library
+from models.card import MOST_SHOWN
+from models.exemplar_library import Library
 from models.exemplar_likeness import AXES, MEASURES, measures
 from models.exemplar_network import ExemplarGenerator
 

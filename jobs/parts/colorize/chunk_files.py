@@ -123,12 +123,13 @@ class ChunkFiles:
         return f"{self._folder()}/{number:06d}.zip"
 
     def _folder(self) -> str:
-        """Its name holds all that decides the pixels: weights, settings, palette, hints, limits and the source's
-        version."""
+        """Its name holds all that decides the pixels: weights, settings, palette, hints, marks, limits and the
+        source's version."""
         hints = f"-{self.task.hints.digest()}" if self.task.hints.by_page else ""
+        marks = f"-{self.task.marks.digest()}" if self.task.marks.marks else ""
         ref, policy = self.task.ref, self.task.policy.digest()
         limits = f"-{hashlib.sha256(policy.encode()).hexdigest()[:8]}" if policy != Policy().digest() else ""
-        return f"{HOME}/pieces/{ref.rel}/{self.ledger.short_name}{hints}{limits}-{ref.version[:40]}"
+        return f"{HOME}/pieces/{ref.rel}/{self.ledger.short_name}{hints}{marks}{limits}-{ref.version[:40]}"
 
 
 def _number_in(name: str) -> int:

@@ -41,7 +41,9 @@ def conclude(state: JobState, ledger: Ledger, settings: JobSettings) -> Exit:
     log.info("%d chapters: %s; %d computed now -> %s", len(inputs), by_status, len(state.computed), ledger.storage.uri)
     if state.edited:
         again, taken = _pages_of_edited(state)
-        log.info("palette or hints edited: %d pages done again, %d taken as they were published", again, taken)
+        log.info(
+            "palette, hints or marked pages edited: %d pages done again, %d taken as they were published", again, taken
+        )
     digest = _outcomes_digest(state, settings)
     if digest != _reported(ledger):
         _write(state, ledger, settings, {status: counts[status] for status in _STATUSES}, digest)

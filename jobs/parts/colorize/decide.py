@@ -9,6 +9,7 @@ from datasets.archive import ChapterRef
 from datasets.errors import Code
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
+from jobs.parts.ledger.marks import ChapterMarks
 from jobs.parts.source.policy import Policy, parts_of
 
 _OF_POLICY = {Code.PIXELS, Code.LIMIT, Code.TIMEOUT, Code.MEMORY}  # another policy may do better with such a page
@@ -33,6 +34,7 @@ def decide(
     ledger: Ledger,
     policy: Policy,
     hints: str = "",
+    marks: ChapterMarks = ChapterMarks(),  # noqa: B008  # frozen
     *,
     replace: bool = False,
 ) -> Decision:
@@ -43,6 +45,7 @@ def decide(
     ledger: whose weights, settings and palette are the present ones.
     policy: the present one.
     hints: digest of the chapter's present hints.
+    marks: the present marks that count in the chapter.
     replace: whether the output of another source may be replaced.
     """
     if manifest is None:
@@ -50,7 +53,7 @@ def decide(
     if is_of_another(manifest, ref) and not replace:
         return Decision.COLLISION
     again = any(is_of_another_policy(page, manifest, policy) for page in manifest.pages)
-    done = ledger.covers(manifest, ref, policy.digest(), hints) and not again
+    done = ledger.covers(manifest, ref, policy.digest(), hints, marks) and not again
     return Decision.DONE if done else Decision.COLOUR
 
 

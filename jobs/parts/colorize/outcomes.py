@@ -120,7 +120,7 @@ class ChapterOutcomes:
             published = self.ledger.manifest(task.ref.rel)
         except MangahueError:
             return None
-        decision = decide(task.ref, published, self.ledger, task.policy, task.hints.digest())
+        decision = decide(task.ref, published, self.ledger, task.policy, task.hints.digest(), task.marks)
         return published if decision is Decision.DONE else None
 
     def _unpublished(self, status: str, code: str = "", message: str = "") -> Manifest:

@@ -31,7 +31,7 @@ class JobState:
     tasks: the chapters to colour.
     results: the summary of each chapter that has an outcome, by `rel`; those of earlier runs are included.
     computed: chapters that got an outcome during this run, other than a failure.
-    edited: chapters that are done again because a palette colour or a hint was edited.
+    edited: chapters that are done again because a palette colour, a hint or a marked page was edited.
     stopped: why the job ended before all was done; "" where it did not.
     """
 
@@ -83,8 +83,8 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
             # Storage refuses the manifest: what is published is not known.
             ended[ref.rel] = changed(manifest_there, source=ref.uri, version=ref.version)
             continue
-        digest = hints.get(ref.rel, ChapterHints()).digest()
-        match decide(ref, manifest_there, ledger, policy, digest, replace=replace):
+        digest, marks = hints.get(ref.rel, ChapterHints()).digest(), settings.marked.of(ref.rel)
+        match decide(ref, manifest_there, ledger, policy, digest, marks, replace=replace):
             case Decision.DONE:
                 ended[ref.rel] = known[ref.rel]
             case Decision.COLLISION:
@@ -97,6 +97,7 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
             over=number_of(known.get(ref.rel)),
             policy=policy,
             hints=hints.get(ref.rel, ChapterHints()),
+            marks=settings.marked.of(ref.rel),
             sample=ref.rel in samples,
         )
         for ref in inputs
@@ -110,7 +111,9 @@ def plan(source: str, ledger: Ledger, settings: JobSettings, *, replace: bool) -
         ledger.storage.put(PALETTE, as_json(palette.to_dict()))
     log.info("%d chapters, %d done already, %d to do", len(inputs) + len(refused), len(ended), len(tasks))
     if edited:
-        log.info("%d chapters use a colour of the palette, or have a hint, that was edited", len(edited))
+        log.info(
+            "%d chapters use a colour of the palette, or have a hint or a marked page, that was edited", len(edited)
+        )
     return JobState([*inputs, *refused], tasks, ended, edited=edited)
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -16,11 +15,14 @@ from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts.colorize.adaptation import take_up
 from jobs.parts.colorize.crash_guard import CrashGuard, deadline
+from jobs.parts.colorize.following import Following, is_scarce
+from jobs.parts.colorize.marked import MarkedPages
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import NOT_FINITE, Chunk, PageTask
+from jobs.parts.ledger.marks import ChapterMarks
 from jobs.parts.model.backends.compiled import run_on
 from jobs.parts.model.folder import load_model
-from jobs.parts.model.inference import as_inputs, device_of, predict_chroma, predict_colors, to_device
+from jobs.parts.model.inference import describe, device_of, predict_chroma, predict_colors, to_device
 from jobs.parts.runtime import telemetry
 
 _MOST_CRASHES = 2  # crashes at a page that was alone in its batch
@@ -34,6 +36,7 @@ class Predictor:
     batch_size: squares that the network sees at once.
     guard: counts crashes across predictors; one of its own if none is given.
     reference: what is known from the reference pages; None for no correction.
+    marked: what is known of the marked pages; None for none.
     luminance: predict L too; the chroma map then has L as third channel.
     check: called before each batch; what it raises ends the call.
     """
@@ -45,12 +48,14 @@ class Predictor:
         *,
         guard: CrashGuard | None = None,
         reference: Reference | None = None,
+        marked: MarkedPages | None = None,
         luminance: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._variant, self._batch_size = variant, batch_size
         self._guard = guard or CrashGuard()
         self._reference = reference
+        self._following = Following(variant, marked)
         self._check = check
         self._predict = predict_colors if luminance else predict_chroma
 
@@ -79,6 +84,7 @@ class Predictor:
             settings.batch_size,
             guard=guard,
             reference=None if settings.reference_pages is None else settings.reference_pages.reference(variant),
+            marked=settings.marked,
             luminance=settings.pages.postprocess.luminance != "keep",
             check=check,
         )
@@ -98,35 +104,44 @@ class Predictor:
         begun = time.monotonic()
         name = f"{chunk.task.ref.rel}:{chunk.number}"
         waiting = [page for page in chunk.pages if page.grays is not None]
-        with self._following(chunk):
+        with self._following.examples(chunk.examples):
             self._predict_chunk(chunk, name, waiting)
         chunk.examples = []
         chunk.seconds += time.monotonic() - begun
         return chunk
 
-    def _following(self, chunk: Chunk) -> AbstractContextManager[None]:
-        """While the chunk is predicted, its chapter's own coloured pages are followed too."""
-        if not chunk.examples:
-            return nullcontext()
-        grays, chromas = (np.stack(part) for part in zip(*chunk.examples, strict=True))
-        return self._variant.looking_at(*as_inputs(grays, chromas))
+    def follow(self, marked: MarkedPages) -> None:
+        """Take other marked pages from now on."""
+        self._following = Following(self._variant, marked)
+
+    def describe(self, gray: U8) -> tuple[F32, float]:
+        """The description of ink (S, S), and the network's least likeness."""
+        return describe(self._variant, gray[None])[0], self._variant.least_likeness
 
     def _predict_chunk(self, chunk: Chunk, name: str, waiting: Sequence[PageTask]) -> None:
         seconds = SLOW * chunk.task.policy.limits.seconds
         if self._guard.begin(name) == 0:
-            self._predict_pages(waiting, self._batch_size, seconds)
+            self._predict_pages(waiting, self._batch_size, seconds, chunk.task.marks)
         else:
             telemetry.count_retry("paint")
             for index, page in enumerate(waiting):
                 if self._guard.begin(f"{name}:{index}") >= _MOST_CRASHES:
                     page.flag(Code.CRASHED, f"predicting it ended its worker {_MOST_CRASHES + 1} times")
                     continue
-                self._predict_pages([page], 1, seconds)
+                self._predict_pages([page], 1, seconds, chunk.task.marks)
                 self._guard.end(f"{name}:{index}")
         self._guard.end(name)
 
-    def _predict_pages(self, pages: Sequence[PageTask], batch_size: int, seconds: float) -> None:
+    def _predict_pages(self, pages: Sequence[PageTask], batch_size: int, seconds: float, marks: ChapterMarks) -> None:
         """seconds: the longest that a batch may take."""
+        with deadline(seconds):
+            self._following.find(pages, marks)
+        for references in dict.fromkeys(page.references for page in pages):
+            with self._following.marked(references):
+                self._predict_alike([page for page in pages if page.references == references], batch_size, seconds)
+
+    def _predict_alike(self, pages: Sequence[PageTask], batch_size: int, seconds: float) -> None:
+        """Predict pages that are shown the same marked pages."""
         squares = [square for page in pages if page.grays is not None for square in page.grays]
         hints = _draw_all_hints(pages, self._variant.image_size)
         predicted = self._predict_squares(squares, hints, batch_size, seconds)
@@ -172,8 +187,7 @@ class Predictor:
             predicted = self._predict(self._variant, np.stack(squares), None if hints is None else np.stack(hints))
             return [chroma if np.isfinite(chroma).all() else Code.NOT_FINITE for chroma in predicted]
         except (MemoryError, RuntimeError) as error:
-            scarce = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-            if not scarce:
+            if not is_scarce(error):
                 raise
         if self.on_gpu:
             torch.cuda.empty_cache()

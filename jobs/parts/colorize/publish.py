@@ -167,6 +167,8 @@ def _record(page: PageTask, data: bytes) -> PageRecord:
         colors=page.colors,
         hints=digest_of(page.hints) if page.action == "coloured" else "",
         preview=page.preview,
+        description=page.description if page.action == "coloured" else "",
+        references=page.references if page.action == "coloured" else (),
     )
 
 

@@ -50,6 +50,7 @@ class PublishedPages:
             and not is_of_another_policy(page, published, task.policy)
             and edited.isdisjoint(page.colors)
             and page.hints == digest_of(task.hints_of(member))
+            and task.marks.holds(page)
         }
 
     def take(self, chunk: Chunk) -> None:

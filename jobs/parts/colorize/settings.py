@@ -3,18 +3,21 @@
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
+from imaging.color import F32, U8
 from jobs.parts.colorize.config import ColorizeConfig, PagesShown
 from jobs.parts.colorize.hints import Hints, kept_hints, read_hints
+from jobs.parts.colorize.marked import MarkedPages, References
 from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.reference import ReferencePages, read_palette, read_reference_pages
-from jobs.parts.ledger.ledger import JOB
+from jobs.parts.ledger.ledger import JOB, REFERENCES
 from jobs.parts.model.backends.choice import Backend, choose_backend
-from jobs.parts.model.folder import read_card, refuse_not_finite, tell_bundled
+from jobs.parts.model.folder import load_model, read_card, refuse_not_finite, tell_bundled
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import actor_count, as_settings
 from jobs.parts.runtime.runner import RunnerName
@@ -45,6 +48,7 @@ class JobSettings:
     reference_pages: None without --reference.
     adapt: steps by which the network is fitted to the reference pages first; 0: none.
     hints: those of --hints, else those that the output folder keeps; None for none.
+    marked: the marked pages that the output folder keeps.
     config: all options as plain JSON values.
     """
 
@@ -63,15 +67,16 @@ class JobSettings:
     reference_pages: ReferencePages | None
     adapt: int
     hints: Hints | None
+    marked: MarkedPages
     config: dict[str, Any]
 
     @classmethod
     def of(cls, config: ColorizeConfig) -> "JobSettings":
-        """Read what the options name: card, reference pages, palette, hints.
+        """Read what the options name: card, reference pages, palette, hints; and the marked pages.
 
         Raises BadUsageError where the model folder holds no model, or one whose weights are not finite, where
-        --luminance needs a model that predicts luminance, where the reference has no page in colour, where palette or
-        hints are wrong, or where the backend is not installed.
+        --luminance needs a model that predicts luminance, where the reference has no page in colour, where palette,
+        hints or marked pages are wrong, or where the backend is not installed.
         """
         card, policy = read_card(config.model), config.policy
         if config.luminance != "keep" and card["config"]["target"] != "rgb":
@@ -98,6 +103,7 @@ class JobSettings:
             reference_pages=reference_pages and reference_pages.halved(),
             adapt=_adapt(config, card, reference_pages),
             hints=_hints(config, card),
+            marked=_marked(config, card, policy),
             config=as_settings(config),
         )
 
@@ -177,3 +183,21 @@ def _hints(config: ColorizeConfig, card: dict[str, Any]) -> Hints | None:
         raise BadUsageError(f"--hints {found.uri}: {why}; give one of {', '.join(sorted(FOLLOWING))}")
     log.warning("%s is left alone: %s", found.uri, why)
     return None
+
+
+def _marked(config: ColorizeConfig, card: dict[str, Any], policy: Policy) -> MarkedPages:
+    """The marked pages of the output folder. Raises BadUsageError where they are wrong."""
+    references = References(open_storage(config.out), card, policy)
+    if card["variant"] in FOLLOWING:
+        return references.marked(lambda: _describing(config.model, card))
+    if references.entries():
+        log.warning("%s/%s is left alone: a model of %s follows no pages", config.out, REFERENCES, card["variant"])
+    return MarkedPages((), {})
+
+
+def _describing(model: str, card: dict[str, Any]) -> Callable[[U8], tuple[F32, float]]:
+    # Imported here: torch takes seconds, and what a network sees of a page is kept.
+    from jobs.parts.model.inference import describe
+
+    variant = load_model(model, card)
+    return lambda gray: (describe(variant, gray[None])[0], variant.least_likeness)

@@ -18,6 +18,7 @@ from imaging.crops import Crop
 from imaging.hints import Hint
 from jobs.parts.colorize.hints import ChapterHints
 from jobs.parts.ledger.manifest import Manifest, PageRecord
+from jobs.parts.ledger.marks import ChapterMarks
 from jobs.parts.source.policy import Policy
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class ChapterTask:
     over: the number of its manifest when it was planned; 0 for none. What that says was published is overwritten.
     policy: what is done with bad input.
     hints: the hints for its pages.
+    marks: the marks that count in it.
     sample: the report shows a page of this chapter.
     """
 
@@ -45,6 +47,7 @@ class ChapterTask:
     over: int
     policy: Policy = field(default_factory=Policy)
     hints: ChapterHints = field(default_factory=ChapterHints)
+    marks: ChapterMarks = field(default_factory=ChapterMarks)
     sample: bool = False
 
     @property
@@ -75,7 +78,7 @@ class PageTask:
     whole_page_chroma: (S, S, 2 or 3) prediction for the page as a whole, where it was also shown in parts.
     width, height: pixels, 0 where not known.
     small: of a page in colour already, its preview, if one is kept.
-    action, code, message, colors, preview: as in ledger.PageRecord.
+    action, code, message, colors, preview, description, references: as in ledger.PageRecord.
     published: its record if it stays as it was published.
     """
 
@@ -98,6 +101,8 @@ class PageTask:
     published: PageRecord | None = None
     small: "Preview | None" = None
     preview: str = ""
+    description: str = ""
+    references: tuple[str, ...] = ()
 
     @property
     def finite(self) -> bool:

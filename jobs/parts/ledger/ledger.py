@@ -9,6 +9,8 @@ Beside the coloured chapters is the folder `_mangahue/`:
   adapted-<name>.safetensors  the weights of --adapt
   palette.json                the colours of --palette, to be edited by hand or in the desk
   hints.csv                   the hints that were given in the desk; of a run without --hints they are the hints
+  references.json             the pages that were marked as references in the desk
+  references/                 their pictures, and what networks see of these
   previews/<rel>/             small pictures of its pages, for the report and the desk
   report.json, report.html    what became of every chapter; report.html also while a job is at work
   progress.json               how far a job is that is at work, or was
@@ -46,6 +48,7 @@ from datasets.errors import (
 from datasets.storage import Storage, open_storage
 from imaging.palette import Palette
 from jobs.parts.ledger.manifest import DamagedManifestError, Manifest, number_of
+from jobs.parts.ledger.marks import ChapterMarks
 from jobs.parts.ledger.output import Output
 from jobs.parts.ledger.palette_usage import is_current
 from jobs.parts.ledger.publication import ArchivePublication, Files, FolderPublication
@@ -63,6 +66,8 @@ REPORT_PAGE = f"{HOME}/report.html"
 PROGRESS = f"{HOME}/progress.json"
 PALETTE = f"{HOME}/palette.json"
 HINTS = f"{HOME}/hints.csv"
+REFERENCES = f"{HOME}/references.json"
+_NO_MARKS = ChapterMarks()
 _READERS = 32  # requests at once while planning: they mostly wait
 _MOST_UNREAD = 32  # manifests that storage may refuse; beyond that the folder as a whole can't be used
 _STALE = timedelta(days=1)  # no upload takes this long
@@ -167,22 +172,25 @@ class Ledger:
         """The number of every chapter's manifest, by `key_of(rel, 1)`. Nothing is read, only listed."""
         return {first: number for first, number, _ in self._revisions.highest()}
 
-    def covers(self, manifest: Manifest | None, ref: ChapterRef, policy: str, hints: str = "") -> bool:
-        """Whether a manifest says that this very source is done with these very weights, settings and hints.
+    def covers(
+        self, manifest: Manifest | None, ref: ChapterRef, policy: str, hints: str = "", marks: ChapterMarks = _NO_MARKS
+    ) -> bool:
+        """Whether a manifest says that this very source is done with these very weights, settings, hints and marks.
 
         policy: digest of the present policy. A quarantined chapter counts as done only under the policy that refused
             it.
         hints: digest of the chapter's present hints.
+        marks: the present marks that count in the chapter.
         """
         if manifest is None or not self.made(manifest, ref):
             return False
-        if manifest.hints != hints or not is_current(manifest.palette_usage, self.palette):
+        if manifest.hints != hints or not is_current(manifest.palette_usage, self.palette) or not marks.hold(manifest):
             return False
         return manifest.status != "quarantined" or manifest.policy == policy
 
     def made(self, manifest: Manifest, ref: ChapterRef) -> bool:
-        """Whether the manifest is of this source, these weights and these settings. Palette and hints may have changed
-        since.
+        """Whether the manifest is of this source, these weights and these settings. Palette, hints and marks may have
+        changed since.
         """
         same = (manifest.fingerprint, manifest.version) == (self.fingerprint, ref.version)
         return same and manifest.status != "damaged"
@@ -320,7 +328,7 @@ def _same(one: Manifest | None, other: Manifest) -> bool:
         return False
     return all(
         getattr(one, name) == getattr(other, name)
-        for name in ("sha256", "fingerprint", "version", "hints", "palette_usage")
+        for name in ("sha256", "fingerprint", "version", "hints", "palette_usage", "following")
     )
 
 

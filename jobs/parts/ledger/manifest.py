@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datasets.errors import BadUsageError, MangahueError
-from jobs.parts.ledger.palette_usage import pack
+from jobs.parts.ledger import marks, palette_usage
 from jobs.parts.runtime.outcome import as_json
 
 FORMAT = 2  # of the manifests that are written
 ALONE = "page-"  # how the name of a preview begins that is a picture alone, and not for the report
-_NOT_STORED = ("number", "counts", "colors", "before")  # the last is stored in its own way
+_NOT_STORED = ("number", "counts", "colors", "followed", "before")  # the last is stored in its own way
+_OF_FOLLOWING = ("description", "references")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class PageRecord:
     colors: the palette colours that it uses, as palette_usage.as_record tells them.
     hints: digest of the hints that were given for it.
     preview: key of its small picture, below `_mangahue/`, without the suffix; "" for none.
+    description: what it looks like to a network that follows coloured pages (ledger.marks); "" where it was not asked.
+    references: the pictures of the marked pages that it was shown.
     """
 
     name: str
@@ -50,6 +53,8 @@ class PageRecord:
     colors: dict[str, list[float]] = field(default_factory=dict)
     hints: str = ""
     preview: str = ""
+    description: str = ""
+    references: tuple[str, ...] = ()
 
     @property
     def is_shown(self) -> bool:
@@ -90,6 +95,7 @@ class Manifest:
     number: its number in the commit log; 0 while it is not there. It is not in the file.
     counts: in a summary only: pages by action.
     colors: in a summary only: the palette usage, packed.
+    followed: in a summary only: `following`.
     """
 
     rel: str
@@ -113,6 +119,7 @@ class Manifest:
     number: int = field(default=0, compare=False)
     counts: Mapping[str, int] | None = None
     colors: bytes | None = None
+    followed: bytes | None = None
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "Manifest":
@@ -165,13 +172,13 @@ class Manifest:
     @classmethod
     def _of_values(cls, values: dict[str, Any]) -> "Manifest":
         before = values.get("before")
-        pages = [PageRecord(**page) for page in values["pages"]]
+        pages = [PageRecord(**{**page, "references": tuple(page.get("references", ()))}) for page in values["pages"]]
         return cls(**{**values, "pages": pages, "before": None if before is None else cls._of_values(before)})
 
     def _values(self) -> dict[str, Any]:
         values = {name: value for name, value in self.__dict__.items() if name not in _NOT_STORED}
         before = {} if self.before is None else {"before": self.before._values()}
-        return {**values, "pages": [page.__dict__ for page in self.pages], **before}
+        return {**values, "pages": [_stored(page) for page in self.pages], **before}
 
     def count(self, action: str) -> int:
         """Pages, without other members, that have this action."""
@@ -179,19 +186,30 @@ class Manifest:
 
     def summary(self) -> "Manifest":
         """The same with only those pages that the report names or shows. A driver keeps this of each chapter."""
-        pages = [replace(page, colors={}) for page in self.pages if page.code or page.is_shown]
+        named = [page for page in self.pages if page.code or page.is_shown]
+        pages = [replace(page, colors={}, description="", references=()) for page in named]
         counts = self.counts if self.counts is not None else self._counted()
-        return replace(self, pages=pages, palette=[], counts=counts, colors=self.palette_usage)
+        return replace(self, pages=pages, palette=[], counts=counts, colors=self.palette_usage, followed=self.following)
 
     @property
     def palette_usage(self) -> bytes:
         """The palette colours that its pages use, packed."""
         if self.colors is not None:
             return self.colors
-        return pack((page.colors for page in self.pages), self.palette)
+        return palette_usage.pack((page.colors for page in self.pages), self.palette)
+
+    @property
+    def following(self) -> bytes:
+        """The marked pages that its pages were shown, packed."""
+        return self.followed if self.followed is not None else marks.pack(self.pages)
 
     def _counted(self) -> Counter[str]:
         return Counter(page.action for page in self.pages if page.index is not None)
+
+
+def _stored(page: PageRecord) -> dict[str, Any]:
+    """A page's record as JSON has it. What only a network that follows pages tells is left out where there is none."""
+    return {name: value for name, value in page.__dict__.items() if value or name not in _OF_FOLLOWING}
 
 
 def number_of(manifest: Manifest | None) -> int:

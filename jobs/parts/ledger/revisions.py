@@ -139,4 +139,5 @@ def _damaged(rel: str, key: str, number: int, error: DamagedManifestError) -> Ma
         number=number,
         counts=Counter(),
         colors=b"",
+        followed=b"",
     )

@@ -75,6 +75,13 @@ def follow(variant: models.Variant, grays: U8, chromas: NDArray[np.floating]) ->
     variant.look_at(*as_inputs(grays, chromas))
 
 
+def describe(variant: models.Variant, grays: U8) -> F32:
+    """What pages look like to a variant that follows some: (B, S, S) gray levels -> (B, N), of length 1, or 0."""
+    ink = encode_ink(torch.from_numpy(np.ascontiguousarray(grays)))[:, None]
+    described: F32 = variant.describe(ink).float().cpu().numpy()
+    return described
+
+
 def as_inputs(grays: U8, chromas: NDArray[np.floating]) -> tuple[torch.Tensor, torch.Tensor]:
     """Coloured pages (R, S, S) and (R, S, S, 2) ab as a variant looks at them: (R, 1, S, S) and (R, 2, S, S)."""
     target = torch.from_numpy(chromas.astype(np.float32).transpose(0, 3, 1, 2) / np.float32(AB_RANGE))

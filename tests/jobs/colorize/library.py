@@ -39,7 +39,7 @@ class Library:
         variant = models.load(*((self.model / name).read_bytes() for name in ("model.json", "model.safetensors")))[0]
         for task in state.tasks:
             stages = Stages(ledger, settings.pages, settings.image_size)
-            state.record(color_chapter(task, stages, Predictor(variant, 4)))
+            state.record(color_chapter(task, stages, Predictor(variant, 4, marked=settings.marked)))
         self.computed = state.computed
         return state.results
 
