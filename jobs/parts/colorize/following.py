@@ -24,7 +24,7 @@ class Following:
     """What a variant is shown. One that follows no pages is shown none."""
 
     def __init__(self, variant: models.Variant, marked: MarkedPages | None) -> None:
-        self._variant, self._marked = variant, marked
+        self._variant, self.marked_pages = variant, marked
         self._memorized: dict[str, Any] = {}  # marked pages that were shown once, by picture
 
     def find(self, pages: Sequence[PageTask], marks: ChapterMarks) -> None:
@@ -61,7 +61,7 @@ class Following:
 
     def _memory_of(self, picture: str) -> Any:
         if picture not in self._memorized:
-            assert self._marked is not None
-            seen = self._marked.seen[picture]
+            assert self.marked_pages is not None
+            seen = self.marked_pages.seen[picture]
             self._memorized[picture] = self._variant.memorized(*as_inputs(seen.gray[None], seen.chroma[None]))
         return self._memorized[picture]

@@ -110,17 +110,22 @@ class References:
         self._out.put(f"{_PICTURES}/{picture}", data)
         return picture
 
-    def look(self, picture: str) -> tuple[U8, F32]:
-        """Ink (S, S) and chroma (S, S, 2) of a picture. Needs a sandbox.
+    def learn(self, data: bytes) -> tuple[U8, F32] | None:
+        """Ink (S, S) and chroma (S, S, 2) of a picture; None for one without colour. In this thread's sandbox.
 
-        Raises BadUsageError where it is missing, can't be read, or has no colour.
+        Raises MangahueError where it can't be read.
+        """
+        limits = self._policy.limits
+        call = (page_steps.learn_from, data, self._size, limits.pixels)
+        return sandbox().call(*call, seconds=SLOW * limits.seconds)
+
+    def look(self, picture: str) -> tuple[U8, F32]:
+        """As `learn`, of a picture that is kept. Raises BadUsageError where it is missing, can't be read, or has no
+        colour.
         """
         where = f"{self._out.uri}/{_PICTURES}/{picture}"
-        limits = self._policy.limits
         try:
-            data = self._out.read(f"{_PICTURES}/{picture}")
-            call = (page_steps.learn_from, data, self._size, limits.pixels)
-            found = sandbox().call(*call, seconds=SLOW * limits.seconds)
+            found = self.learn(self._out.read(f"{_PICTURES}/{picture}"))
         except ObjectNotFoundError as error:
             raise BadUsageError(f"{REFERENCES} names {where}, which is missing; take the entry out") from error
         except MangahueError as error:

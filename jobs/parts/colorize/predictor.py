@@ -111,8 +111,9 @@ class Predictor:
         return chunk
 
     def follow(self, marked: MarkedPages) -> None:
-        """Take other marked pages from now on."""
-        self._following = Following(self._variant, marked)
+        """Take these marked pages from now on."""
+        if marked is not self._following.marked_pages:
+            self._following = Following(self._variant, marked)
 
     def describe(self, gray: U8) -> tuple[F32, float]:
         """The description of ink (S, S), and the network's least likeness."""

@@ -124,6 +124,14 @@ class Catalogue:
         return read_card(self.config.model)["variant"] in FOLLOWING
 
     @cached_property
+    def takes_pages(self) -> bool:
+        """Whether the model of the job is here and follows coloured pages."""
+        try:
+            return self.takes_hints
+        except BadUsageError:
+            return False
+
+    @cached_property
     def _refs(self) -> dict[str, ChapterRef]:
         def unusable(ref: ChapterRef, error: MangahueError) -> None:
             """A chapter that can't be used was named by the job."""

@@ -13,8 +13,8 @@ _LEAST_TOKEN = 16  # letters
 
 @dataclass(frozen=True, kw_only=True)
 class DeskConfig:
-    """Look at what colorize.py has published, in this machine's browser: before and after, hints and palette by
-    pointer.
+    """Look at what colorize.py has published, in this machine's browser: before and after; hints, palette and
+    references by pointer.
     """
 
     out: str = option("Folder that colorize.py published to.", group="Output", metavar="URI")

@@ -6,6 +6,7 @@ from typing import Any
 from jobs.parts.colorize.report.drift_chart import css_of
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.desk.edits import Edits
+from jobs.parts.desk.marking import Marking
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.palette_usage import unpack
 
@@ -16,8 +17,8 @@ _SAMPLED = 6  # pages whose colours are offered where the job has no palette
 class Contents:
     """The contents of a catalogue, with what was edited."""
 
-    def __init__(self, catalogue: Catalogue, edits: Edits) -> None:
-        self._catalogue, self._edits = catalogue, edits
+    def __init__(self, catalogue: Catalogue, edits: Edits, marking: Marking) -> None:
+        self._catalogue, self._edits, self._marking = catalogue, edits, marking
 
     def overview(self) -> dict[str, Any]:
         """All but the pages."""
@@ -37,9 +38,9 @@ class Contents:
         return self._catalogue.hint_name(self._catalogue.chapter(chapter), page)
 
     def pages(self, chapter: str) -> dict[str, Any]:
-        """The pages of a chapter in reading order, with their hints."""
+        """The pages of a chapter in reading order, with their hints, and what each is a reference for."""
         whole = self._catalogue.chapter(chapter)
-        hints = self._edits.by_page()
+        hints, reach = self._edits.by_page(), self._marking.reach(whole.rel)
         pages = []
         for number, page in enumerate(whole.pages):
             if page.index is None:
@@ -51,6 +52,7 @@ class Contents:
                     "message": page.message, "width": page.width, "height": page.height,
                     "version": hashlib.sha256(f"{page.sha256}{whole.version}".encode()).hexdigest()[:16],
                     "hints": [vars(each) for each in given], "index": page.index,
+                    "reference": reach.get(page.name, ""),
                 }
             )  # fmt: skip
         return {"rel": whole.rel, "pages": sorted(pages, key=lambda page: page["index"])}

@@ -12,6 +12,7 @@ from imaging.hints import Hint
 from imaging.palette import Palette
 from jobs.parts.colorize.hints import COLUMNS, Hints, ab_of, digest_of, kept_hints, parse_hints, read_hints
 from jobs.parts.desk.catalogue import Catalogue
+from jobs.parts.desk.marking import Marking
 from jobs.parts.ledger.ledger import HINTS, PALETTE
 from jobs.parts.ledger.palette_usage import is_current
 from jobs.parts.runtime.outcome import as_json
@@ -41,10 +42,12 @@ class Given:
 
 
 class Edits:
-    """The hints and the palette of an output folder, and which pages differ from what they say. For several threads."""
+    """The hints and the palette of an output folder, and which pages differ from what these and the marked pages say.
+    For several threads.
+    """
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue, self._storage = catalogue, catalogue.ledger.storage
+    def __init__(self, catalogue: Catalogue, marking: Marking) -> None:
+        self._catalogue, self._marking, self._storage = catalogue, marking, catalogue.ledger.storage
         self._lock = threading.Lock()
 
     def by_page(self) -> dict[str, list[Given]]:
@@ -97,24 +100,26 @@ class Edits:
         )
 
     def changes(self) -> list[tuple[str, int]]:
-        """(chapter, number) of each page that is not as hints and palette say now: what the next run does again."""
+        """(chapter, number) of each page that the next run does again: it is not as hints, palette and marks say."""
         hints = self._hints()
         by_chapter = hints.by_chapter(m.rel for m in self._catalogue.chapters.values()) if hints else {}
         palette = self.palette()
         abs_ = [list(color.ab) for color in palette.colors] if palette else []
+        marked = self._marking.marked()
         found: list[tuple[str, int]] = []
         for chapter, summary in self._catalogue.chapters.items():
             if summary.standing is None:
                 continue
-            given = by_chapter.get(summary.rel)
-            same = summary.hints == (given.digest() if given else "")
+            given, marks = by_chapter.get(summary.rel), marked.of(summary.rel)
+            same = summary.hints == (given.digest() if given else "") and marks.hold(summary)
             if same and (not abs_ or is_current(summary.palette_usage, abs_)):
                 continue
             whole = self._catalogue.chapter(chapter)
             edited = {str(n) for n, (then, now) in enumerate(zip(whole.palette, abs_, strict=False)) if then != now}
             for number, page in enumerate(whole.pages):
                 hinted = page.hints != digest_of(given.of(page.name) if given else ())
-                if page.action == "coloured" and (hinted or not edited.isdisjoint(page.colors)):
+                stays = not hinted and edited.isdisjoint(page.colors) and marks.holds(page)
+                if page.action == "coloured" and not stays:
                     found.append((chapter, number))
         return found
 

@@ -43,6 +43,10 @@ class Pictures:
                 pass
         return self._shown(self._published(chapter, record), small=True)
 
+    def published(self, chapter: str, number: int) -> bytes:
+        """The bytes of a page in the output."""
+        return self._published(chapter, self._catalogue.page(chapter, number))
+
     def before(self, chapter: str, number: int) -> bytes:
         """The page as it is in the source, as a JPEG."""
         return self._shown(self.source(chapter, number))

@@ -6,19 +6,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from datasets.chapters import Member
 from datasets.errors import BadUsageError, MangahueError
 from datasets.limits import SLOW
+from imaging.color import F32, U8
 from imaging.hints import Hint
 from imaging.palette import Palette
+from jobs.parts.colorize.marked import MarkedPages
 from jobs.parts.colorize.previews import Wanted
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
 from jobs.parts.desk.catalogue import Catalogue
+from jobs.parts.desk.marking import Marking
 from jobs.parts.desk.pictures import Pictures
 from jobs.parts.runtime.local import LocalPool
 from jobs.parts.runtime.sandbox import sandbox
@@ -55,10 +58,11 @@ class Recolorer:
     """Colours pages of a catalogue in this process. The model is loaded in the background, at once.
 
     pool: has the threads and sandboxes for it.
+    marking: which pages are marked as references now.
     """
 
-    def __init__(self, catalogue: Catalogue, pictures: Pictures, pool: LocalPool) -> None:
-        self._catalogue, self._pictures, self._pool = catalogue, pictures, pool
+    def __init__(self, catalogue: Catalogue, pictures: Pictures, pool: LocalPool, marking: Marking) -> None:
+        self._catalogue, self._pictures, self._pool, self._marking = catalogue, pictures, pool, marking
         self._seen: OrderedDict[tuple[str, int], Chunk] = OrderedDict()
         self._predicted: OrderedDict[Any, Chunk] = OrderedDict()
         self._ready: Future[Ready] = pool.in_network_thread(self._load)
@@ -72,20 +76,35 @@ class Recolorer:
 
         Raises BadUsageError where this machine can't, and MangahueError where the page can't be coloured.
         """
-        ready = await self.ready()
-        if ready.settings is None or ready.predictor is None:
-            raise BadUsageError(ready.why_not)
-        settings, key = ready.settings, (chapter, number)
+        settings, predictor = await self._able()
+        key = (chapter, number)
         pages = settings.pages.with_palette(palette)
         stages = Stages(self._catalogue.ledger, pages, settings.image_size, follows=settings.follows)
         seen = self._seen.get(key)
         if seen is None:
             seen = _keep(self._seen, key, await self._step(self._look, key, stages, settings.policy))
-        predicted = self._predicted.get((key, hints))
+        marked = await asyncio.to_thread(self._marking.marked)
+        marks = marked.of(seen.task.ref.rel)
+        given = (key, hints, marks.digest())
+        predicted = self._predicted.get(given)
         if predicted is None:
-            work = self._pool.in_network_thread(_predict, ready.predictor, seen, hints, all_cores=True)
-            predicted = _keep(self._predicted, (key, hints), await asyncio.wrap_future(work))
+            plain = Chunk(replace(seen.task, marks=marks), pages=seen.pages, examples=seen.examples)
+            work = self._pool.in_network_thread(_predict, predictor, plain, hints, marked, all_cores=True)
+            predicted = _keep(self._predicted, given, await asyncio.wrap_future(work))
         return await self._step(_encode, predicted, stages)
+
+    async def describe(self, gray: U8) -> tuple[F32, float]:
+        """The description of ink (S, S), and the network's least likeness. Raises BadUsageError where this machine
+        can't say.
+        """
+        _, predictor = await self._able()
+        return await asyncio.wrap_future(self._pool.in_network_thread(predictor.describe, gray, all_cores=True))
+
+    async def _able(self) -> tuple[JobSettings, "Predictor"]:
+        ready = await self.ready()
+        if ready.settings is None or ready.predictor is None:
+            raise BadUsageError(ready.why_not)
+        return ready.settings, ready.predictor
 
     def forget(self) -> None:
         """Forget pages that were read: the source may have changed."""
@@ -132,8 +151,9 @@ def _keep(kept: "OrderedDict[Any, V]", key: Any, value: V) -> V:
     return value
 
 
-def _predict(predictor: "Predictor", seen: Chunk, hints: tuple[Hint, ...]) -> Chunk:
+def _predict(predictor: "Predictor", seen: Chunk, hints: tuple[Hint, ...], marked: MarkedPages) -> Chunk:
     """A page with its prediction."""
+    predictor.follow(marked)
     page = copy(seen.pages[0])
     page.hints = hints
     return predictor(Chunk(seen.task, pages=[page], examples=seen.examples))

@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 
@@ -21,6 +21,7 @@ from jobs.parts.desk.config import DeskConfig
 from jobs.parts.desk.contents import Contents
 from jobs.parts.desk.edits import Edits, Given, as_hints
 from jobs.parts.desk.guard import Guard
+from jobs.parts.desk.marking import Marking, Reach
 from jobs.parts.desk.pictures import Pictures
 from jobs.parts.desk.recolor import Recolorer
 from jobs.parts.ledger.ledger import PROGRESS
@@ -33,6 +34,7 @@ FRONT = files("jobs.parts.desk").joinpath("front")
 _TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _FRONT = {file.name for file in FRONT.iterdir() if file.name.rpartition(".")[2] in _TYPES}
 _FOREVER = "private, max-age=31536000, immutable"  # of what has its digest in its address
+_FOLLOWS_NONE = "The model of this folder takes no hints, and follows no pages."
 _MOST_BODY = 1 << 20  # bytes of a change
 
 
@@ -82,6 +84,7 @@ def application(catalogue: Catalogue, config: DeskConfig, pool: LocalPool) -> we
             web.get("/pictures/{chapter}/{page}/{kind}", desk.picture),
             web.post("/api/chapters/{chapter}/{page}/recolor", desk.recolor),
             web.put("/api/chapters/{chapter}/{page}/hints", desk.put_hints),
+            web.put("/api/chapters/{chapter}/{page}/reference", desk.put_reference),
             web.put("/api/palette", desk.put_palette),
             web.post("/api/apply", desk.apply),
         ]
@@ -116,9 +119,10 @@ class Desk:
 
     def __init__(self, catalogue: Catalogue, pool: LocalPool, key: str) -> None:
         self._catalogue, self._pool, self._key = catalogue, pool, key
-        self._pictures, self._edits = Pictures(catalogue), Edits(catalogue)
-        self._contents = Contents(catalogue, self._edits)
-        self._recolorer = Recolorer(catalogue, self._pictures, pool)
+        self._pictures, self._marking = Pictures(catalogue), Marking(catalogue)
+        self._edits = Edits(catalogue, self._marking)
+        self._contents = Contents(catalogue, self._edits, self._marking)
+        self._recolorer = Recolorer(catalogue, self._pictures, pool, self._marking)
         self._known_progress = read_json(catalogue.ledger.storage, PROGRESS)
         self._applier = Applier(catalogue.config, self._refresh)
 
@@ -172,6 +176,32 @@ class Desk:
         palette = palette or await asyncio.to_thread(self._edits.palette)
         data = await self._recolorer.color(chapter, number, as_hints(given), palette)
         return web.Response(body=data, content_type=f"image/{format_of(data)}")
+
+    async def put_reference(self, request: web.Request) -> web.Response:
+        """Mark a page, as it is shown now, as a reference for its chapter or for the series; or take the mark back."""
+        chapter, number = _page_of(request)
+        reach = _reach_of(await _body(request))
+        rel, page = self._catalogue.chapter(chapter).rel, self._catalogue.page(chapter, number).name
+        picture = await self._kept_picture(chapter, number) if reach else ""
+        await asyncio.to_thread(self._marking.set, rel, page, reach, picture)
+        return await self.changes(request)
+
+    async def _kept_picture(self, chapter: str, number: int) -> str:
+        """Keep a page's picture as a reference. Returns its name."""
+        ready = await self._recolorer.ready()
+        if not ready.takes_hints:
+            raise BadUsageError(ready.why_not or _FOLLOWS_NONE)
+        if (chapter, number) in await asyncio.to_thread(self._edits.changes):
+            given = (await asyncio.to_thread(self._edits.by_page)).get(self._contents.hint_name(chapter, number), [])
+            palette = await asyncio.to_thread(self._edits.palette)
+            data = await self._recolorer.color(chapter, number, as_hints(given), palette)
+        else:
+            data = await self._step(self._pictures.published, chapter, number)
+        pair = await self._step(self._marking.references.learn, data)
+        if pair is None:
+            raise BadUsageError("the page has no colour that others could follow")
+        described = await self._recolorer.describe(pair[0])
+        return await asyncio.to_thread(self._marking.keep, data, pair, described)
 
     async def put_hints(self, request: web.Request) -> web.Response:
         """Keep the hints of a page."""
@@ -239,6 +269,14 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict) or not isinstance(body.get("hints", []), list):
         raise BadUsageError("give an object, with a list of hints")
     return body
+
+
+def _reach_of(body: dict[str, Any]) -> Reach:
+    """{"for": "chapter"}, what a page is a reference for."""
+    for reach in get_args(Reach):
+        if body.get("for") == reach:
+            return reach
+    raise BadUsageError('give what it is a reference for: {"for": "chapter"}, "series", or "" for nothing')
 
 
 def _edits_of(body: dict[str, Any]) -> dict[int, str]:

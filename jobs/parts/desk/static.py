@@ -17,6 +17,7 @@ from datasets.storage import Storage, open_storage
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.desk.contents import Contents
 from jobs.parts.desk.edits import Edits
+from jobs.parts.desk.marking import Marking
 from jobs.parts.desk.pictures import Pictures
 from jobs.parts.runtime.local import LocalPool
 from jobs.parts.runtime.outcome import Exit
@@ -31,6 +32,7 @@ _MODULES = (
     "viewer",
     "hints",
     "palette",
+    "references",
     "changes",
     "main",
 )  # each after what it needs
@@ -47,8 +49,9 @@ def write_static(catalogue: Catalogue, uri: str) -> Exit:
     out = open_storage(uri)
     if next(out.list(), None) is not None:
         raise BadUsageError(f"--static {uri} is not empty; give a new folder")
-    edits = Edits(catalogue)
-    contents = Contents(catalogue, edits)
+    marking = Marking(catalogue)
+    edits = Edits(catalogue, marking)
+    contents = Contents(catalogue, edits, marking)
     with LocalPool() as pool:
         writer = _PictureWriter(Pictures(catalogue), out)
         chapters = {chapter: contents.pages(chapter) for chapter in catalogue.chapters}

@@ -10,6 +10,7 @@ from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.desk.apply import arguments_of, cluster_line
 from jobs.parts.desk.catalogue import open_catalogue
 from jobs.parts.desk.edits import Edits
+from jobs.parts.desk.marking import Marking
 from jobs.parts.ledger.ledger import HINTS, PALETTE
 from tests.jobs.desk.desk import library_of
 
@@ -45,7 +46,8 @@ def test_hints_that_the_job_was_given_are_kept_before_it_runs_without(tmp_path: 
     lines = "page,x,y,radius,colour\nch01.cbz/0.png,5,6,7,teal\n"
     (tmp_path / "h.csv").write_text(lines)
     library = library_of(tmp_path, chapters=1, hints=str(tmp_path / "h.csv"))
-    edits = Edits(open_catalogue(str(library.out)))
+    catalogue = open_catalogue(str(library.out))
+    edits = Edits(catalogue, Marking(catalogue))
     edits.keep()
     assert (library.out / HINTS).read_text() == lines
     library.run(backend="torch")

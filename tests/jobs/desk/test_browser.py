@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.parts.desk.catalogue import id_of
-from jobs.parts.ledger.ledger import HINTS, PALETTE, PROGRESS, Ledger
+from jobs.parts.ledger.ledger import HINTS, PALETTE, PROGRESS, REFERENCES, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from tests.archives import zipped
 from tests.browser import chromium
@@ -155,6 +155,39 @@ def test_a_colour_is_picked_from_another_page(visit: Callable[..., Page], librar
     page.locator("#picked button").click()
     page.wait_for_selector(COLOURED)
     assert [line[4] for line in kept(library)] == [colour]
+
+
+def marks(library: Library) -> list[tuple[str, str, str]]:
+    """(chapter, page, below) of each mark that is kept."""
+    entries = json.loads((library.out / REFERENCES).read_text())["references"]
+    return [(entry["chapter"], entry["page"], entry["below"]) for entry in entries]
+
+
+def test_a_page_is_marked_as_a_reference(visit: Callable[..., Page], library: Library) -> None:
+    """By mouse and by keyboard; and what becomes of the others, which are all alike to this model, is shown."""
+    page = open_page(visit, library)
+    chapter, series = page.locator("#mark-chapter"), page.locator("#mark-series")
+    series.click()
+    expect(series).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#apply")).to_have_text("Apply to 5 pages")
+    assert marks(library) == [("ch01.cbz", "1.png", "")]
+    page.keyboard.press("r")
+    expect(chapter).to_have_attribute("aria-pressed", "true")
+    expect(series).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#apply")).to_have_text("Apply to 2 pages")
+    assert marks(library) == [("ch01.cbz", "1.png", "ch01.cbz")]
+    page.keyboard.press("Escape")
+    expect(page.locator("a.thumb", has_text="1.png").locator(".mark")).to_contain_text("reference")
+    page.locator("a.thumb", has_text="2.png").click()
+    page.wait_for_selector(COLOURED)
+    expect(chapter).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#title")).to_contain_text("1.png")
+    chapter.focus()
+    page.keyboard.press("Enter")
+    expect(chapter).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#apply")).to_be_disabled()
+    assert marks(library) == []
 
 
 def test_keys(visit: Callable[..., Page], library: Library) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
 from jobs.parts.desk.catalogue import id_of, open_catalogue
-from jobs.parts.ledger.ledger import HINTS, HOME, PALETTE, PROGRESS
+from jobs.parts.ledger.ledger import HINTS, HOME, PALETTE, PROGRESS, REFERENCES
 from tests.archives import packed, zipped
 from tests.jobs.colorize.chapters import color_page, gray_page, members_of
 from tests.jobs.colorize.library import Library, published
@@ -277,3 +277,89 @@ def test_a_folder_of_other_weights_is_looked_at_and_not_coloured(library: Librar
 def test_a_folder_that_no_job_has_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadUsageError, match=r"has no _mangahue/job.json"):
         open_catalogue(str(tmp_path))
+
+
+CH02, CH03 = id_of("ch02.cbz"), id_of("ch03.cbz")
+
+
+async def mark(client: Client, chapter: str, number: int, reach: str) -> list[list[Any]]:
+    """Mark a page. Returns the pages that the next run does again."""
+    status, changes = await put(client, f"/api/chapters/{chapter}/{number}/reference", {"for": reach})
+    assert status == 200, changes
+    return json.loads(changes)
+
+
+def test_a_page_is_marked_as_a_reference_and_pages_are_shown_as_the_job_makes_them(library: Library) -> None:
+    """To this model all pages are alike."""
+    plain = published(library, "ch01.cbz")
+
+    async def change(client: Client) -> bytes:
+        assert await mark(client, CH01, 0, "series") == [[CH01, 1], [CH01, 2], [CH02, 0], [CH02, 1], [CH02, 2]]
+        assert await mark(client, CH01, 0, "chapter") == [[CH01, 1], [CH01, 2]]
+        pages = (await as_json(client, f"/api/chapters/{CH01}"))["pages"]
+        assert [page["reference"] for page in pages] == ["chapter", "", ""]
+        return (await put(client, f"/api/chapters/{CH01}/1/recolor", {}, "post"))[1]
+
+    shown = visit(library.out, change)
+    assert shown != plain["1.jpg"]
+    library.run(backend="torch")
+    after = published(library, "ch01.cbz")
+    assert after["1.jpg"] == shown
+    assert {name for name in after if after[name] != plain[name]} == {"1.jpg", "2.jpg"}
+    assert library.computed == {"ch01.cbz"}
+
+    async def take_back(client: Client) -> None:
+        assert await as_json(client, "/api/changes") == []
+        assert await mark(client, CH01, 0, "") == [[CH01, 1], [CH01, 2]]
+        assert (await put(client, f"/api/chapters/{CH01}/1/recolor", {}, "post"))[1] == plain["1.jpg"]
+
+    visit(library.out, take_back)
+    library.run(backend="torch")
+    assert published(library, "ch01.cbz") == plain
+
+
+def test_what_is_marked_is_the_page_as_it_is_shown(library: Library) -> None:
+    """With the hints that are not applied yet; and a page that came in colour, as it came."""
+    library.put("in/ch03.cbz", zipped({"1.png": gray_page(9), "2.png": color_page()}))
+    library.run(backend="torch")
+
+    def pictures() -> set[bytes]:
+        return {path.read_bytes() for path in (library.out / HOME / "references").iterdir()}
+
+    async def change(client: Client) -> bytes:
+        await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": [RED]})
+        shown = (await put(client, f"/api/chapters/{CH01}/1/recolor", {}, "post"))[1]
+        await mark(client, CH01, 1, "chapter")
+        changes = await mark(client, CH03, 1, "chapter")
+        assert changes == [[CH01, 0], [CH01, 1], [CH01, 2], [CH03, 0]]
+        return shown
+
+    shown = visit(library.out, change)
+    assert shown in pictures()
+    assert color_page() in pictures()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wanted"),
+    [
+        (f"{CH01}/0", {"for": "all"}, 400), (f"{CH01}/0", {"for": ["series"]}, 400), (f"{CH01}/0", {}, 400),
+        (f"{CH01}/9", {"for": "series"}, 404), ("none/0", {"for": "series"}, 404),
+    ],
+)  # fmt: skip
+def test_what_is_no_mark_is_refused(library: Library, path: str, body: dict[str, Any], wanted: int) -> None:
+    async def change(client: Client) -> int:
+        return (await put(client, f"/api/chapters/{path}/reference", body))[0]
+
+    assert visit(library.out, change) == wanted
+    assert not (library.out / REFERENCES).exists()
+
+
+def test_a_page_that_can_not_be_read_is_no_reference(library: Library) -> None:
+    library.put("in/ch03.cbz", zipped({"1.png": b"no picture"}))
+    library.run(backend="torch")
+
+    async def change(client: Client) -> int:
+        return (await put(client, f"/api/chapters/{CH03}/0/reference", {"for": "chapter"}))[0]
+
+    assert visit(library.out, change) == 502
+    assert not (library.out / REFERENCES).exists()

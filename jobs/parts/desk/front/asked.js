@@ -6,7 +6,8 @@
  *            coloured: number, kept: number, flagged: number, doubted: number}} Chapter
  * @typedef {{x: number, y: number, radius: number, colour: string}} Hint - in pixels of the page
  * @typedef {{number: number, name: string, action: string, code: string, message: string, width: number,
- *            height: number, version: string, hints: Hint[]}} Page
+ *            height: number, version: string, hints: Hint[],
+ *            reference: string}} Page - reference: what it is one for: chapter, series, or nothing
  * @typedef {{number: number, name: string, css: string, pages: number}} Color
  */
 

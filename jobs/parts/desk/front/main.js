@@ -6,6 +6,7 @@ import { Changes } from "./changes.js";
 import { by, counted, make, tellWrong } from "./dom.js";
 import { Hints } from "./hints.js";
 import { Palette } from "./palette.js";
+import { References } from "./references.js";
 import { Viewer } from "./viewer.js";
 import { VirtualList } from "./virtual.js";
 
@@ -18,6 +19,7 @@ const LAYERS = ["words", "panels", "areas"];
 const viewer = new Viewer(at => hints.clicked(at));
 const hints = new Hints(viewer, given => recolor(given).catch(tellWrong));
 const palette = new Palette(pages => changes.show(pages));
+const references = new References(pages => changes.show(pages));
 const changes = new Changes(reload);
 const chapterList = new VirtualList(by("chapter-list", HTMLElement));
 const pageGrid = new VirtualList(by("page-grid", HTMLElement));
@@ -94,7 +96,8 @@ function chapterRow(chapter) {
 /** @param {Page} shown */
 function thumb(shown) {
   const image = make("img", { src: picture(open.id, shown, "preview"), alt: "", loading: "lazy", decoding: "async" });
-  const mark = changes.has(open.id, shown.number) ? "changed, not applied" : shown.code ? `${shown.code}: ${shown.message}` : shown.hints.length ? counted(shown.hints.length, "hint") : "";
+  const known = shown.code ? `${shown.code}: ${shown.message}` : shown.hints.length ? counted(shown.hints.length, "hint") : "";
+  const mark = changes.has(open.id, shown.number) ? "changed, not applied" : [shown.reference && "reference", known].filter(Boolean).join(" · ");
   return make("a", { class: "thumb", href: `#${open.id}/${shown.number}`, title: shown.name }, image, make("bdi", {}, shown.name), make("span", { class: "mark" }, mark));
 }
 
@@ -145,6 +148,7 @@ async function showPage(shown) {
 
 function showHints() {
   if (!page) return;
+  references.show(open.id, page, !takesHints ? whyNot : page.action === "flagged" ? "This page can't be read." : "");
   const allowed = takesHints && page.action === "coloured";
   hints.show(page.hints, allowed);
   for (const id of ["swatches", "picked", "colour", "pick", "undo", "delete", "radius"]) by(id, HTMLElement).inert = !allowed;
@@ -210,7 +214,7 @@ function step(by_) {
 const KEYS = {
   ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => viewer.zoom(1.4), "=": () => viewer.zoom(1.4),
   "-": () => viewer.zoom(1 / 1.4), 0: () => viewer.fit(), " ": () => viewer.swap(), Delete: () => hints.delete(),
-  Backspace: () => hints.delete(), Escape: () => { location.hash = open.id; },
+  Backspace: () => hints.delete(), r: () => references.toggle("chapter"), R: () => references.toggle("series"), Escape: () => { location.hash = open.id; },
 };
 
 document.addEventListener("keydown", event => {
