@@ -21,8 +21,9 @@ from imaging.metrics import ciede2000_map
 from jobs.parts.desk.catalogue import id_of
 from jobs.parts.desk.guard import Guard
 from jobs.parts.ledger.ledger import HINTS
+from tests.archives import zipped
 from tests.browser import chromium
-from tests.jobs.colorize.chapters import members_of
+from tests.jobs.colorize.chapters import members_of, saved
 from tests.jobs.desk.desk import DeskServer
 from tests.jobs.report.test_pages import QuietHandler
 from tests.local_machine import LocalMachine
@@ -160,6 +161,56 @@ def test_a_wrong_colour_is_corrected_and_applied(
     assert [key for key in CHAPTERS if now[key] != versions[key]] == [chapter]
     assert json.loads(out.read("_mangahue/report.json"))["edited"] == {"pages_again": 1, "pages_taken": PAGES - 1}
     assert off(to_lab(picture(after[chapter, name])), truth, x, y) < RIGHT
+    verified = machine.job("verify", "--out", out.uri)
+    assert verified.returncode == 0, verified.stdout
+    assert f"{len(CHAPTERS)} chapters verified, 0 findings" in verified.stdout
+
+
+def enlarged(page: U8) -> U8:
+    """A close-up: a small part of a page, as large as the page. To the bundled model it looks like no page of panels."""
+    return cv2.resize(page[300:385, 200:260], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.timeout(600)
+def test_a_page_is_marked_and_only_those_that_look_like_it_are_done_again(
+    browser: Browser, machine: LocalMachine, drawn: Path, tmp_path: Path
+) -> None:
+    """By the bundled model and a real job: pages of panels follow it, close-ups do not."""
+    for name in CHAPTERS:
+        pages = members_of((drawn / "ink" / name).read_bytes())
+        inks = {Path(member).stem: picture(data) for member, data in pages.items() if member.endswith(".png")}
+        close = {f"{stem}-close.png": saved(enlarged(page)) for stem, page in inks.items()}
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(
+            zipped({f"{stem}.png": saved(page) for stem, page in inks.items()} | close)
+        )
+    out = open_storage(str(tmp_path / "out"))
+    job = ("colorize", "--source", str(tmp_path / "in"), "--out", out.uri)
+    first = machine.job(*job)
+    assert first.returncode == 0, first.stdout
+    before = pages_of(out, ".jpg")
+    marked = ("ch01.cbz", min(stem for name, stem in before if name == "ch01.cbz" and not stem.endswith("close")))
+    panels = {key for key in before if not key[1].endswith("close")}
+
+    with DeskServer(out.uri) as server:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{server.address}#{id_of(marked[0])}")
+        page.locator("a.thumb", has=page.get_by_text(f"{marked[1]}.png", exact=True)).click()
+        expect(page.locator("#mark-series")).to_be_enabled(timeout=60_000)
+        page.locator("#mark-series").click()
+        expect(page.locator("#apply")).to_have_text(f"Apply to {len(panels) - 1} pages")
+        page.locator("#apply").click()
+        expect(page.locator("#job-told")).to_have_text("Done.", timeout=180_000)
+        page.locator("#close-job").click()
+        expect(page.locator("#apply")).to_be_disabled()
+
+    after = pages_of(out, ".jpg")
+    assert {key for key in after if after[key] != before[key]} == panels - {marked}
+    edited = {"pages_again": len(panels) - 1, "pages_taken": len(before) - len(panels) + 1}
+    assert json.loads(out.read("_mangahue/report.json"))["edited"] == edited
+    again = machine.job(*job)
+    assert again.returncode == 0, again.stdout
+    assert "0 computed now" in again.stdout
     verified = machine.job("verify", "--out", out.uri)
     assert verified.returncode == 0, verified.stdout
     assert f"{len(CHAPTERS)} chapters verified, 0 findings" in verified.stdout
