@@ -167,7 +167,7 @@ def test_a_wrong_colour_is_corrected_and_applied(
 
 
 def enlarged(page: U8) -> U8:
-    """A close-up: a small part of a page, as large as the page. To the bundled model it looks like no page of panels."""
+    """A close-up: a small part of a page, as large as that. To the bundled model it looks like no page of panels."""
     return cv2.resize(page[300:385, 200:260], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
 
 

@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, fields
 from dataclasses import replace as changed
 
@@ -15,6 +15,7 @@ from jobs.parts.ledger.ledger import PALETTE
 from jobs.parts.runtime import ROOT
 
 _LINES = 60  # of the job's log that are kept
+_LONGEST = 10_000  # bytes of one: a longer one is several
 _OWN = ("runner", "replace", "hints")  # not handed on: hints are those that the output keeps
 
 
@@ -87,8 +88,21 @@ class Applier:
 
     async def _follow(self, process: asyncio.subprocess.Process, run: JobRun) -> None:
         assert process.stdout is not None
-        async for line in process.stdout:
+        async for line in lines_of(process.stdout):
             run.lines.append(line.decode(errors="replace").rstrip())
         code = await process.wait()
         await asyncio.to_thread(self._ended)
         run.code = code
+
+
+async def lines_of(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, as they come, without their ends. asyncio's own end with an error at a long one."""
+    rest = b""
+    while data := await stream.read(_LONGEST):
+        *whole, rest = (rest + data).split(b"\n")
+        for line in (*whole, rest) if len(rest) > _LONGEST else whole:
+            for start in range(0, max(1, len(line)), _LONGEST):
+                yield line[start : start + _LONGEST]
+        rest = rest if len(rest) <= _LONGEST else b""
+    if rest:
+        yield rest

@@ -1,5 +1,8 @@
 """The run of the job that the desk starts: with the options of the job, and with what the output keeps."""
 
+import asyncio
+import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from datasets.storage import open_storage
 from jobs.colorize import cli
 from jobs.parts.colorize.config import ColorizeConfig
-from jobs.parts.desk.apply import arguments_of, cluster_line
+from jobs.parts.desk.apply import Applier, JobRun, arguments_of, cluster_line
 from jobs.parts.desk.catalogue import open_catalogue
 from jobs.parts.desk.edits import Edits
 from jobs.parts.desk.marking import Marking
@@ -55,3 +58,25 @@ def test_hints_that_the_job_was_given_are_kept_before_it_runs_without(tmp_path: 
     open_storage(str(library.out)).put(HINTS, b"page,x,y,radius,colour\n")
     edits.keep()
     assert (library.out / HINTS).read_text() == "page,x,y,radius,colour\n"  # all taken back, and so it stays
+
+
+def followed(program: str) -> JobRun:
+    """The run of a program in a job's place, followed to its end."""
+
+    async def follow() -> JobRun:
+        applier = Applier(ColorizeConfig(source="s", out="o"), lambda: None)
+        run = JobRun(deque(maxlen=60))
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+        await applier._follow(process, run)
+        return run
+
+    return asyncio.run(follow())
+
+
+def test_a_line_of_any_length_is_followed_to_the_end_of_the_job() -> None:
+    run = followed("print('first'); print('x' * 300_000); print(); print('last', end=''); raise SystemExit(3)")
+    assert run.code == 3
+    first, *long, empty, last = run.lines
+    assert (first, empty, last) == ("first", "", "last")
+    assert "".join(long) == "x" * 300_000
+    assert max(map(len, long)) <= 10_000
