@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks.bench import run_job
+from jobs.parts.demo.run import run
 
 ROWS: dict[str, dict[str, Any]] = {  # the published settings, except where they would be too large
     "pix2pix": {"variant": "pix2pix", "base_channels": 32},
@@ -60,13 +60,9 @@ def main(data: str, minutes: float, out: str, only: tuple[str, ...]) -> None:
     """Train each variant, evaluate all at once, print the table."""
     folder = Path(out).absolute()
     for name in only or ROWS:
-        options = {"data": data, "run": folder / name, "max_minutes": minutes, **ROWS[name]}
-        run_job(
-            "train", *(word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value)))
-        )
-    trained = [folder / name / "model" for name in ROWS if (folder / name / "model/model.json").exists()]
-    models = [word for model in trained for word in ("--model", str(model))]
-    run_job("evaluate", *models, "--data", data, "--out", str(folder / "report"))
+        run("train", **{"data": data, "run": folder / name, "max_minutes": minutes, **ROWS[name]})
+    trained = tuple(folder / name / "model" for name in ROWS if (folder / name / "model/model.json").exists())
+    run("evaluate", model=trained, data=data, out=folder / "report")
     text = table(json.loads((folder / "report/metrics.json").read_text()))
     (folder / "table.md").write_text(text + "\n")
     click.echo(text)
