@@ -19,7 +19,7 @@ from imaging.color import F32, U8, gray_of_equal_lightness, luma
 from imaging.screentone import to_screentone
 
 WAVE = 2.0  # pixels at a height of 1,600: the most that a line is moved by the slight warp
-_UNLIKE = 60  # levels by which lettering differs from what is under it
+_UNLIKE = 30  # levels of a channel by which lettering differs from what is under it
 _LETTERS = ("NO!", "WAIT A MINUTE", "WHAT IS THAT?", "LATER...", "I KNOW", "COME HERE", "OF COURSE", "HA HA HA")
 
 
@@ -32,6 +32,7 @@ class MadePair:
     where: (h, w, 2) float32, where on the gray page a point of the colour picture lies, sampled every `step` pixels.
     kind: "page", "part", "alike" or "alone".
     differs: (h, w) 255 where the gray page shows other lettering than the colour picture.
+    frame: pixels of the gray page's blank margins: left, right, top, bottom.
     """
 
     name: str
@@ -41,6 +42,7 @@ class MadePair:
     differs: U8 = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
     where: F32 = field(default_factory=lambda: np.zeros((0, 0, 2), np.float32))
     step: int = 16
+    frame: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 def make_pair(name: str, lettered: U8, art: U8, other: U8 | None, rng: np.random.Generator, part: bool) -> MadePair:
@@ -56,11 +58,11 @@ def make_pair(name: str, lettered: U8, art: U8, other: U8 | None, rng: np.random
         kind = "alike"
         lettered, art = _half_of(lettered, other), _half_of(art, other)
     color, corner, scale = _cut_out(art, rng) if part else (art, np.zeros(2), 1.0)
-    gray, differs, matrix, wave = _printed(lettered, _differing(lettered, art), rng)
+    gray, differs, frame, matrix, wave = _printed(lettered, _differing(lettered, art), rng)
     columns, rows = np.meshgrid(np.arange(0, color.shape[1], 16), np.arange(0, color.shape[0], 16))
     points = (np.stack([columns, rows], axis=-1) + 0.5) / scale + corner
     where = _moved(points.reshape(-1, 2), matrix, wave).reshape(*points.shape)
-    return MadePair(name, encode(color, "jpeg"), _jpeg(gray, rng), kind, differs, where.astype(np.float32))
+    return MadePair(name, encode(color, "jpeg"), _jpeg(gray, rng), kind, differs, where.astype(np.float32), frame=frame)
 
 
 def _half_of(page: U8, other: U8) -> U8:
@@ -85,12 +87,16 @@ def _cut_out(page: U8, rng: np.random.Generator) -> tuple[U8, np.ndarray, float]
 
 def _differing(lettered: U8, art: U8) -> U8:
     """Return 255 where two versions of a page show different things."""
-    away = np.abs(luma(lettered).astype(np.int16) - luma(art)) > _UNLIKE
+    away = np.abs(lettered.astype(np.int16) - art).max(axis=2) > _UNLIKE
     return cv2.morphologyEx(away.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
 
 
-def _printed(page: U8, differs: U8, rng: np.random.Generator) -> tuple[U8, U8, np.ndarray, tuple]:
-    """Return the gray page, where it differs, the (3, 3) matrix from the colour page to it, and its slight warp."""
+def _printed(
+    page: U8, differs: U8, rng: np.random.Generator
+) -> tuple[U8, U8, tuple[int, int, int, int], np.ndarray, tuple]:
+    """Return the gray page, where it differs, its blank margins, the (3, 3) matrix from the colour page to it, and its
+    slight warp.
+    """
     inked = _lettered(_gray_form(page, rng), differs, rng)
     height, width = inked.shape
     scale, angle = rng.uniform(0.75, 1.3), np.radians(rng.uniform(-3, 3))
@@ -112,12 +118,18 @@ def _printed(page: U8, differs: U8, rng: np.random.Generator) -> tuple[U8, U8, n
     source = source.reshape(high, wide, 2).astype(np.float32) - 0.5
     printed = cv2.remap(inked, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderValue=paper)
     moved_differs = cv2.remap(differs, source[..., 0], source[..., 1], cv2.INTER_NEAREST)
-    frame = (margin * np.array([width, width, height, height]) * scale).astype(int)
-    _blank(printed, frame, paper)
-    return printed, moved_differs, matrix, (wave[0], wave[1], (wide, high))  # type: ignore[return-value]
+    left, right, top, bottom = (margin * np.array([width, width, height, height]) * scale).astype(int).tolist()
+    frame = left, right, top, bottom
+    blank(printed, frame, paper)
+    return printed, moved_differs, frame, matrix, (wave[0], wave[1], (wide, high))  # type: ignore[return-value]
 
 
-def _blank(page: U8, frame: np.ndarray, paper: int) -> None:
+def blank(page: U8, frame: tuple[int, int, int, int], paper: int) -> None:
+    """Set the margins of a page.
+
+    frame: of `MadePair`.
+    paper: their level.
+    """
     left, right, top, bottom = frame
     page[:top], page[:, :left] = paper, paper
     page[page.shape[0] - bottom :], page[:, page.shape[1] - right :] = paper, paper
