@@ -19,7 +19,7 @@ from imaging.color import F32, U8, gray_of_equal_lightness, luma
 from imaging.screentone import to_screentone
 
 WAVE = 2.0  # pixels at a height of 1,600: the most that a line is moved by the slight warp
-_UNLIKE = 30  # levels of a channel by which lettering differs from what is under it
+UNLIKE = 30  # levels of a channel by which lettering differs from what is under it
 _LETTERS = ("NO!", "WAIT A MINUTE", "WHAT IS THAT?", "LATER...", "I KNOW", "COME HERE", "OF COURSE", "HA HA HA")
 
 
@@ -87,7 +87,7 @@ def _cut_out(page: U8, rng: np.random.Generator) -> tuple[U8, np.ndarray, float]
 
 def _differing(lettered: U8, art: U8) -> U8:
     """Return 255 where two versions of a page show different things."""
-    away = np.abs(lettered.astype(np.int16) - art).max(axis=2) > _UNLIKE
+    away = np.abs(lettered.astype(np.int16) - art).max(axis=2) > UNLIKE
     return cv2.morphologyEx(away.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from benchmarks.pair_pages import MadePair, blank
+from benchmarks.pair_pages import UNLIKE, MadePair, blank
 from benchmarks.pair_sets import Known
 from benchmarks.pairs import grid
 from datasets.page import Page, decode, encode
@@ -55,7 +55,8 @@ def _write(pages: Iterable[Page], out: str) -> None:
 
 def true_pair(known: Known, index: int) -> Page:
     """The row of a colour picture, as jobs/pair.py would write it if it knew all: the common area of the page, the
-    picture moved onto it, and a mask of other lettering, of blank margins, and of what the picture does not reach.
+    picture moved onto it, and a mask of other lettering, of art under blank margins, and of what the picture does not
+    reach.
     """
     made = known.made
     assert known.gray is not None
@@ -67,16 +68,20 @@ def true_pair(known: Known, index: int) -> Page:
     left, top, right, bottom = common_box(known.size, (gray.shape[1], gray.shape[0]), matrix)
     at = shown_at(made, matrix, (left, top, right, bottom))
     laid = cv2.remap(color, at - np.float32(0.5), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    differs = made.differs.copy()
-    blank(differs, made.frame, 255)
-    masked: Mask = (differs[top:bottom, left:right] > 0) | ((at < 0) | (at > known.size)).any(axis=-1)
+    page = gray[top:bottom, left:right]
+    margin = np.zeros_like(gray)
+    blank(margin, made.frame, 255)
+    hidden = (margin[top:bottom, left:right] > 0) & (
+        np.abs(laid.astype(np.int16) - page[..., None]).max(axis=2) > UNLIKE
+    )
+    masked: Mask = (made.differs[top:bottom, left:right] > 0) | hidden | ((at < 0) | (at > known.size)).any(axis=-1)
     chapter, _, name = known.gray.partition("/")
     return Page(
         series="true",
         chapter=chapter,
         index=index,
         name=name,
-        gray=encode(gray[top:bottom, left:right], "png"),
+        gray=encode(page, "png"),
         color=encode(laid, "jpeg"),
         gray_from="source",
         width=right - left,
