@@ -68,13 +68,22 @@ def paper_of(truth: U8, art: U8) -> Mask:
 
 
 def held_out_pages(root: Path, art: Path, chapters: Sequence[str]) -> list[HeldOut]:
-    """The pages of the chapters that are held out; those of the same size in both folders."""
+    """The pages of the chapters that are held out; those of the same size in both folders.
+
+    Raises click.UsageError where none has lettering.
+    """
     bare = {(chapter, name): page for chapter, name, page in pages(str(art), chapters)}
-    return [
+    held = [
         HeldOut(f"{chapter}-{name}", truth, paper_of(truth, bare[chapter, name]))
         for chapter, name, truth in pages(str(root), chapters)
         if (chapter, name) in bare and bare[chapter, name].shape == truth.shape
     ]
+    if not any(page.paper.any() for page in held):
+        raise click.UsageError(
+            f"--holdout {','.join(chapters)}: no page of these chapters has a bubble; name others, and see that --art "
+            "has the same pages without lettering"
+        )
+    return held
 
 
 def make_sets(root: Path, art: Path, holdout: Sequence[str], most: int, seed: int, folder: Path) -> dict[str, str]:
@@ -184,6 +193,8 @@ def main(
             measured[name].append(measure(trained(data[name], run_folder, seed, options), held, run_folder / "pages"))
             click.echo(f"{name}, seed {seed}: {json.dumps(measured[name][-1])}")
     (folder / "figures.json").write_text(json.dumps(measured))
+    grays = [ciede2000(np.repeat(gray_of_equal_lightness(p.truth)[..., None], 3, axis=2), p.truth) for p in held]
+    click.echo(f"gray page: CIEDE2000 {np.mean(grays):.3f}")
     click.echo(table(measured))
 
 

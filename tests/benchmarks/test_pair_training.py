@@ -114,3 +114,7 @@ def test_sets_are_made_trained_on_and_measured(tmp_path: Path, monkeypatch: pyte
     rows = [[row for row in sets[name].read("train") if row.gray and row.color] for name in ("automatic", "no-mask")]
     assert [row.color for row in rows[0]] == [row.color for row in rows[1]]
     assert (tmp_path / "out/runs/true-5/pages/ep2-5.jpg").exists()
+
+    same = CliRunner().invoke(pair_training.main, [*options, "--art", str(tmp_path / "color")])
+    assert same.exit_code == 2
+    assert "--holdout ep2: no page of these chapters has a bubble" in " ".join(same.output.split())
