@@ -7,7 +7,7 @@ from imaging.confidence import COEFFICIENTS, NAMES, confidence, evidence
 from imaging.matching import Fit
 
 
-def made(inliers: int = 100, tentative: int = 120, overlap: float = 0.5, evenness: float = 0.5) -> Fit:
+def made(inliers: int = 100, tentative: int = 120, overlap: float = 0.5, evenness: float = 0.3) -> Fit:
     return Fit(np.eye(3), False, inliers, tentative, overlap, evenness, 1.0)
 
 
@@ -37,6 +37,10 @@ def test_pages_that_share_half_are_not_sure():
 @pytest.mark.parametrize("found", [made(0, 0, -1, -1), made(5, 500, 0, 0), made(800, 800, 1, 1)])
 def test_it_is_never_nothing_nor_all(found):
     assert 0 < confidence(found, 0) < 1
+
+
+def test_no_more_is_claimed_than_the_pairs_of_the_fit_can_show():
+    assert 0.985 < confidence(made(800, 800, 1, 1), 0) < 0.99
 
 
 def test_a_coefficient_has_a_name():
