@@ -1,7 +1,7 @@
 """The report of a job that is still at work: its pages so far, how fast, and how long yet.
 
 It is written to where the report will be, and as JSON to `_mangahue/progress.json`: when the work begins, after a
-chapter if the last time was a while ago, and when the work ends.
+chapter or a chunk of a long one if the last time was a while ago, and when the work ends.
 """
 
 import logging
@@ -15,6 +15,7 @@ from datasets.errors import MangahueError
 from jobs.parts.colorize.conclude import chapter_line, previews_of
 from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.report.job_report import PagePreview, render_job_report
+from jobs.parts.colorize.tasks import ChunkDone
 from jobs.parts.ledger.ledger import PROGRESS, REPORT_PAGE, Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.report.render import counted, duration, number
@@ -38,6 +39,7 @@ class LiveReport:
         self._state, self._ledger, self._settings = state, ledger, settings
         self._last: deque[PagePreview] = deque(maxlen=_LAST)
         self._pages = self._done = self._flagged = 0
+        self._chunks: dict[str, list[ChunkDone]] = {}  # of chapters under way
         self._begun, self._started = time.monotonic(), utc_now()
         self._next = 0.0
 
@@ -51,6 +53,7 @@ class LiveReport:
 
     def add(self, manifest: Manifest) -> None:
         """Count a chapter that has ended, with all its pages."""
+        self._chunks.pop(manifest.rel, None)
         self._done += 1
         self._pages += sum(page.index is not None for page in manifest.pages)
         self._flagged += sum(bool(page.code) for page in manifest.pages)
@@ -60,6 +63,14 @@ class LiveReport:
                         layered=page.is_shown)
             for page in shown[:: max(1, len(shown) // _PER_CHAPTER)][:_PER_CHAPTER]
         )  # fmt: skip
+        self._write_if_due()
+
+    def add_chunk(self, chunk: ChunkDone) -> None:
+        """Count a chunk of a chapter that goes on."""
+        self._chunks.setdefault(chunk.rel, []).append(chunk)
+        self._write_if_due()
+
+    def _write_if_due(self) -> None:
         if time.monotonic() >= self._next:
             self._write()
 
@@ -73,16 +84,19 @@ class LiveReport:
 
     def _progress(self, *, ended: bool) -> dict[str, Any]:
         seconds = time.monotonic() - self._begun
-        left = (len(self._state.tasks) - self._done) * seconds / self._done if self._done else None
+        under_way = [chunk for chunks in self._chunks.values() for chunk in chunks]
+        done = self._done + sum(chunk.share for chunk in under_way)
+        left = (len(self._state.tasks) - done) * seconds / done if done else None
+        pages = self._pages + sum(chunk.pages for chunk in under_way)
         return {
             "started": self._started,
             "updated": utc_now(),
             "ended": ended,
             "chapters": len(self._state.tasks),
             "done": self._done,
-            "pages": self._pages,
-            "flagged": self._flagged,
-            "pages_per_second": round(self._pages / max(seconds, 1e-3), 3),
+            "pages": pages,
+            "flagged": self._flagged + sum(chunk.flagged for chunk in under_way),
+            "pages_per_second": round(pages / max(seconds, 1e-3), 3),
             "seconds_left": None if left is None else round(left, 1),
         }
 

@@ -14,7 +14,7 @@ from datasets.errors import MangahueError
 from jobs.parts.colorize.run import RunnerError
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
-from jobs.parts.colorize.tasks import ChapterTask, Chunk, ChunkTally
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, ChunkDone, ChunkTally
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime.local import LocalPool, result_of
@@ -46,14 +46,14 @@ class LocalRunner:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._pool.__exit__(kind, error, tb)
 
-    def chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest]:
-        """The manifest of each chapter as soon as it is done, in no order. Raises RunnerError."""
+    def chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest | ChunkDone]:
+        """As of a Runner."""
         chunks = (chunk for task in tasks for chunk in self._stages.open(task))
-        for manifest in self._pool.run(self._color, chunks):
-            if manifest is not None:
-                yield manifest
+        for ended in self._pool.run(self._color, chunks):
+            if ended is not None:
+                yield ended
 
-    def _color(self, chunk: Chunk) -> Manifest | None:
+    def _color(self, chunk: Chunk) -> Manifest | ChunkDone | None:
         """Take a chunk through the other stages. Returns the outcome of its chapter where that ends with it."""
         chunk = self._stages.prepare(chunk)
         if any(page.grays is not None for page in chunk.pages):
@@ -62,7 +62,7 @@ class LocalRunner:
         with self._lock:
             ends = self._tally.ends_chapter(chunk)
         if not ends:
-            return None
+            return chunk.done
         return chunk.outcome or self._stages.assemble(chunk.task, chunk.of)
 
     def _predicted(self, chunk: Chunk) -> Chunk:

@@ -21,7 +21,7 @@ from jobs.parts.colorize.crash_guard import CrashGuard
 from jobs.parts.colorize.run import RunnerError
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.stages import Stages
-from jobs.parts.colorize.tasks import ChapterTask, Chunk, ChunkTally, Row, from_row, to_row
+from jobs.parts.colorize.tasks import ChapterTask, Chunk, ChunkDone, ChunkTally, Row, from_row, to_row
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -45,14 +45,14 @@ class RayRunner:
         if kind is not None:
             ray.shutdown()  # ends the workers
 
-    def chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest]:
-        """The manifest of each chapter as soon as it is done, in no order. Raises RunnerError."""
+    def chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest | ChunkDone]:
+        """As of a Runner."""
         try:
             yield from self._chapters(tasks)
         except (ray.exceptions.RayError, SystemException, ExecutionTimeoutError) as error:
             raise RunnerError(f"Ray could not go on: {type(error).__name__}: {error}") from error
 
-    def _chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest]:
+    def _chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest | ChunkDone]:
         assemble = ray.remote(num_cpus=self._cluster.cpu_share())(assemble_chapter)
         tally = ChunkTally()
         assembling: list[Any] = []
@@ -63,6 +63,8 @@ class RayRunner:
                     yield chunk.outcome
                 else:
                     assembling.append(assemble.remote(self._stages, chunk.task, chunk.of))
+            elif chunk.done is not None:
+                yield chunk.done
             finished, assembling = ray.wait(assembling, timeout=0) if assembling else ([], [])
             yield from ray.get(finished)
         while assembling:

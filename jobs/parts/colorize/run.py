@@ -10,7 +10,7 @@ from jobs.parts.colorize.live_report import LiveReport
 from jobs.parts.colorize.outcomes import ChapterOutcomes
 from jobs.parts.colorize.plan import JobState
 from jobs.parts.colorize.settings import JobSettings
-from jobs.parts.colorize.tasks import ChapterTask
+from jobs.parts.colorize.tasks import ChapterTask, ChunkDone
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.ledger.revisions import key_of
@@ -31,8 +31,11 @@ class Runner(AbstractContextManager[Any], Protocol):
     is published.
     """
 
-    def chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest]:
-        """The manifest of each chapter as soon as it is done, in no order. Raises RunnerError."""
+    def chapters(self, tasks: Sequence[ChapterTask]) -> Iterator[Manifest | ChunkDone]:
+        """The manifest of each chapter as soon as it is done, in no order; and before that the chunks of a long one.
+
+        Raises RunnerError.
+        """
         ...
 
 
@@ -58,10 +61,13 @@ def color(state: JobState, ledger: Ledger, settings: JobSettings) -> None:
             _adapt(settings)
             live, runner = LiveReport(state, ledger, settings.config), runner_for(settings, ledger)
             with Meter("colorize", len(state.tasks)) as meter, live, runner:
-                for manifest in runner.chapters(state.tasks):
-                    _count(meter, manifest)
-                    state.record(manifest)
-                    live.add(manifest)
+                for ended in runner.chapters(state.tasks):
+                    if isinstance(ended, ChunkDone):
+                        live.add_chunk(ended)
+                        continue
+                    _count(meter, ended)
+                    state.record(ended)
+                    live.add(ended)
         return
     except Stopped as stopped:
         state.stopped = f"the job was stopped by {stopped}"

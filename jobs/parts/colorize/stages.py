@@ -31,7 +31,7 @@ from jobs.parts.colorize.page_settings import PageSettings
 from jobs.parts.colorize.previews import Preview, Previews, Wanted
 from jobs.parts.colorize.publish import ChapterPublisher
 from jobs.parts.colorize.reuse import PublishedPages
-from jobs.parts.colorize.tasks import NOT_FINITE, ChapterTask, Chunk, PageTask, cut
+from jobs.parts.colorize.tasks import NOT_FINITE, ChapterTask, Chunk, ChunkDone, PageTask, cut
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest
 from jobs.parts.runtime import telemetry
@@ -95,13 +95,17 @@ class Stages:
     def postprocess(self, chunk: Chunk) -> Chunk:
         """Join, encode, and publish the chapter; or write the chunk file if the chapter has more chunks.
 
-        The chunk that is returned carries no pictures, only the outcome.
+        The chunk that is returned carries no pictures, only the outcome, or what there is to tell of it.
         """
         if chunk.outcome is None and not chunk.ready:
             try:
                 self._postprocess(chunk)
             except Exception as error:
                 chunk.outcome = ChapterOutcomes(chunk.task, self.ledger).ended_by(error)
+        if chunk.outcome is None:
+            pages = [page for page in chunk.pages if page.member.index is not None]
+            flagged = sum(bool(page.code) for page in pages)
+            chunk.done = ChunkDone(chunk.task.ref.rel, len(pages), flagged, 1 / chunk.of)
         chunk.pages = []
         return chunk
 

@@ -116,6 +116,21 @@ class PageTask:
         self.grays = self.chroma = self.whole_page_chroma = None
 
 
+@dataclass(frozen=True)
+class ChunkDone:
+    """A chunk that has come through all stages, of a chapter that goes on.
+
+    rel: the chapter.
+    pages, flagged: in the chunk; flagged are those that the report names.
+    share: of the chapter's chunks, which it is.
+    """
+
+    rel: str
+    pages: int
+    flagged: int
+    share: float
+
+
 @dataclass
 class Chunk:
     """A row of the pipeline.
@@ -126,6 +141,7 @@ class Chunk:
     outcome: set once nothing is left to compute for the chunk.
     ready: its chunk file is written, by this run or an earlier one.
     seconds: of work so far.
+    done: what there is to tell of it, where it has come through without an outcome.
     examples: coloured pages of the chapter itself, for a network that follows some: ink (S, S), ab (S, S, 2) float16.
     """
 
@@ -139,6 +155,7 @@ class Chunk:
     outcome: Manifest | None = None
     ready: bool = False
     seconds: float = 0.0
+    done: ChunkDone | None = None
     examples: list[tuple[U8, np.ndarray]] = field(default_factory=list)
 
 

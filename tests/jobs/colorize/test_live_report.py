@@ -10,12 +10,16 @@ from datasets.archive import ChapterRef
 from datasets.errors import StorageError
 from datasets.storage_disk import LocalStorage
 from jobs.parts.colorize import live_report
+from jobs.parts.colorize.config import ColorizeConfig
 from jobs.parts.colorize.live_report import EVERY, LiveReport
+from jobs.parts.colorize.local import LocalRunner
 from jobs.parts.colorize.plan import JobState
-from jobs.parts.colorize.tasks import ChapterTask
+from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask, ChunkDone
 from jobs.parts.ledger.ledger import PROGRESS, REPORT_PAGE, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
-from tests.jobs.colorize.chapters import FINGERPRINT
+from tests.archives import zipped
+from tests.jobs.colorize.chapters import FINGERPRINT, gray_page, task_of
 
 CHAPTERS = 4
 
@@ -60,6 +64,39 @@ def manifest(n: int, code: str = "") -> Manifest:
 def end(live: LiveReport, state: JobState, ended: Manifest) -> None:
     state.record(ended)
     live.add(ended)
+
+
+def test_a_long_chapter_is_told_chunk_by_chunk(tmp_path: Path, state: JobState, clock: Clock) -> None:
+    ledger = Ledger(str(tmp_path / "out"), FINGERPRINT)
+
+    def told() -> list[Any]:
+        progress = json.loads(ledger.storage.read(PROGRESS))
+        return [progress[name] for name in ("done", "pages", "flagged", "seconds_left")]
+
+    with LiveReport(state, ledger, {}) as live:
+        for _ in range(2):
+            clock.now += EVERY
+            live.add_chunk(ChunkDone("0.cbz", 4, 1, 0.25))
+        assert told() == [0, 8, 2, pytest.approx((CHAPTERS - 0.5) * 2 * EVERY / 0.5, abs=0.1)]
+        clock.now += EVERY
+        end(live, state, manifest(0))
+        assert told() == [1, 10, 0, pytest.approx((CHAPTERS - 1) * 3 * EVERY, abs=0.1)]
+
+
+def test_a_runner_tells_of_the_chunks_of_a_long_chapter(tmp_path: Path, model: Path) -> None:
+    pages = CHUNK_MEMBERS + 3
+    task = task_of(str(tmp_path), {"long.cbz": zipped({f"{n:02}.png": gray_page(n) for n in range(pages)})})
+    config = ColorizeConfig(model=str(model), source=str(tmp_path / "in"), out=str(tmp_path / "out"), backend="torch")
+    settings = JobSettings.of(config)
+    ledger = Ledger(config.out, settings.fingerprint)
+    runner = LocalRunner(settings, ledger)
+    with runner:
+        first, last = runner.chapters([task])
+    assert isinstance(first, ChunkDone)
+    assert (first.rel, first.share) == ("long.cbz", 0.5)
+    assert first.pages in (CHUNK_MEMBERS, 3)
+    assert isinstance(last, Manifest)
+    assert len(last.pages) == pages
 
 
 def test_it_tells_how_far_the_job_is(tmp_path: Path, state: JobState, clock: Clock) -> None:
