@@ -66,9 +66,10 @@ class LiveReport:
         self._write_if_due()
 
     def add_chunk(self, chunk: ChunkDone) -> None:
-        """Count a chunk of a chapter that goes on."""
-        self._chunks.setdefault(chunk.rel, []).append(chunk)
-        self._write_if_due()
+        """Count a chunk of a chapter that goes on; of one that has ended all is counted."""
+        if chunk.rel not in self._state.results:
+            self._chunks.setdefault(chunk.rel, []).append(chunk)
+            self._write_if_due()
 
     def _write_if_due(self) -> None:
         if time.monotonic() >= self._next:

@@ -29,7 +29,7 @@ class Library:
 
     def run(self, source: str = "in", **options: object) -> dict[str, Manifest]:
         """What becomes of each chapter."""
-        config = ColorizeConfig(
+        self.config = config = ColorizeConfig(
             model=str(self.model), source=str(self.home / source), out=str(self.out), **options,  # type: ignore[arg-type]
         )  # fmt: skip
         settings = JobSettings.of(config)

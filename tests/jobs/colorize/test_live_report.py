@@ -80,7 +80,11 @@ def test_a_long_chapter_is_told_chunk_by_chunk(tmp_path: Path, state: JobState, 
         assert told() == [0, 8, 2, pytest.approx((CHAPTERS - 0.5) * 2 * EVERY / 0.5, abs=0.1)]
         clock.now += EVERY
         end(live, state, manifest(0))
+        live.add_chunk(ChunkDone("0.cbz", 4, 1, 0.25))  # it was at work when another ended the chapter
         assert told() == [1, 10, 0, pytest.approx((CHAPTERS - 1) * 3 * EVERY, abs=0.1)]
+        clock.now += EVERY
+        end(live, state, manifest(1))
+        assert told()[:3] == [2, 20, 0]
 
 
 def test_a_runner_tells_of_the_chunks_of_a_long_chapter(tmp_path: Path, model: Path) -> None:

@@ -12,14 +12,18 @@ import pytest
 import torch
 
 import models
+import tests.jobs.colorize.library
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
 from imaging.descreen import network_view
 from jobs.parts.colorize import settings as job_settings
 from jobs.parts.colorize.marked import MOST, Entry, References
-from jobs.parts.colorize.tasks import CHUNK_MEMBERS
+from jobs.parts.colorize.predictor import Predictor
+from jobs.parts.colorize.settings import JobSettings
+from jobs.parts.colorize.stages import Stages
+from jobs.parts.colorize.tasks import CHUNK_MEMBERS, ChapterTask
 from jobs.parts.ledger.ledger import HOME, REFERENCES
-from jobs.parts.ledger.manifest import PageRecord
+from jobs.parts.ledger.manifest import Manifest, PageRecord
 from jobs.parts.model.folder import ModelCard, publish, read_card
 from jobs.parts.model.inference import as_inputs
 from jobs.parts.source.policy import Policy
@@ -160,6 +164,34 @@ def test_a_chapter_of_several_chunks_is_done_again_by_page(tmp_path: Path) -> No
     assert again == {name for name in now if now[name] != plain[name]}
     assert made.taken == len(made.pages) - len(again)
     assert {int(name.removesuffix(".jpg")) // CHUNK_MEMBERS for name in again} == {0, 1}
+
+
+def test_what_a_killed_run_left_is_not_taken_for_other_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    telling_apart(tmp_path / "model")
+    library = Library(tmp_path, tmp_path / "model")
+    library.put("in/long.cbz", zipped({f"{n:02}.png": gray_page(n) for n in range(CHUNK_MEMBERS + 4)}))
+    library.run(backend="torch")
+    plain = published(library, "long.cbz")
+
+    def first_chunk(task: ChapterTask, stages: Stages, predict: Predictor) -> Manifest:
+        stages.postprocess(predict(stages.prepare(next(stages.open(task)))))
+        raise KeyboardInterrupt
+
+    mark(library, *(("long.cbz", f"{n}.png", "", plain[f"{n}.jpg"]) for n in (10, 15)))
+    with monkeypatch.context() as patched:
+        patched.setattr(tests.jobs.colorize.library, "color_chapter", first_chunk)
+        with pytest.raises(KeyboardInterrupt):
+            library.run(backend="torch")
+    assert len(list((library.out / HOME / "pieces").rglob("*.zip"))) == 1
+    assert published(library, "long.cbz") == plain
+    mark(library, *(("long.cbz", f"{n}.png", "", plain[f"{n}.jpg"]) for n in (20, 25)))
+    library.run(backend="torch")
+
+    made, now = library.ledger.manifest("long.cbz"), published(library, "long.cbz")
+    assert made is not None
+    marks = JobSettings.of(library.config).marked.of("long.cbz")
+    assert all(page.references == marks.shown_to(page.name, page.description) for page in made.pages)
+    assert {page.output for page in made.pages if page.references} == {name for name in now if now[name] != plain[name]}
 
 
 def test_what_the_network_sees_of_a_mark_is_found_out_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
