@@ -1,6 +1,7 @@
 """Gives each colour picture its page, once for each part of it, and says how sure that is."""
 
 import math
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -103,10 +104,11 @@ def expected_pages(color: int, placed: Sequence[tuple[int, int]], pages: int) ->
     placed: (picture, page) of sure matches, in the order of pictures.
     pages: how many there are.
     """
-    before = [pair for pair in placed if pair[0] < color][-1:]
-    after = [pair for pair in placed if pair[0] > color][:1]
-    centres = [gray + color - other for other, gray in before + after]
-    return sorted({page for at in centres for page in range(at - _WIDE, at + _WIDE + 1) if 0 <= page < pages})
+    at = bisect(placed, (color,))
+    centres = [gray + color - other for other, gray in placed[max(0, at - 1) : at + 1]]
+    return sorted(
+        {page for centre in centres for page in range(centre - _WIDE, centre + _WIDE + 1) if 0 <= page < pages}
+    )
 
 
 def _match(one: _Laid, rivals: Sequence[_Laid]) -> Match:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from datasets.storage import open_storage
-from imaging.local_features import Features
 from imaging.matching import Fit, fit
-from jobs.parts.pair.page_features import HOME, load_features
+from jobs.parts.pair.page_features import HOME, Kept, load_features
 from jobs.parts.pair.pictures import digest_of
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.sandbox import SandboxError, sandbox
@@ -19,7 +18,6 @@ from jobs.parts.runtime.sandbox import SandboxError, sandbox
 log = logging.getLogger("mangahue")
 _MADE = "fits 1"  # raised where the same features give other fits
 _SECONDS = 60.0  # for the fits of one picture
-Kept = tuple[str, int]  # the Parquet file of a picture's features, and the row group
 
 
 @dataclass(frozen=True)
@@ -42,21 +40,20 @@ def find_fits(task: FitTask) -> list[list[Fit | None]]:
         return [[None if values is None else _from_json(values) for values in found] for found in kept["fits"]]
     fits: list[list[Fit | None]] = []
     for picture, pages in task.pictures:
-        color = load_features(task.out, *picture)
-        grays = [(load_features(task.out, *page), mirrored) for page, mirrored in pages]
         try:
-            fits.append(sandbox().call(fit_all, color, grays, seconds=_SECONDS))
+            fits.append(sandbox().call(fit_all, task.out, picture, pages, seconds=_SECONDS))
         except SandboxError as error:  # of a picture that takes too long or crashes OpenCV: it has no page
             log.warning("a picture of %s can't be laid on its pages: %s", picture[0], error)
-            fits.append([None] * len(grays))
+            fits.append([None] * len(pages))
     listed = {"fits": [[None if found is None else _as_json(found) for found in row] for row in fits]}
     storage.put(key, json.dumps(listed).encode())
     return fits
 
 
-def fit_all(color: Features, grays: Sequence[tuple[Features, bool]]) -> list[Fit | None]:
+def fit_all(out: str, picture: Kept, pages: Sequence[tuple[Kept, bool]]) -> list[Fit | None]:
     """The fits of one picture on pages; with each, whether the picture is seen in a mirror."""
-    return [fit(color, gray, mirrored=mirrored) for gray, mirrored in grays]
+    color = load_features(out, *picture)
+    return [fit(color, load_features(out, *page), mirrored=mirrored) for page, mirrored in pages]
 
 
 def _as_json(found: Fit) -> dict[str, Any]:

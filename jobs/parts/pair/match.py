@@ -1,19 +1,17 @@
-"""Finds the page of each colour picture: candidates by an index of pages and by the order of pictures, then fits."""
+"""Finds the page of each colour picture: candidates by a search and by the order of pictures, then fits."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from imaging.matching import Fit
-from imaging.page_search import SAMPLE, PageIndex, make_vocabulary
 from jobs.parts.pair.assign import assign, expected_pages
-from jobs.parts.pair.fits import FitTask, Kept, find_fits
-from jobs.parts.pair.page_features import Found, find_group, load_features
+from jobs.parts.pair.fits import FitTask, find_fits
+from jobs.parts.pair.page_features import Found, Kept, find_group
 from jobs.parts.pair.pictures import PictureGroup
 from jobs.parts.pair.runners import Runner
+from jobs.parts.pair.search import make_index, search_all
 from jobs.parts.runtime.progress import Meter
 from jobs.parts.source.failure import Failure
 
@@ -21,9 +19,7 @@ log = logging.getLogger("mangahue")
 Fits = dict[int, list[tuple[int, Fit]]]
 Candidates = dict[int, list[tuple[int, bool]]]  # of each picture the pages, and whether it is seen in a mirror
 
-_CANDIDATES = 8
 _TASK_PICTURES = 8
-_MOST_SAMPLE = 400_000  # descriptors that a vocabulary is made from
 
 
 @dataclass(frozen=True)
@@ -73,14 +69,16 @@ def match(runner: Runner, color: Edition, gray: Edition, out: str, sure: float) 
     """
     if not color.kept or not gray.kept:
         return {i: [] for i in range(len(color.kept))}
-    index = PageIndex.of((load_features(out, *kept) for kept in gray.kept), _vocabulary(gray, out))
+    index = make_index(runner, gray.kept, out)
+    found = search_all(runner, index, color.kept)
+    first: Candidates = {i: [(j, False) for j in pages] for i, pages in enumerate(found)}
     with Meter("pair", len(color.kept), unit="pages") as meter:
-        first: Candidates = {i: [(int(j), False) for j in found] for i, found in _search(index, color, out)}
         fits = _fit(runner, color, gray, out, first, meter)
     placed = _placed(fits, color, gray, sure)
     left = [i for i in range(len(color.kept)) if i not in placed]
     log.info("%d of %d pictures have a sure page; the others are looked for further", len(placed), len(color.kept))
-    second: Candidates = {i: [(int(j), True) for j in found] for i, found in _search(index, color, out, left)}
+    in_mirror = search_all(runner, index, [color.kept[i] for i in left], mirrored=True)
+    second: Candidates = {i: [(j, True) for j in pages] for i, pages in zip(left, in_mirror, strict=True)}
     order = sorted((i, j) for i, (j, _) in placed.items())
     mirrored = sum(mirror for _, mirror in placed.values()) > len(placed) / 2
     for i in left:
@@ -88,34 +86,14 @@ def match(runner: Runner, color: Edition, gray: Edition, out: str, sure: float) 
         expected = ((j, mirrored) for j in expected_pages(i, order, len(gray.kept)))
         second[i] += [candidate for candidate in expected if candidate not in tried]
     with Meter("pair further", len(left), unit="pages") as meter:
-        for i, found in _fit(runner, color, gray, out, second, meter).items():
-            fits[i] += found
+        for i, more in _fit(runner, color, gray, out, second, meter).items():
+            fits[i] += more
     return fits
 
 
 def _placed(fits: Fits, color: Edition, gray: Edition, sure: float) -> dict[int, tuple[int, bool]]:
     matches, _ = assign(fits, color.sizes, gray.sizes, {})
     return {one.color: (one.gray, one.fit.mirrored) for one in matches if one.confidence >= sure}
-
-
-def _vocabulary(gray: Edition, out: str) -> np.ndarray:
-    """A vocabulary from some features of each page; of a page, of each n-th where there are many pages."""
-    chance = np.random.default_rng(0)
-    each = max(1, min(SAMPLE, _MOST_SAMPLE // len(gray.kept)))
-    parts = []
-    for kept in gray.kept:
-        descriptors = load_features(out, *kept).descriptors
-        parts.append(descriptors[chance.permutation(len(descriptors))[:each]])
-    return make_vocabulary(np.concatenate(parts))
-
-
-def _search(
-    index: PageIndex, color: Edition, out: str, mirrored: Sequence[int] | None = None
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the likeliest pages of each picture, or, in the mirror, of those named."""
-    for i in range(len(color.kept)) if mirrored is None else mirrored:
-        features = load_features(out, *color.kept[i])
-        yield i, index.search(features if mirrored is None else features.mirrored(), _CANDIDATES)
 
 
 def _fit(runner: Runner, color: Edition, gray: Edition, out: str, candidates: Candidates, meter: Meter) -> Fits:

@@ -23,6 +23,7 @@ HOME = "_pairs"  # in the shard folder: what a rerun takes up
 _MADE = "features 1"  # raised where the same picture gives other features
 _FAILURES = "failures"
 _KEPT = 64  # pictures whose features a process holds
+Kept = tuple[str, int]  # where a picture's features are: the Parquet file, and the row group in it
 _SCHEMA = pa.schema(
     [
         ("number", pa.int32()),

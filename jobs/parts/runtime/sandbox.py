@@ -34,6 +34,7 @@ T = TypeVar("T")
 _MEMORY = 8 * 2**30  # a child's address space: its libraries take half a gigabyte, a page of 179 million pixels 3
 _START = 180.0  # seconds a child may need to load its libraries: they may come from afar, to a node that is busy
 _GRACE = 5.0  # seconds that a late child waits for its parent to end it; then it ends itself
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # of NumPy's products: several children run at once
 _READY = 0  # number of the answer that a child gives unasked, when it has loaded its libraries
 _MESSAGE = 500  # letters kept of what a parser says: it may repeat what it read
 
@@ -127,7 +128,12 @@ class _Child:
         command = [sys.executable, "-m", __name__, str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                command,
+                cwd=ROOT,
+                env=os.environ | _ONE_THREAD,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
 
     def answer(self, number: int, seconds: float, call: bytes | None = None) -> tuple[bool, Any]:

@@ -177,6 +177,15 @@ def test_results_and_errors_come_back(sandbox: Sandbox) -> None:
     assert sandbox.call(twice, 4, seconds=30) == 8
 
 
+def test_a_child_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    child = Sandbox()
+    try:
+        assert child.call(os.getenv, "OMP_NUM_THREADS", seconds=30) == "1"
+    finally:
+        child.close()
+
+
 def test_a_crash_is_an_error_and_the_next_call_works(sandbox: Sandbox) -> None:
     with pytest.raises(SandboxError, match="signal 11") as caught:
         sandbox.call(crash, seconds=30)
