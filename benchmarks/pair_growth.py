@@ -91,10 +91,14 @@ class Run:
                 self.spent[step] = so_far - sum(self.spent.values())
 
 
-def row_of(count: int, folder: Path) -> str:
-    """The table's row for a number of pages, drawn into an empty folder."""
+def draw(count: int, folder: Path) -> None:
+    """Draw a number of pages into an empty folder."""
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         list(pool.map(partial(write_page, folder=folder), range(count), chunksize=10))
+
+
+def row_of(count: int, folder: Path) -> str:
+    """The table's row for a number of pages that were drawn into a folder."""
     first = Run(folder)
     found = re.search(r"(\d+) pairs", first.log)
     disk = sum(path.stat().st_size for path in (folder / "out/_pairs").rglob("*") if path.is_file()) / 2**20
@@ -115,6 +119,7 @@ def main(pages: str) -> None:
     click.echo(f"| {columns} |\n|" + " --- |" * 13)
     for count in map(int, pages.split(",")):
         with tempfile.TemporaryDirectory() as scratch:
+            draw(count, Path(scratch))
             click.echo(row_of(count, Path(scratch)))
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from datasets.page import decode
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.reading import read_chapter
 from jobs.parts.ingest.shards import plan
-from jobs.parts.ingest.written import Written
 from tests.archives import rar4_parts, rar5, rar5_parts, raw_zip, tarred, zipped
 from tests.books import book_of, xhtml
 from tests.local_machine import LocalMachine

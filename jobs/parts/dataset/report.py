@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets.storage import Storage
 from jobs.parts.dataset.duplicates import Duplicate
@@ -32,6 +33,7 @@ def publish_report(
     previews: Sequence[tuple[PageFacts, bytes]],
     settings: Mapping[str, object],
     note: str = "",
+    unpaired: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write report.html and its pictures beside the shards, in the place of an earlier one.
 
@@ -40,6 +42,8 @@ def publish_report(
     rejected: what could not be read.
     previews: some of the rows, each with its small JPEG (facts.preview_of).
     note: one sentence on the whole, if there is something to say.
+    unpaired: colour pictures that were looked for and are not paired: color, outcome, confidence and why, and gray, the
+        nearest page or None.
     """
     chosen = list(previews[:: -(-len(previews) // MOST_PREVIEWS) or 1])
     keys = [f"{_PREVIEWS}{number:03}.jpg" for number in range(1, len(chosen) + 1)]
@@ -83,6 +87,8 @@ def publish_report(
         rejected_count=len(rejected),
         duplicates=duplicates[:_MOST_ROWS],
         duplicate_count=len(duplicates),
+        unpaired=unpaired[:_MOST_ROWS],
+        unpaired_count=len(unpaired),
         settings=settings,
     )  # fmt: skip
     out.put(REPORT, html.encode(), content_type="text/html; charset=utf-8")

@@ -1,6 +1,5 @@
 """The end of an ingest: the report, then the card."""
 
-import base64
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -10,10 +9,10 @@ from datasets.storage import Storage, split_uri
 from jobs.parts.dataset.card import SPLITS, card_of, sweep
 from jobs.parts.dataset.duplicates import Duplicate
 from jobs.parts.dataset.report import publish_report
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.pairing import ChapterPlan
 from jobs.parts.ingest.shards import plan_digest
-from jobs.parts.ingest.written import Written
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
 
@@ -69,14 +68,13 @@ def publish_card(
 
 
 def _publish_report(out: Storage, config: IngestConfig, written: Written, duplicates: Sequence[Duplicate]) -> None:
-    shown = {page.row: page for page in written.facts}
     publish_report(
         out,
         title=f"Data set {split_uri(out.uri)[1]}",
         pages=written.facts,
         duplicates=duplicates,
         rejected=written.failures,
-        previews=[(shown[row], base64.b64decode(jpeg)) for row, jpeg in written.previews],
+        previews=written.shown,
         settings=as_settings(config),
         note=_UNFINISHED if written.unfinished else "",
     )

@@ -15,7 +15,7 @@ import ray.data
 from datasets.shards import Shard, read_pages, write_shards
 from datasets.storage import open_storage
 from jobs.parts.dataset.duplicates import Duplicate, find_duplicates
-from jobs.parts.ingest.written import Written
+from jobs.parts.dataset.written import Written
 
 Rows = set[tuple[str, int, str]]  # PageFacts.row
 

@@ -11,8 +11,8 @@ from datasets.page import Page, decode, encode, gray_of
 from imaging.color import U8
 from jobs.parts.dataset.facts import facts_of, preview_of
 from jobs.parts.dataset.report import MOST_PREVIEWS
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest.pairing import ChapterPlan, Edition, pair_pages
-from jobs.parts.ingest.written import Written
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source import reader
 from jobs.parts.source.failure import Failure
@@ -32,7 +32,7 @@ def read_chapter(chapter: ChapterPlan, written: Written, previews: int = MOST_PR
             directory = sandbox().call(reader.look_inside, edition.ref, _POLICY, seconds=_SLOW)
             members[side] = edition.pages(directory)
         except MangahueError as error:
-            _note(written, edition.ref.uri, error, fetching=True)
+            written.fail(Failure.of(edition.ref.uri, error, fetching=True))
     only_color, only_gray = (edition.only if edition else None for edition in (chapter.color, chapter.gray))
     for index, (color, gray) in enumerate(pair_pages(members["color"], members["gray"], (only_color, only_gray))):
         of_color, of_gray = (
@@ -67,14 +67,14 @@ def _read_picture(edition: Edition, member: Member, written: Written) -> _Pictur
     try:
         fetched = sandbox().call(reader.fetch, edition.ref, _POLICY, member, seconds=_SLOW)
     except MangahueError as error:
-        _note(written, source, error, fetching=True)
+        written.fail(Failure.of(source, error, fetching=True))
         return None
     try:
         if fetched.error is not None:
             raise fetched.error
         return _own_half(edition, sandbox().call(decode, fetched.data, seconds=_POLICY.limits.seconds), fetched.data)
     except MangahueError as error:
-        _note(written, source, error)
+        written.fail(Failure.of(source, error))
         return None
 
 
@@ -109,10 +109,3 @@ def _own_half(edition: Edition, pixels: U8, data: bytes) -> _Picture:
         raise PageUnreadableError(Code.NOT_IMAGE, "a picture of one column has no two halves")
     page = pixels[:, :middle] if edition.half == "left" else pixels[:, middle:]
     return _Picture(page, encode(page, "png"))
-
-
-def _note(written: Written, source: str, error: Exception, *, fetching: bool = False) -> None:
-    """Add a failure. fetching: as for `Failure.of`."""
-    failure = Failure.of(source, error, fetching=fetching)
-    written.unfinished += not failure.final
-    written.failures.append(failure.to_json())

@@ -16,11 +16,11 @@ from datasets.shards import CARD, SHARD_BYTES, unread, write_shards
 from datasets.storage import Storage, open_storage, split_uri
 from jobs.parts.dataset.card import SPLITS, sweep
 from jobs.parts.dataset.report import MOST_PREVIEWS
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest.config import HOLDOUT, IngestConfig
 from jobs.parts.ingest.layouts import LaidOut, by_layout, side_folders
 from jobs.parts.ingest.pairing import ChapterPlan, find_editions, pair_editions
 from jobs.parts.ingest.reading import read_chapter
-from jobs.parts.ingest.written import Written
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.progress import Meter

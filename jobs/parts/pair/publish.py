@@ -1,22 +1,24 @@
 """What a pairing job leaves behind: pairs.json, which says what became of each picture, and shards.json."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets.errors import BadUsageError
 from datasets.shards import CARD
-from datasets.storage import Storage
+from datasets.storage import Storage, split_uri
 from jobs.parts.dataset.card import SPLITS, card_of, sweep
+from jobs.parts.dataset.report import publish_report
+from jobs.parts.dataset.written import Written
 from jobs.parts.pair.assign import Match
 from jobs.parts.pair.config import PairConfig
 from jobs.parts.pair.match import Edition
 from jobs.parts.pair.plan import Verdict
-from jobs.parts.pair.rows import RowPlan, Written
+from jobs.parts.pair.rows import RowPlan
 from jobs.parts.runtime.claims import read_json
 from jobs.parts.runtime.options import as_settings
 from jobs.parts.runtime.outcome import Exit, as_json
-from jobs.parts.source.failure import Failure
 
 log = logging.getLogger("mangahue")
 PAIRS = "pairs.json"
@@ -73,14 +75,14 @@ def publish(
     records: Sequence[dict[str, Any]],
     rows: Mapping[str, Sequence[RowPlan]],
     written: Written,
-    failures: Sequence[Failure],
 ) -> Exit:
-    """Write pairs.json and, last of all, shards.json; delete shards that are no longer used. Logs the result.
+    """Write pairs.json, the report and, last of all, shards.json; delete shards that are no longer used. Logs the
+    result.
 
     Returns FAILED where no page was readable, and then writes nothing. Returns PARTLY where some were not.
     """
-    for failure in failures:
-        log.warning("not read: %s: %s %s", failure.source, failure.code, failure.message)
+    for failure in written.failures:
+        log.warning("not read: %(source)s: %(code)s %(message)s", failure)
     card = card_of(
         as_settings(config),
         written.shards,
@@ -88,21 +90,37 @@ def publish(
         paired=written.paired,
         chroma=written.chroma,
         colored=written.colored,
-        failures=[failure.to_json() for failure in failures],
+        failures=written.failures,
     )
     pages = card["pages"]
     if not sum(pages.values()):
         log.error("not one page could be read; nothing is published")
         return Exit.FAILED
-    unread = sum(not failure.final for failure in failures)
+    outcomes = [record["outcome"] for record in records]
+    _publish_report(out, config, records, written)
     out.put(PAIRS, as_json({"settings": as_settings(config), "pairs": list(records)}))
     out.put(CARD, as_json(card))
     sweep(out, [shard.key for shard in written.shards])
-    outcomes = [record["outcome"] for record in records]
     log.info("%d pairs, %d to be decided, %d pictures without a page; %d training and %d held-out pages, %d not read "
              "-> %s", outcomes.count("paired"), outcomes.count("doubtful"), outcomes.count("unpaired"),
-             pages["train"], pages["holdout"], len(failures), out.uri)  # fmt: skip
-    if unread:
+             pages["train"], pages["holdout"], len(written.failures), out.uri)  # fmt: skip
+    if written.unfinished:
         log.error("%d of them because storage did not give them, or a tool is missing: run the same command again, and "
-                  "it reads what is missing", unread)  # fmt: skip
-    return Exit.PARTLY if failures else Exit.DONE
+                  "it reads what is missing", written.unfinished)  # fmt: skip
+    return Exit.PARTLY if written.failures else Exit.DONE
+
+
+def _publish_report(out: Storage, config: PairConfig, records: Sequence[Mapping[str, Any]], written: Written) -> None:
+    count = Counter(record["outcome"] for record in records)
+    publish_report(
+        out,
+        title=f"Pairs {split_uri(out.uri)[1]}",
+        pages=written.facts,
+        duplicates=(),
+        rejected=written.failures,
+        previews=written.shown,
+        settings=as_settings(config),
+        note=f"Pairs: {count['paired']}; to be decided: {count['doubtful']}; colour pictures without a page: "
+        f"{count['unpaired']}.",
+        unpaired=[record for record in records if record["outcome"] != "paired"],
+    )

@@ -2,10 +2,9 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from functools import partial
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -13,11 +12,12 @@ from datasets.archive import ChapterRef
 from datasets.chapters import Member
 from datasets.errors import Code, MangahueError, PageUnreadableError
 from datasets.page import Page, decode, decode_plain, encode, gray_of
-from datasets.shards import Shard, write_shards
+from datasets.shards import write_shards
 from datasets.storage import open_storage
 from imaging.color import U8
 from imaging.registration import register
-from jobs.parts.dataset.facts import mean_chroma
+from jobs.parts.dataset.facts import PageFacts, facts_of, preview_of
+from jobs.parts.dataset.written import Written
 from jobs.parts.pair.page_features import HOME
 from jobs.parts.pair.pictures import POLICY, digest_of, fetched
 from jobs.parts.runtime.claims import read_json
@@ -25,7 +25,8 @@ from jobs.parts.runtime.outcome import as_json
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source.failure import Failure
 
-_MADE = "rows 1"  # raised where the same pictures give other rows
+_MADE = "rows 2"  # raised where the same pictures give other rows
+_PREVIEWS = 8  # of a task's rows; up to twice as many are kept
 _LONGEST = 65_500  # pixels of a side: libjpeg's own limit
 Source = tuple[ChapterRef, Member]
 
@@ -73,33 +74,13 @@ class ShardTask:
     rows: tuple[RowPlan, ...]
 
 
-@dataclass
-class Written:
-    """What a task, or the whole job, has written.
+@dataclass(frozen=True)
+class MadeRow:
+    """A row of the shards, its facts, and its preview as JPEG."""
 
-    chroma: sums of the mean a and b of `colored` training pages.
-    paired: rows that have both editions.
-    """
-
-    shards: list[Shard] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    chroma: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    colored: int = 0
-    paired: int = 0
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> "Written":
-        """Make one of what `asdict` has made of it."""
-        shards = [Shard(**shard) for shard in values["shards"]]
-        return cls(**{**values, "shards": shards, "failures": [Failure(**failure) for failure in values["failures"]]})
-
-    def add(self, other: "Written") -> None:
-        """Count what another task has written."""
-        self.shards += other.shards
-        self.failures += other.failures
-        self.chroma = [mine + theirs for mine, theirs in zip(self.chroma, other.chroma, strict=True)]
-        self.colored += other.colored
-        self.paired += other.paired
+    page: Page
+    facts: PageFacts
+    preview: bytes
 
 
 def write_rows(task: ShardTask) -> Written:
@@ -112,7 +93,7 @@ def write_rows(task: ShardTask) -> Written:
             return written
     written = Written()
     written.shards += write_shards(storage, _pages(task, written), task.split)
-    if all(failure.final for failure in written.failures):
+    if not written.unfinished:
         storage.put(key, as_json(asdict(written)))
     return written
 
@@ -120,29 +101,27 @@ def write_rows(task: ShardTask) -> Written:
 def _pages(task: ShardTask, written: Written) -> Iterator[Page]:
     for row in task.rows:
         try:
-            page = make_page(row, task.split)
+            pictures = [None if source is None else fetched(*source) for source in (row.gray, row.color)]
+            made = sandbox().call(make_row, row, *pictures, task.split, seconds=POLICY.limits.seconds)
         except MangahueError as error:
-            written.failures.append(Failure.of(row.uri, error, fetching=True))
+            written.fail(Failure.of(row.uri, error, fetching=True))
             continue
-        written.paired += page.gray is not None and page.color is not None
-        if task.split == "train" and page.color is not None:
-            small = cv2.resize(sandbox().call(decode, page.color, 64, seconds=POLICY.limits.seconds), (64, 64),
-                               interpolation=cv2.INTER_AREA)  # fmt: skip
-            written.chroma = [so_far + mean for so_far, mean in zip(written.chroma, mean_chroma(small), strict=True)]
-            written.colored += 1
-        yield page
+        written.note(made.facts)
+        written.show(made.facts, partial(getattr, made, "preview"), _PREVIEWS)
+        yield made.page
 
 
-def make_page(row: RowPlan, split: str) -> Page:
-    """Read the pictures of a row, and lay the one on the other. Raises MangahueError where they can't be had."""
-    gray, color = (None if source is None else fetched(*source) for source in (row.gray, row.color))
-    mask = None
+def make_row(row: RowPlan, gray: bytes | None, color: bytes | None, split: str) -> MadeRow:
+    """Make a row of its encoded pictures, and lay the one on the other. Raises PageUnreadableError."""
+    mask: bytes | None = None
+    pixels: tuple[U8 | None, U8 | None]
     if gray is not None and color is not None:
-        matrix = np.array(row.homography, np.float64)
-        gray, color, mask, size = sandbox().call(lay, gray, color, matrix, seconds=POLICY.limits.seconds)
+        gray, color, mask, pixels = lay(gray, color, np.array(row.homography, np.float64))
     else:
-        size = sandbox().call(size_of, gray or color or b"", seconds=POLICY.limits.seconds)
-    return Page(
+        pixels = (None if gray is None else gray_of(decode_plain(gray)), None if color is None else decode(color))
+    first = pixels[1] if pixels[0] is None else pixels[0]
+    assert first is not None  # a row has a picture
+    page = Page(
         series=row.series,
         chapter=row.chapter,
         index=row.index,
@@ -150,22 +129,17 @@ def make_page(row: RowPlan, split: str) -> Page:
         gray=gray,
         color=color,
         gray_from="none" if gray is None else "source",
-        width=size[0],
-        height=size[1],
+        width=first.shape[1],
+        height=first.shape[0],
         split=split,
         source=row.uri,
         mask=mask,
     )
+    return MadeRow(page, facts_of(page, *pixels), preview_of(page, *pixels))
 
 
-def size_of(data: bytes) -> tuple[int, int]:
-    """The (width, height) of an encoded picture. Raises PageUnreadableError."""
-    height, width = decode_plain(data).shape[:2]
-    return width, height
-
-
-def lay(gray: bytes, color: bytes, homography: np.ndarray) -> tuple[bytes, bytes, bytes | None, tuple[int, int]]:
-    """Lay a colour picture on its page. Returns page, picture and mask, encoded, and their (width, height).
+def lay(gray: bytes, color: bytes, homography: np.ndarray) -> tuple[bytes, bytes, bytes | None, tuple[U8, U8]]:
+    """Lay a colour picture on its page. Returns page, picture and mask, encoded; and the pixels of the first two.
 
     The page's bytes are as they came where all of it is covered, else a PNG of the common area. The mask is a PNG of
     one bit; None where nothing is masked. Raises PageUnreadableError.
@@ -175,10 +149,11 @@ def lay(gray: bytes, color: bytes, homography: np.ndarray) -> tuple[bytes, bytes
     if found is None:
         raise PageUnreadableError(Code.NOT_IMAGE, "the picture and its page have hardly a pixel in common")
     left, top, right, bottom = found.box
-    if found.box != (0, 0, page.shape[1], page.shape[0]):
-        gray = _png(page[top:bottom, left:right])
+    common = page[top:bottom, left:right]
+    if common.shape != page.shape:
+        gray = _png(common)
     mask = _png(found.masked) if found.masked.any() else None
-    return gray, _encoded(found.color), mask, (right - left, bottom - top)
+    return gray, _encoded(found.color), mask, (common, found.color)
 
 
 def _encoded(color: U8) -> bytes:

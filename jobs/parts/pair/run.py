@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from datasets.storage import open_storage
+from jobs.parts.dataset.written import Written
 from jobs.parts.pair.assign import Match, assign
 from jobs.parts.pair.config import PairConfig
 from jobs.parts.pair.decisions import pair_id, read_decisions
@@ -11,7 +12,7 @@ from jobs.parts.pair.pictures import find_pictures
 from jobs.parts.pair.plan import chapter_of, judge, pair_row, plan_rows, shard_tasks
 from jobs.parts.pair.publish import check_owner, pair_records, publish, why
 from jobs.parts.pair.review import Doubt, publish_review
-from jobs.parts.pair.rows import ShardTask, Written, write_rows
+from jobs.parts.pair.rows import ShardTask, write_rows
 from jobs.parts.pair.runners import Runner, make_runner
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.progress import Meter
@@ -36,11 +37,13 @@ def pair(config: PairConfig) -> Exit:
         verdict = judge(matches, config.accept, config.reject)
         rows = plan_rows(color, gray, verdict.taken, (config.color, config.gray), kept)
         written = _write(runner, shard_tasks(rows, config.out))
-        failures += [*color.failures, *gray.failures, *written.failures]
+        failures += [*color.failures, *gray.failures]
         if config.review is not None:
             doubts = [_doubt(color, gray, one, config.gray) for one in verdict.doubtful]
             failures += publish_review(runner, config.review, doubts, len(verdict.taken))
-    return publish(out, config, pair_records(color, gray, verdict, matches, reasons), rows, written, failures)
+    for failure in failures:
+        written.fail(failure)
+    return publish(out, config, pair_records(color, gray, verdict, matches, reasons), rows, written)
 
 
 def _decided(color: Edition, gray: Edition, fits: Fits, decisions: Mapping[str, bool]) -> dict[tuple[int, int], bool]:

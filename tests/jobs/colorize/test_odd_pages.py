@@ -9,10 +9,10 @@ from PIL import Image
 
 from datasets.errors import Code
 from datasets.page import decode
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.reading import read_chapter
 from jobs.parts.ingest.shards import plan
-from jobs.parts.ingest.written import Written
 from jobs.parts.ledger.manifest import Manifest
 from tests.archives import zipped
 from tests.jobs.colorize.chapters import gray_levels

@@ -11,12 +11,12 @@ from PIL import Image
 from datasets.archive import ChapterRef
 from datasets.errors import BadUsageError
 from datasets.page import Page
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest import shards
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.pairing import ChapterPlan, Edition
 from jobs.parts.ingest.reading import read_chapter
 from jobs.parts.ingest.shards import plan
-from jobs.parts.ingest.written import Written
 
 
 def gray_page(number: int, width: int = 20) -> np.ndarray:

@@ -13,10 +13,10 @@ from PIL import Image
 from datasets.errors import StorageError
 from datasets.shards import Shard, ShardSet
 from jobs import ingest
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest import left_out, reading, shards
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.pairing import ChapterPlan
-from jobs.parts.ingest.written import Written
 from jobs.parts.runtime import cluster
 from jobs.parts.runtime.outcome import Exit
 from tests.jobs.dataset.test_duplicates import facts

@@ -13,10 +13,10 @@ from datasets.errors import BadUsageError
 from datasets.page import Page
 from imaging.color import gray_of_equal_lightness, lightness_of_level, to_lab
 from jobs.ingest import cli
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.reading import read_chapter
 from jobs.parts.ingest.shards import plan
-from jobs.parts.ingest.written import Written
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 60), mode: str = "RGB") -> bytes:

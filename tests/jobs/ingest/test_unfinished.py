@@ -21,10 +21,10 @@ from datasets.errors import (
 )
 from datasets.shards import CARD, ShardSet
 from jobs import ingest
+from jobs.parts.dataset.written import Written
 from jobs.parts.ingest import reading, shards
 from jobs.parts.ingest.config import IngestConfig
 from jobs.parts.ingest.pairing import ChapterPlan
-from jobs.parts.ingest.written import Written
 from jobs.parts.runtime import cluster
 from jobs.parts.runtime.outcome import Exit
 from jobs.parts.runtime.sandbox import SandboxError

@@ -12,7 +12,7 @@ from PIL import Image
 from datasets.errors import BadUsageError
 from datasets.page import encode
 from datasets.shards import ShardSet, training_example
-from imaging.color import luma
+from imaging.color import luma, to_lab
 from jobs.parts.pair import page_features, rows
 from jobs.parts.pair.decisions import pair_id
 from jobs.parts.runtime.outcome import Exit
@@ -112,6 +112,22 @@ def test_colours_of_held_out_pages_are_held_out(shards):
     assert [page.chapter for page in shards.read("holdout") if page.gray is None] == ["all"]  # pages of it are held out
 
 
+def test_a_report_says_what_became_of_all(folder, shards, records):
+    html = (folder / "out/report.html").read_text()
+    assert "Pairs: 4; to be decided: 0; colour pictures without a page: 1." in html
+    section = html.partition('<section id="unpaired">')[2].partition("</section>")[0]
+    assert color_name(ALONE) in section
+    assert records[color_name(ALONE)]["why"] in section
+    assert color_name(PART) not in section
+    assert len(list((folder / "out/report").glob("*.jpg"))) == shards.pages("train") + shards.pages("holdout") == 6
+
+
+def test_the_card_tells_the_mean_colour(shards):
+    means = [page.decode_color().reshape(-1, 3) for page in shards.read("train") if page.color]
+    wanted = np.mean([to_lab(one.reshape(1, -1, 3))[0, :, 1:].mean(axis=0) for one in means], axis=0)
+    assert np.abs(np.subtract(shards.card["mean_chroma"], wanted)).max() < 1
+
+
 def test_a_rerun_computes_nothing(folder, monkeypatch):
     before = (folder / "out/shards.json").read_bytes()
 
@@ -182,6 +198,7 @@ def test_what_can_not_be_read_is_named(tmp_path):
     (failure,) = json.loads((tmp_path / "out/shards.json").read_text())["failures"]
     assert failure["source"].endswith("all/broken.jpg")
     assert failure["code"] == "NOT_IMAGE"
+    assert "all/broken.jpg" in (tmp_path / "out/report.html").read_text()
 
 
 def test_other_shards_are_not_overwritten(folder, tmp_path):

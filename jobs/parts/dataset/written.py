@@ -1,4 +1,4 @@
-"""What an ingest has written so far: of a group of chapters, or all in all."""
+"""What a job has written of a data set so far: a task of it, or all in all."""
 
 import base64
 import json
@@ -8,11 +8,12 @@ from typing import Any
 
 from datasets.shards import Shard
 from jobs.parts.dataset.facts import PageFacts
+from jobs.parts.source.failure import Failure
 
 
 @dataclass
 class Written:
-    """What a group of chapters, or the whole job, has written.
+    """What a task, or the whole job, has written.
 
     shards: the shards.
     failures: source, code and message of each chapter or page that could not be read.
@@ -51,6 +52,11 @@ class Written:
         }
         return cls(**{**values, **made})
 
+    def fail(self, failure: Failure) -> None:
+        """Count what could not be read."""
+        self.unfinished += not failure.final
+        self.failures.append(failure.to_json())
+
     def note(self, page: PageFacts) -> None:
         """Count a page of the shards."""
         self.facts.append(page)
@@ -67,6 +73,12 @@ class Written:
             self.previews = self.previews[::2]
         if number % stride == 0:
             self.previews.append((page.row, base64.b64encode(preview()).decode()))
+
+    @property
+    def shown(self) -> list[tuple[PageFacts, bytes]]:
+        """The facts and the preview of each page that has one."""
+        noted = {page.row: page for page in self.facts}
+        return [(noted[row], base64.b64decode(jpeg)) for row, jpeg in self.previews]
 
     def add(self, other: "Written") -> None:
         self.shards += other.shards
