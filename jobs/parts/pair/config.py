@@ -25,7 +25,8 @@ class PairConfig:
     )
     out: str = option("Folder of the shards and of pairs.json.", group="Output", metavar="URI")
     review: str | None = option(
-        "Folder for a page on which the pairs between --reject and --accept are decided.",
+        "Folder for a page on which the pairs between --reject and --accept are decided, and those that the order of "
+        "pages speaks for.",
         group="Output",
         default=None,
         metavar="URI",

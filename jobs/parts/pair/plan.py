@@ -1,5 +1,6 @@
 """What a pairing job writes: which pairs are taken, which are to be decided, and the rows of the shards."""
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,6 +12,7 @@ from jobs.parts.pair.assign import Match
 from jobs.parts.pair.match import Edition
 from jobs.parts.pair.rows import RowPlan, ShardTask, Source
 
+_MORE_PAGES = 3  # between two pages than between their pictures: an edition may have pages that the other lacks
 _LEAST_TASK = 16 * 2**20  # bytes of pictures
 
 
@@ -19,7 +21,7 @@ class Verdict:
     """What became of the pictures.
 
     taken: matches that make pairs.
-    doubtful: matches that a person is to decide.
+    doubtful: matches that a person is to decide, the surest first.
     """
 
     taken: Sequence[Match]
@@ -27,11 +29,31 @@ class Verdict:
 
 
 def judge(matches: Sequence[Match], accept: float, reject: float) -> Verdict:
-    """Part the matches by their confidence. A picture with a pair has no doubts any more."""
+    """Part the matches by their confidence. A picture with a pair has no doubts any more.
+
+    The order of pages brings doubts too: a match that is not sure at all, on a page that has no picture, is to be
+    decided where the next paired pictures before and after it are on pages before and after its own, not further off.
+    """
     taken = [one for one in matches if one.confidence >= accept]
     placed = {one.color for one in taken}
-    doubtful = [one for one in matches if reject <= one.confidence < accept and one.color not in placed]
+    others = [one for one in matches if one.confidence < accept and one.color not in placed]
+    order, full = sorted((one.color, one.gray) for one in taken), {one.gray for one in taken}
+    doubtful = [
+        one for one in others if one.confidence >= reject or (one.gray not in full and _fills_a_gap(one, order))
+    ]
     return Verdict(taken, doubtful)
+
+
+def _fills_a_gap(one: Match, order: Sequence[tuple[int, int]]) -> bool:
+    """Whether a picture lies between two pictures as its page between theirs.
+
+    order: (picture, page) of each pair, in the order of pictures.
+    """
+    at = bisect(order, (one.color,))
+    if not 0 < at < len(order):
+        return False
+    (color, gray), (next_color, next_gray) = order[at - 1], order[at]
+    return gray < one.gray < next_gray and next_gray - gray <= next_color - color + _MORE_PAGES
 
 
 def chapter_of(ref: ChapterRef) -> str:
