@@ -15,7 +15,7 @@ from datasets.errors import MangahueError
 from datasets.page import decode_plain
 from datasets.storage import Storage, open_storage
 from imaging.local_features import Features, find_features
-from jobs.parts.pair.pictures import POLICY, PictureGroup, fetched
+from jobs.parts.pair.pictures import POLICY, PictureGroup, digest_of, fetched
 from jobs.parts.runtime.sandbox import sandbox
 from jobs.parts.source.failure import Failure
 
@@ -56,7 +56,7 @@ class Found:
 def find_group(group: PictureGroup, *, out: str) -> Found:
     """Find the features of a group's pictures and put them beside the shards, unless they are there.
 
-    Where storage failed, nothing is put, and the next run tries again.
+    Where storage failed, what was read is put under a name of its own, and the next run tries again.
     """
     storage, name = open_storage(out), f"{HOME}/features/{group.digest(_MADE)}"
     if storage.stat(f"{name}.parquet") is not None:
@@ -74,7 +74,7 @@ def find_group(group: PictureGroup, *, out: str) -> Found:
         except MangahueError as error:
             failures.append(Failure.of(source, error))
     whole = all(failure.final for failure in failures)
-    key = f"{name}.parquet" if whole else f"{name}-in-part.parquet"
+    key = f"{name}.parquet" if whole else f"{name}-{digest_of([row['number'] for row in rows])}.parquet"
     storage.put(key, _packed(rows, failures))
     sizes = tuple((row["width"], row["height"]) for row in rows)
     return Found(key, tuple(row["number"] for row in rows), sizes, tuple(failures))
