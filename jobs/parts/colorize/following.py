@@ -1,7 +1,8 @@
 """The coloured pages that a network follows beside those of --reference: a chapter's own, and marked ones."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class Following:
     def __init__(self, variant: models.Variant, marked: MarkedPages | None) -> None:
         self._variant, self.marked_pages = variant, marked
         self._memorized: dict[str, Any] = {}  # marked pages that were shown once, by picture
+        self.key = b""  # names what is shown at present, beside the reference pages
 
     def find(self, pages: Sequence[PageTask], marks: ChapterMarks) -> None:
         """Describe pages, by the mean of what they show, and find the marked pages that each is shown."""
@@ -44,20 +46,32 @@ class Following:
             return ""
         return as_text(mean / max(float(np.linalg.norm(mean)), 1e-6))
 
-    def examples(self, pairs: Sequence[tuple[U8, np.ndarray]]) -> AbstractContextManager[None]:
+    @contextmanager
+    def examples(self, pairs: Sequence[tuple[U8, np.ndarray]]) -> Iterator[None]:
         """While it lasts, these are followed: (S, S) ink and (S, S, 2) ab of each."""
         if not pairs:
-            return nullcontext()
+            yield
+            return
         grays, chromas = (np.stack(part) for part in zip(*pairs, strict=True))
-        return self._variant.looking_at(self._variant.memorized(*as_inputs(grays, chromas)))
+        digest = hashlib.sha256(grays.tobytes() + chromas.tobytes()).digest()
+        with self._named(digest), self._variant.looking_at(self._variant.memorized(*as_inputs(grays, chromas))):
+            yield
 
     @contextmanager
     def marked(self, pictures: Sequence[str]) -> Iterator[None]:
         """While it lasts, the marked pages of these pictures are followed."""
-        with ExitStack() as stack:
+        with self._named("".join(pictures).encode()), ExitStack() as stack:
             for picture in pictures:
                 stack.enter_context(self._variant.looking_at(self._memory_of(picture)))
             yield
+
+    @contextmanager
+    def _named(self, key: bytes) -> Iterator[None]:
+        before, self.key = self.key, self.key + key
+        try:
+            yield
+        finally:
+            self.key = before
 
     def _memory_of(self, picture: str) -> Any:
         if picture not in self._memorized:

@@ -38,6 +38,7 @@ class Predictor:
     reference: what is known from the reference pages; None for no correction.
     marked: what is known of the marked pages; None for none.
     luminance: predict L too; the chroma map then has L as third channel.
+    remember: the last answers without hints that are kept: for who colours a page again and again, with other hints.
     check: called before each batch; what it raises ends the call.
     """
 
@@ -50,12 +51,14 @@ class Predictor:
         reference: Reference | None = None,
         marked: MarkedPages | None = None,
         luminance: bool = False,
+        remember: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._variant, self._batch_size = variant, batch_size
         self._guard = guard or CrashGuard()
         self._reference = reference
         self._following = Following(variant, marked)
+        self._remember, self._remembered = remember, dict[bytes, Answer]()
         self._check = check
         self._predict = predict_colors if luminance else predict_chroma
 
@@ -67,11 +70,13 @@ class Predictor:
         threads: int,
         on_gpu: bool,
         guard: CrashGuard | None = None,
+        remember: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> "Predictor":
         """The predictor of a job: its model, loaded and put where it runs.
 
         threads: of the CPUs, where there is no GPU.
+        remember: as of a Predictor.
         Raises BadUsageError as `load_model` and `take_up`, and where the job's backend is not installed here.
         """
         variant = load_model(settings.model, settings.card)
@@ -85,6 +90,7 @@ class Predictor:
             guard=guard,
             reference=None if settings.reference_pages is None else settings.reference_pages.reference(variant),
             marked=settings.marked,
+            remember=remember,
             luminance=settings.pages.postprocess.luminance != "keep",
             check=check,
         )
@@ -145,8 +151,10 @@ class Predictor:
         """Predict pages that are shown the same marked pages."""
         squares = [square for page in pages if page.grays is not None for square in page.grays]
         hints = _draw_all_hints(pages, self._variant.image_size)
-        predicted = self._predict_squares(squares, hints, batch_size, seconds)
-        if hints is not None:
+        if hints is None:
+            predicted = self._predict_plain(squares, batch_size, seconds)
+        else:
+            predicted = self._predict_squares(squares, hints, batch_size, seconds)
             self._keep_hints(predicted, squares, hints, batch_size, seconds)
         if self._reference is not None:
             seen = zip(squares, predicted, strict=True)
@@ -157,6 +165,19 @@ class Predictor:
         for page in pages:
             own, predicted = predicted[: len(page.crops)], predicted[len(page.crops) :]
             _put_together(page, own)
+
+    def _predict_plain(self, squares: Sequence[U8], batch_size: int, seconds: float) -> list[Answer]:
+        """The answers without hints. What is remembered is not predicted again."""
+        if not self._remember:
+            return self._predict_squares(squares, None, batch_size, seconds)
+        keys = [self._following.key + square.tobytes() for square in squares]
+        answers = {key: self._remembered[key] for key in keys if key in self._remembered}
+        missing = {key: square for key, square in zip(keys, squares, strict=True) if key not in answers}
+        answers |= zip(missing, self._predict_squares([*missing.values()], None, batch_size, seconds), strict=True)
+        earlier = [(key, answer) for key, answer in self._remembered.items() if key not in answers]
+        good = [(key, answer) for key, answer in answers.items() if not isinstance(answer, Code)]
+        self._remembered = dict([*earlier, *good][-self._remember :])
+        return [answers[key] for key in keys]
 
     def _predict_squares(
         self, squares: Sequence[U8], hints: Sequence[F32] | None, batch_size: int, seconds: float
@@ -174,7 +195,7 @@ class Predictor:
     ) -> None:
         """Have the answers keep to their hints. A square with hints is predicted without them, too."""
         hinted = [number for number, drawn in enumerate(hints) if drawn[..., 0].any()]
-        alone = self._predict_squares([squares[number] for number in hinted], None, batch_size, seconds)
+        alone = self._predict_plain([squares[number] for number in hinted], batch_size, seconds)
         for number, plain in zip(hinted, alone, strict=True):
             chroma = predicted[number]
             if isinstance(plain, Code):

@@ -76,13 +76,19 @@ class Recolorer:
 
         Raises BadUsageError where this machine can't, and MangahueError where the page can't be coloured.
         """
+        predicted, settings = await self._prediction(chapter, number, hints)
+        return await self._step(_encode, predicted, self._stages(settings, palette))
+
+    async def look(self, chapter: str, number: int) -> None:
+        """Look at a page, so that its next hints are quick. Raises as `color`."""
+        await self._prediction(chapter, number, ())
+
+    async def _prediction(self, chapter: str, number: int, hints: tuple[Hint, ...]) -> tuple[Chunk, JobSettings]:
         settings, predictor = await self._able()
         key = (chapter, number)
-        pages = settings.pages.with_palette(palette)
-        stages = Stages(self._catalogue.ledger, pages, settings.image_size, follows=settings.follows)
         seen = self._seen.get(key)
         if seen is None:
-            seen = _keep(self._seen, key, await self._step(self._look, key, stages, settings.policy))
+            seen = _keep(self._seen, key, await self._step(self._look, key, self._stages(settings), settings.policy))
         marked = await asyncio.to_thread(self._marking.marked)
         marks = marked.of(seen.task.ref.rel)
         given = (key, hints, marks.digest())
@@ -91,7 +97,11 @@ class Recolorer:
             plain = Chunk(replace(seen.task, marks=marks), pages=seen.pages, examples=seen.examples)
             work = self._pool.in_network_thread(_predict, predictor, plain, hints, marked, all_cores=True)
             predicted = _keep(self._predicted, given, await asyncio.wrap_future(work))
-        return await self._step(_encode, predicted, stages)
+        return predicted, settings
+
+    def _stages(self, settings: JobSettings, palette: Palette | None = None) -> Stages:
+        pages = settings.pages.with_palette(palette)
+        return Stages(self._catalogue.ledger, pages, settings.image_size, follows=settings.follows)
 
     async def describe(self, gray: U8) -> tuple[F32, float]:
         """The description of ink (S, S), and the network's least likeness. Raises BadUsageError where this machine
@@ -137,7 +147,9 @@ class Recolorer:
                 why = f"the model {settings.model} or the settings are not those that {settings.out} was made with"
                 return Ready(settings, None, f"{why}; run colorize.py with --replace, or take them back")
             on_gpu = gpu_here(settings.device)
-            predictor = Predictor.of(settings, threads=self._pool.cores, on_gpu=on_gpu, check=self._pool.check)
+            predictor = Predictor.of(
+                settings, threads=self._pool.cores, on_gpu=on_gpu, remember=_KEPT, check=self._pool.check
+            )
             return Ready(settings, predictor)
         except MangahueError as error:
             log.warning("pages can't be coloured here: %s", error)

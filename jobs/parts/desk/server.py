@@ -83,6 +83,7 @@ def application(catalogue: Catalogue, config: DeskConfig, pool: LocalPool) -> we
             web.get("/api/chapters/{chapter}", desk.chapter),
             web.get("/pictures/{chapter}/{page}/{kind}", desk.picture),
             web.post("/api/chapters/{chapter}/{page}/recolor", desk.recolor),
+            web.post("/api/chapters/{chapter}/{page}/look", desk.look),
             web.put("/api/chapters/{chapter}/{page}/hints", desk.put_hints),
             web.put("/api/chapters/{chapter}/{page}/reference", desk.put_reference),
             web.put("/api/palette", desk.put_palette),
@@ -202,6 +203,11 @@ class Desk:
             raise BadUsageError("the page has no colour that others could follow")
         described = await self._recolorer.describe(pair[0])
         return await asyncio.to_thread(self._marking.keep, data, pair, described)
+
+    async def look(self, request: web.Request) -> web.Response:
+        """Look at a page while somebody chooses a colour for it."""
+        await self._recolorer.look(*_page_of(request))
+        return _json(None)
 
     async def put_hints(self, request: web.Request) -> web.Response:
         """Keep the hints of a page."""

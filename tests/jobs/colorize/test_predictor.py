@@ -1,6 +1,7 @@
 """Prediction where memory does not suffice, or where earlier predictors died."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ import torch
 import models
 from datasets.archive import ChapterRef
 from datasets.chapters import Member
+from imaging.hints import Hint
 from imaging.views import plan_views
 from jobs.parts.colorize import predictor
 from jobs.parts.colorize.crash_guard import CrashGuard
 from jobs.parts.colorize.predictor import Predictor
 from jobs.parts.colorize.tasks import ChapterTask, Chunk, PageTask
+from tests.untrained import publish_untrained
 
 SIZE = 32
 
@@ -139,3 +142,38 @@ def test_a_predictor_that_died_of_something_else_costs_no_page(
     book.begin("ep.cbz:0")
     chunk = Predictor(variant, 8, guard=book)(chunk_of(3))
     assert [page.action for page in chunk.pages] == ["coloured"] * 3
+
+
+def test_answers_without_hints_are_remembered_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is shown beside the page: with other examples the page has another answer."""
+    follower = publish_untrained(tmp_path, "exemplar", image_size=SIZE, base_channels=8)
+    asked: list[tuple[int, bool]] = []
+    real = predictor.predict_chroma
+
+    def predict(variant: models.Variant, grays: np.ndarray, hints: np.ndarray | None) -> np.ndarray:
+        asked.append((len(grays), hints is not None))
+        return real(variant, grays, hints)
+
+    monkeypatch.setattr(predictor, "predict_chroma", predict)
+    example = (np.full((SIZE, SIZE), 90, np.uint8), np.full((SIZE, SIZE, 2), 40, np.float16))
+
+    def colored(by: Predictor, *, hinted: bool, shown: bool = False) -> np.ndarray:
+        chunk = chunk_of(1)
+        chunk.pages[0].hints = (Hint(9, 9, 6, (50.0, 30.0)),) if hinted else ()
+        chunk.pages[0].width, chunk.pages[0].height = SIZE, SIZE
+        chunk.examples = [example] if shown else []
+        chroma = by(chunk).pages[0].chroma
+        assert chroma is not None
+        return chroma
+
+    once, remembering = Predictor(follower, 4), Predictor(follower, 4, remember=2)
+    wanted = {(hinted, shown): colored(once, hinted=hinted, shown=shown) for hinted in (0, 1) for shown in (0, 1)}
+    asked.clear()
+    for hinted, shown, calls in ((0, 0, [0]), (1, 0, [1]), (1, 0, [1]), (1, 1, [1, 0]), (0, 1, []), (0, 0, [])):
+        np.testing.assert_array_equal(
+            colored(remembering, hinted=bool(hinted), shown=bool(shown)), wanted[hinted, shown]
+        )
+        assert asked == [(1, bool(call)) for call in calls]
+        asked.clear()

@@ -96,7 +96,9 @@ def test_the_way_from_chapters_to_a_page_and_back(visit: Callable[..., Page], li
 
 def test_a_wrong_colour_is_changed_by_two_clicks(visit: Callable[..., Page], library: Library) -> None:
     page = open_page(visit, library)
-    page.mouse.click(*place(page, 0.5, 0.5))
+    with page.expect_response("**/look") as looked:  # while a colour is chosen
+        page.mouse.click(*place(page, 0.5, 0.5))
+    assert looked.value.ok
     expect(page.locator("#hint-told")).to_have_text("Now choose a colour.")
     swatch = page.locator("#swatches button").nth(2)
     swatch.click()

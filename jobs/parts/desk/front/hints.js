@@ -12,9 +12,11 @@ export class Hints {
   /**
    * @param {import("./viewer.js").Viewer} viewer
    * @param {(hints: Hint[]) => void} changed - told of all hints after each change
+   * @param {() => void} opened - called when a spot waits for its colour
    */
-  constructor(viewer, changed) {
+  constructor(viewer, changed, opened) {
     this.viewer = viewer;
+    this.opened = opened;
     this.changed = changed;
     this.marks = by("marks", HTMLElement);
     this.radius = by("radius", HTMLInputElement);
@@ -61,6 +63,7 @@ export class Hints {
     this.selected = -1;
     this.open = at;
     this.draw();
+    this.opened();
   }
 
   /**

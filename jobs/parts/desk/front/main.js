@@ -17,7 +17,7 @@ const LOOK_AGAIN = 20_000; // ms between two looks at a job that is at work
 const SILENT = 30 * 60_000; // ms after which a job that says nothing is taken for one that was killed
 const LAYERS = ["words", "panels", "areas"];
 const viewer = new Viewer(at => hints.clicked(at));
-const hints = new Hints(viewer, given => recolor(given).catch(tellWrong));
+const hints = new Hints(viewer, given => recolor(given).catch(tellWrong), look);
 const palette = new Palette(pages => changes.show(pages));
 const references = new References(pages => changes.show(pages));
 const changes = new Changes(reload);
@@ -183,6 +183,11 @@ async function recolor(given) {
   } finally {
     if (mine === turn) busy.hidden = true;
   }
+}
+
+/** While a colour is chosen, the server looks at the page: then it is quick. What goes wrong, `recolor` tells. */
+function look() {
+  if (page && live) send("POST", `/api/chapters/${open.id}/${page.number}/look`, {}).catch(() => {});
 }
 
 function forgetDrawn() {
