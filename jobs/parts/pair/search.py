@@ -20,7 +20,8 @@ from jobs.parts.runtime.sandbox import sandbox
 MOST_PAGES = 8  # named for a picture
 PART_PAGES = 256  # of a part of the index
 _MADE = "search 1"  # raised where the same features give other pages
-_TASK_PICTURES = 64  # of a task, which reads the whole index once
+_TASK_PICTURES = 64  # of a task at most; it reads the whole index once
+_TASK_MEETINGS = 64 * 64  # pictures of a task by parts of the index: it holds what each has met on each
 _MOST_SAMPLE = 400_000  # descriptors that a vocabulary is made from
 _SECONDS = 3600.0  # for a task
 
@@ -83,8 +84,8 @@ def search_all(
     runner: Runner, index: KeptIndex, pictures: Sequence[Kept], *, mirrored: bool = False
 ) -> list[list[int]]:
     """The numbers of the likeliest pages of each picture, as `imaging.page_search.search` names them."""
-    parts = [tuple(pictures[i : i + _TASK_PICTURES]) for i in range(0, len(pictures), _TASK_PICTURES)]
-    tasks = [SearchTask(part, mirrored) for part in parts]
+    most = max(1, min(_TASK_PICTURES, _TASK_MEETINGS // len(index.parts)))
+    tasks = [SearchTask(tuple(pictures[i : i + most]), mirrored) for i in range(0, len(pictures), most)]
     found: list[list[int]] = []
     with Meter("search in the mirror" if mirrored else "search", len(pictures), unit="pages") as meter:
         for pages in runner.map(partial(_search, index=index), tasks):

@@ -51,6 +51,23 @@ def test_tasks_find_what_one_search_finds(pool, editions, monkeypatch, mirrored)
     assert max(page for pages_of in found for page in pages_of) == len(pages) - 1
 
 
+@pytest.mark.parametrize(("meetings", "most"), [(64, 5), (6, 2), (1, 1)])
+def test_a_task_has_fewer_pictures_where_the_index_is_large(pool, editions, monkeypatch, meetings, most):
+    out, pictures, pages = editions
+    monkeypatch.setattr(module, "PART_PAGES", 2)
+    monkeypatch.setattr(module, "_TASK_MEETINGS", meetings)
+    sizes = []
+
+    class Watched:
+        def map(self, function, tasks):
+            sizes.extend(len(task.pictures) for task in tasks)
+            return pool.map(function, tasks)
+
+    search_all(Watched(), make_index(pool, pages, out), pictures)
+    assert max(sizes) == most
+    assert sum(sizes) == len(pictures) == 5
+
+
 def test_what_is_there_is_taken_up(pool, editions, monkeypatch):
     out, pictures, pages = editions
     index = make_index(pool, pages, out)
