@@ -40,8 +40,8 @@ FIGURES = {
     "CIEDE2000": "as published",
     "elsewhere": "CIEDE2000 outside the bubbles",
     "colourfulness": "as a share of the truth's",
-    "in bubbles": "mean chroma on the paper of bubbles, with --bubbles colour",
-    "published": "the same as published, with --bubbles neutral",
+    "in bubbles": "mean chroma that the network predicts on the paper of bubbles",
+    "published": "the same as published: paper has no room for chroma, and --bubbles neutral takes what is left",
 }
 _VARIANT = {"variant": "pix2pix", "base_channels": 16, "batch_size": 4, "ema_decay": 0.99}
 _WHITE, _DRAWN = 240, 225  # levels of the darkest channel: paper from the one on, art below the other
@@ -114,9 +114,9 @@ def figures_of(variant: models.Variant, page: HeldOut) -> tuple[dict[str, float]
         "colourfulness": colorfulness(published) / max(colorfulness(page.truth), 1e-6),
     }
     if page.paper.any():
-        colored = postprocess_page(gray, chroma, PostprocessSettings(text="colour")).page
-        for name, made in (("in bubbles", colored), ("published", published)):
-            figures[name] = float(np.hypot(*np.moveaxis(to_lab(made)[page.paper][:, 1:], -1, 0)).mean())
+        predicted = cv2.resize(chroma, gray.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        for name, ab in (("in bubbles", predicted), ("published", to_lab(published)[..., 1:])):
+            figures[name] = float(np.hypot(*ab[page.paper].T).mean())
     return figures, published
 
 
