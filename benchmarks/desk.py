@@ -5,7 +5,7 @@ python -m benchmarks.desk [--clicks 24]
 A generated page of 992 x 1400 is coloured by the bundled model into a new folder. Then spots are given to it one after
 the other, as by a pointer, and asked for of the desk's server: from the request to the last byte of the picture. The
 look at the page, which the desk takes while a colour is chosen, is not counted. In the second row a page that was
-marked as a reference is followed.
+marked as a reference is followed. Core-seconds are those of the server and its sandboxes: the same beside other work.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import numpy as np
+import psutil
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -33,8 +34,16 @@ WIDTH, HEIGHT = 992, 1400
 _CHAPTER = f"/api/chapters/{id_of('ch01.cbz')}"
 
 
-async def clicks(client: TestClient[web.Request, web.Application], count: int, *, marked: bool) -> list[float]:
-    """Seconds of each click on the first page. marked: with the second page as a reference."""
+def core_seconds() -> float:
+    """Those of this process and of its children, so far."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+async def clicks(
+    client: TestClient[web.Request, web.Application], count: int, *, marked: bool
+) -> list[tuple[float, float]]:
+    """(seconds, core-seconds) of each click on the first page. marked: with the second page as a reference."""
     text = await (await client.get("/")).text()
     key = {KEY_HEADER: text.split('name="desk-key" content="')[1].split('"')[0]}
     await client.get("/api/swatches")  # until the model is loaded
@@ -51,10 +60,10 @@ async def clicks(client: TestClient[web.Request, web.Application], count: int, *
     for _ in range(count):
         x, y = rng.uniform(0.1, 0.9, 2) * (WIDTH, HEIGHT)
         hints.append({"x": x, "y": y, "radius": 17, "colour": f"#{rng.integers(1 << 24):06x}"})
-        begun = time.monotonic()
+        begun, used = time.monotonic(), core_seconds()
         await send("put", f"/{page}/hints", {"hints": hints})
         await send("post", f"/{page}/recolor", {})
-        seconds.append(time.monotonic() - begun)
+        seconds.append((time.monotonic() - begun, core_seconds() - used))
     await send("put", f"/{page}/hints", {"hints": []})
     return seconds
 
@@ -63,8 +72,9 @@ async def visit(out: str, pool: LocalPool, count: int) -> None:
     app = application(open_catalogue(out), DeskConfig(out=out), pool)
     async with TestClient(TestServer(app)) as client:
         for name, marked in (("no reference", False), ("a marked reference", True)):
-            seconds = await clicks(client, count, marked=marked)
-            click.echo(f"{name}: {count} clicks, median {statistics.median(seconds):.2f} s, most {max(seconds):.2f} s")
+            seconds, cores = zip(*await clicks(client, count, marked=marked), strict=True)
+            spread = f"median {statistics.median(seconds):.2f} s, most {max(seconds):.2f} s"
+            click.echo(f"{name}: {count} clicks, {spread}, {statistics.median(cores):.2f} core-seconds each")
 
 
 @click.command(help=__doc__)
