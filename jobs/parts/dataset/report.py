@@ -28,7 +28,7 @@ def publish_report(
     *,
     title: str,
     pages: Sequence[PageFacts],
-    duplicates: Sequence[Duplicate],
+    duplicates: Sequence[Duplicate] | None,
     rejected: Sequence[Rejected],
     previews: Sequence[tuple[PageFacts, bytes]],
     settings: Mapping[str, object],
@@ -38,7 +38,7 @@ def publish_report(
     """Write report.html and its pictures beside the shards, in the place of an earlier one.
 
     pages: the rows in the shards.
-    duplicates: the rows that were left out.
+    duplicates: the rows that were left out; None where none were looked for.
     rejected: what could not be read.
     previews: some of the rows, each with its small JPEG (facts.preview_of).
     note: one sentence on the whole, if there is something to say.
@@ -62,7 +62,7 @@ def publish_report(
             "pairs": f"{sum(page.gray and page.color for page in pages):,}",
             "chapters": f"{len({page.chapter for page in pages}):,}",
             "panels": f"{len(panels):,}",
-            "near-duplicates left out": f"{len(duplicates):,}",
+            **({} if duplicates is None else {"near-duplicates left out": f"{len(duplicates):,}"}),
             "not read": f"{len(rejected):,}",
         },
         note=note,
@@ -85,8 +85,8 @@ def publish_report(
         reasons=sorted(Counter(failure["code"] for failure in rejected).items()),
         rejected=rejected[:_MOST_ROWS],
         rejected_count=len(rejected),
-        duplicates=duplicates[:_MOST_ROWS],
-        duplicate_count=len(duplicates),
+        duplicates=(duplicates or ())[:_MOST_ROWS],
+        duplicate_count=len(duplicates or ()),
         unpaired=unpaired[:_MOST_ROWS],
         unpaired_count=len(unpaired),
         settings=settings,

@@ -116,7 +116,7 @@ def _publish_report(out: Storage, config: PairConfig, records: Sequence[Mapping[
         out,
         title=f"Pairs {split_uri(out.uri)[1]}",
         pages=written.facts,
-        duplicates=(),
+        duplicates=None,
         rejected=written.failures,
         previews=written.shown,
         settings=as_settings(config),

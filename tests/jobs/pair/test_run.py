@@ -114,6 +114,7 @@ def test_colours_of_held_out_pages_are_held_out(shards):
 
 def test_a_report_says_what_became_of_all(folder, shards, records):
     html = (folder / "out/report.html").read_text()
+    assert "near-duplicates" not in html  # which were not looked for
     assert "Pairs: 4; to be decided: 0; colour pictures without a page: 1." in html
     section = html.partition('<section id="unpaired">')[2].partition("</section>")[0]
     assert color_name(ALONE) in section
