@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from datasets.synthetic import Series, write_series
@@ -12,6 +13,10 @@ from tests.local_machine import LocalMachine
 from tests.ray_cluster import RayCluster
 from tests.s3_server import SeaweedFS
 from tests.untrained import publish_untrained
+
+# Time is no verdict: a busy machine draws and runs examples slowly.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

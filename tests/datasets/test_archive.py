@@ -278,7 +278,7 @@ def mutated(draw: Callable[..., Any]) -> bytes:
     return bytes(data[: draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.one_of(st.binary(max_size=100), mutated(), mutated()))
 def test_any_bytes_are_a_chapter_or_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz" / "ep.cbz"
@@ -311,7 +311,7 @@ def test_write_zip(tmp_path: Path) -> None:
 name = st.text(st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(members=st.dictionaries(name.map(lambda stem: stem + ".jpg"), st.binary(max_size=40), min_size=1, max_size=8))
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, members: dict[str, bytes]) -> None:
     folder = tmp_path_factory.getbasetemp() / "written"

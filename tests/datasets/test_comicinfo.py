@@ -186,7 +186,7 @@ def test_comments_are_kept() -> None:
     assert b"made by hand" in mark_colored(b"<ComicInfo><!-- made by hand --><Title>x</Title></ComicInfo>")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.integers(0, len(FULL)), st.integers(0, 60))
 def test_any_bytes_come_back_as_bytes(junk: bytes, start: int, length: int) -> None:
     assert mark_colored(junk) == junk

@@ -318,7 +318,7 @@ def test_a_picture_is_named_by_what_the_book_says_it_is(tmp_path: Path) -> None:
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0:?#%", exclude_categories=["C", "Z"]), min_size=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=names, how=st.sampled_from(["img", "svg", "style", "object", "sheet"]), form=st.sampled_from(["NFC", "NFD"])
 )
@@ -339,7 +339,7 @@ def test_a_picture_of_any_name_is_found(
     assert shown(opened(tmp_path_factory.getbasetemp(), data)) == [b"it"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.one_of(st.binary(max_size=80), st.text("<>/&;!-[]?=\"' abimgsrchtml:\n", max_size=120).map(str.encode)))
 def test_any_bytes_are_a_document(data: bytes) -> None:
     from defusedxml.common import DefusedXmlException

@@ -107,7 +107,7 @@ def test_wide_samples_are_scaled() -> None:
         assert jpegxl._in_8_bits(levels, bits) is levels
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 600), st.integers(1, 600), st.sampled_from([1, 2, 3, 4]))
 def test_the_size_of_any_picture(height: int, width: int, channels: int) -> None:
     header = header_of(
@@ -134,7 +134,7 @@ def test_what_is_cut_is_flagged(made: bytes) -> None:
         assert caught.value.code in ("TRUNCATED", "NOT_IMAGE")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([jxl(LEVELS), jxl(LEVELS, usecontainer=True), jxl(KINDS["RGBA"])]), st.data())
 def test_any_bytes_are_a_picture_or_an_error_of_ours(made: bytes, data: st.DataObject) -> None:
     changed = bytearray(made)

@@ -186,7 +186,7 @@ def test_a_black_page_of_any_range_is_black() -> None:
         assert levels_of(tiff_of(np.zeros_like(levels), samples=samples)).max() == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([np.float32, np.float64, np.uint32, np.int32, np.uint16, np.int16]),
     st.floats(-1e10, 1e10) | st.integers(-70_000, 70_000),

@@ -168,7 +168,7 @@ def test_a_png_that_is_cut_in_its_pixels_gets_no_end() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(FORMS)), st.data())
 def test_versions_never_change_a_pixel(image_format: str, data: st.DataObject) -> None:
     whole = FORMS[image_format]()
@@ -185,7 +185,7 @@ def test_versions_never_change_a_pixel(image_format: str, data: st.DataObject) -
         assert (decode(version) == wanted).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([PNG, JPEG, WEBP, webp(flags=8), tiff_of(LEVELS)]), st.data())
 def test_any_bytes_have_versions(whole: bytes, data: st.DataObject) -> None:
     changed = bytearray(whole[: data.draw(st.integers(0, len(whole)))])

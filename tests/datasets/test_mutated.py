@@ -103,7 +103,7 @@ def read_all(chapter: Chapter) -> None:
     chapter.close()
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(data=st.data())
 def test_mutated_archives_are_chapters_or_errors_of_ours(
     seeds: dict[str, tuple[bytes, ...]], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -134,7 +134,7 @@ PIECES = [
 EDITS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 20), st.sampled_from(["", *PIECES])), max_size=6)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(which=st.sampled_from([*DOCUMENTS, "s.css"]), edits=EDITS, codec=st.sampled_from(["utf-8", "utf-16", "cp932"]))
 def test_of_a_mutated_document_no_page_is_lost(
     tmp_path_factory: pytest.TempPathFactory, which: str, edits: list[tuple[int, int, str]], codec: str

@@ -191,7 +191,7 @@ def test_pixels_up_to_the_limit_are_taken() -> None:
     assert caught.value.code == "TRUNCATED"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 260), st.integers(1, 260), st.integers(1, 300))
 @example(160, 100, 50)
 @example(94, 94, 48)
@@ -314,7 +314,7 @@ def mutated(draw: Callable[..., Any]) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.binary(max_size=300), mutated(), mutated(), mutated()), st.sampled_from([None, None, 1, 16]))
 def test_any_bytes_are_a_picture_or_an_error_of_ours(data: bytes, hint: int | None) -> None:
     with pytest.MonkeyPatch.context() as patch:  # a header changed to 10,000 x 10,000 need not be tried
@@ -419,7 +419,7 @@ def test_a_mask_comes_back_as_it_was_drawn(mode: str) -> None:
     assert (mask == (drawn > 0)).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(y=st.integers(0, 999), x=st.integers(0, 699), side=st.integers(8, 64))
 def test_a_square_leaves_out_whatever_holds_a_masked_pixel(y: int, x: int, side: int) -> None:
     drawn = np.zeros((1000, 700), np.uint8)

@@ -188,7 +188,7 @@ def test_a_drawn_page_is_as_fine_as_its_picture_however_it_is_turned(tmp_path: P
     assert decode(empty).shape[0] < 160 * 3  # a picture that nobody sees makes no page larger
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     crop=st.tuples(st.integers(0, 100), st.integers(0, 150), st.integers(40, 160), st.integers(40, 224)),
     place=st.tuples(st.integers(-80, 80), st.integers(-80, 80), st.sampled_from([40, 160, 300])),

@@ -164,7 +164,7 @@ def test_sample_spreads_over_the_split(tmp_path: Path) -> None:
     assert [sample.index for sample in whole.sample("train", 500)] == list(range(100))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(colored=st.lists(st.booleans(), min_size=1, max_size=24), limit=st.integers(1, 8))
 def test_sample_finds_the_pages_with_colour(
     tmp_path_factory: pytest.TempPathFactory, colored: list[bool], limit: int

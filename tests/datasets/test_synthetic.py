@@ -163,7 +163,7 @@ def test_a_table_from_gray_level_to_colour_does_not_explain_the_colours() -> Non
     assert left / spread > 0.6
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     width=st.integers(96, 700),
     height=st.integers(96, 700),

@@ -92,7 +92,7 @@ def test_a_directory_that_can_not_be_read_ends_the_file() -> None:
         assert (decode(odd) == PAGE[..., None]).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.integers(4, 90), st.integers(4, 90), st.sampled_from([0, 1, 2, 4])), min_size=1, max_size=5)
 )

@@ -43,7 +43,7 @@ def test_pages_are_squeezed_to_the_published_ratio(size: int, squeezed: int) -> 
 
 @spaces
 @given(seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_crop_and_flip_take_ink_and_truth_alike(space: str, seed: int) -> None:
     ink = numbered(4)
 
@@ -82,7 +82,7 @@ def test_each_page_of_a_batch_is_cut_on_its_own() -> None:
 
 
 @given(st.floats(-110, 110), st.floats(-110, 110), st.floats(0, 1), st.integers(0, 2**31))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_saturation_stays_in_its_range_and_hue_where_it_is(a: float, b: float, saturation: float, seed: int) -> None:
     """The chroma stays within [-1, 1] at any factor; beyond, each channel would be cut off on its own."""
     chroma = (torch.tensor([a, b]) / (1 + saturation)).round()
@@ -178,7 +178,7 @@ def test_stored_numbers_become_those_of_the_network() -> None:
 
 @spaces
 @given(saturation=st.floats(0, 1), seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_what_comes_out_is_always_in_range(space: str, saturation: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     low, high, kind = (-108, 109, np.int8) if space == "ab" else (0, 256, np.uint8)

@@ -60,7 +60,7 @@ PAGES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @given(shape=shapes, seed=seeds, pixels=few_pixels)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_chroma_in_bands_is_that_of_the_whole_page(way: str, shape: tuple[int, int], seed: int, pixels: int) -> None:
     page = drawn(shape, seed)
     at_once = WAYS[way](*page)(slice(0, shape[0])).transpose(1, 2, 0)
@@ -70,7 +70,7 @@ def test_chroma_in_bands_is_that_of_the_whole_page(way: str, shape: tuple[int, i
 
 @pytest.mark.parametrize("way", PAGES)
 @given(shape=shapes, seed=seeds, pixels=few_pixels)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_pages_made_in_bands_are_those_made_at_once(way: str, shape: tuple[int, int], seed: int, pixels: int) -> None:
     page = drawn(shape, seed)
 
@@ -78,7 +78,7 @@ def test_pages_made_in_bands_are_those_made_at_once(way: str, shape: tuple[int, 
 
 
 @given(shape=shapes, seed=seeds, pixels=few_pixels)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_gate_measures_in_bands_what_it_does_at_once(shape: tuple[int, int], seed: int, pixels: int) -> None:
     gray, chroma, text = drawn(shape, seed)
     page = join_chroma(gray, chroma)
@@ -90,7 +90,7 @@ def test_the_gate_measures_in_bands_what_it_does_at_once(shape: tuple[int, int],
 
 
 @given(shape=shapes, small=st.tuples(st.integers(1, 70), st.integers(1, 70)), seed=seeds)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_map_is_resized_as_opencv_does_it(shape: tuple[int, int], small: tuple[int, int], seed: int) -> None:
     plane = np.random.default_rng(seed).uniform(-100, 100, small).astype(np.float32)
     if (small[0], small[1]) == (2 * shape[0], 2 * shape[1]):

@@ -48,7 +48,7 @@ def ink_and_chroma(seed: int, reach: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(pages)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_lab_is_that_of_scikit_image(rgb: np.ndarray) -> None:
     lab = to_lab(rgb)
 
@@ -67,7 +67,7 @@ def test_the_lightness_of_a_gray_level_is_that_of_scikit_image() -> None:
 
 
 @given(pages)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_the_gray_of_equal_lightness_is_the_nearest_level_there_is(rgb: np.ndarray) -> None:
     gray = gray_of_equal_lightness(rgb)
 
@@ -82,7 +82,7 @@ def test_a_gray_page_is_its_own_gray() -> None:
 
 
 @given(pages)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_luma_is_the_gray_that_pillow_makes(rgb: np.ndarray) -> None:
     pillow = np.asarray(Image.fromarray(rgb).convert("L"))
 
@@ -94,7 +94,7 @@ def test_luma_is_the_gray_that_pillow_makes(rgb: np.ndarray) -> None:
 
 @given(seeds, st.sampled_from([5.0, 60.0, 110.0, 500.0, 1e4, 1e6]))
 @example(0, 1e6)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_chroma_leaves_the_lightness_of_the_ink(seed: int, reach: float) -> None:
     ink, chroma = ink_and_chroma(seed, reach)
 
@@ -105,7 +105,7 @@ def test_any_chroma_leaves_the_lightness_of_the_ink(seed: int, reach: float) -> 
 
 
 @given(hnp.arrays(np.float32, (8, 8, 2), elements=st.floats(-150, 150, width=32)), hnp.arrays(np.uint8, (8, 8)))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_no_chosen_chroma_moves_the_lightness_of_the_ink(chroma: np.ndarray, ink: np.ndarray) -> None:
     off = np.abs(lightness(join_chroma(ink, chroma)) - lightness(gray_page(ink)))
 
@@ -113,7 +113,7 @@ def test_no_chosen_chroma_moves_the_lightness_of_the_ink(chroma: np.ndarray, ink
 
 
 @given(hnp.arrays(np.uint8, (*SIZE, 3), elements=st.integers(40, 215)))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_chroma_inside_the_gamut_comes_back(rgb: np.ndarray) -> None:
     """Levels 40..215: half a level of ink more or less can not push such a colour out of the gamut."""
     asked = skcolor.rgb2lab(rgb)[..., 1:].astype(np.float32)
@@ -125,7 +125,7 @@ def test_chroma_inside_the_gamut_comes_back(rgb: np.ndarray) -> None:
 
 
 @given(seeds, st.sampled_from([60.0, 110.0, 500.0]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_chroma_outside_the_gamut_keeps_its_hue_and_never_grows(seed: int, reach: float) -> None:
     """Hue is a direction in linear light, seen from the gray of the same luminance."""
     ink, chroma = ink_and_chroma(seed, reach)
@@ -148,7 +148,7 @@ def test_chroma_outside_the_gamut_keeps_its_hue_and_never_grows(seed: int, reach
 
 
 @given(seeds)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_chroma_is_given_up_only_as_far_as_the_gamut_asks(seed: int) -> None:
     ink, chroma = ink_and_chroma(seed, 1.0)
     chroma *= 400 / np.maximum(np.hypot(chroma[..., :1], chroma[..., 1:]), 1e-3)
@@ -162,7 +162,7 @@ def test_chroma_is_given_up_only_as_far_as_the_gamut_asks(seed: int) -> None:
 
 @pytest.mark.parametrize("level", [0, 255])
 @given(a=st.floats(-1e4, 1e4), b=st.floats(-1e4, 1e4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_white_and_black_stay_neutral(level: int, a: float, b: float) -> None:
     chroma = np.full((4, 4, 2), (a, b), np.float32)
 

@@ -150,7 +150,7 @@ def test_the_network_view_of_a_plain_page_is_the_squeezed_page() -> None:
     assert (network_view(page, 64) == cv2.resize(page, (64, 64), interpolation=cv2.INTER_AREA)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 150), st.integers(1, 150), st.sampled_from(["white", "black", "noise", "dots"]), st.integers(0, 9)
 )

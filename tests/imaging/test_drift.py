@@ -45,7 +45,7 @@ def test_pages_without_it_are_left_out() -> None:
 
 
 @given(st.lists(st.integers(0, 5), max_size=6), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_looks_put_together_are_looks_at_all(counts: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     parts = [rng.normal(rng.uniform(-40, 40, 2), 9, (count, 2)).astype(np.float32) for count in counts]
@@ -56,7 +56,7 @@ def test_looks_put_together_are_looks_at_all(counts: list[int], seed: int) -> No
 
 
 @given(st.integers(1, 30), st.floats(-170, 170), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_turning_and_shifting_all_looks_changes_nothing(looks: int, degrees: float, seed: int) -> None:
     colors = np.random.default_rng(seed).uniform(-60, 60, (looks, 2))
     angle = np.radians(degrees)

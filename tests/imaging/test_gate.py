@@ -213,7 +213,7 @@ kinds = st.sampled_from(["white", "black", "noise"])
 
 
 @given(height=sides, width=sides, ink=kinds, paint=kinds, lettered=st.sampled_from([None, "none", "all", "some"]))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_page_is_judged_and_tamed(height: int, width: int, ink: str, paint: str, lettered: str | None) -> None:
     rng = np.random.default_rng([height, width])
     shape = (height, width)
@@ -237,7 +237,7 @@ def test_any_page_is_judged_and_tamed(height: int, width: int, ink: str, paint: 
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=30)))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_gray_page_keeps_its_ink_and_has_no_colour(gray: np.ndarray) -> None:
     verdict = judge(gray, gray_page(gray), np.ones(gray.shape, bool))
 

@@ -222,7 +222,7 @@ def test_an_area_with_nothing_sure_in_it_stays() -> None:
     sides=st.floats(0, 1),
     areas=st.floats(0, 1),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_page_gets_chroma_of_its_size_within_what_was_predicted(
     gray: np.ndarray, cells: tuple[int, int], seed: int, sides: float, areas: float
 ) -> None:

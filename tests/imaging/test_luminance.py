@@ -69,7 +69,7 @@ def test_blend_leaves_words_as_they_are(ink: np.ndarray) -> None:
     assert (relight(ink, even(20), "blend") != ink)[text & (ink > 60)].all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_darker_ink_stays_darker_side_by_side(height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

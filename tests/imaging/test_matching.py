@@ -15,7 +15,7 @@ def away(found, true, size):
     return np.median(np.linalg.norm(moved(grid(size), found) - moved(grid(size), true), axis=1))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     number=st.integers(0, 5),
     degrees=st.floats(-3, 3),

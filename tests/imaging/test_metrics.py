@@ -105,7 +105,7 @@ def test_ciede2000_is_that_of_the_published_table(row: int) -> None:
 
 
 @given(seeds, seeds)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_ciede2000_is_that_of_scikit_image(one: int, other: int) -> None:
     ours = ciede2000_map(random_labs(one), random_labs(other))
 
@@ -115,7 +115,7 @@ def test_ciede2000_is_that_of_scikit_image(one: int, other: int) -> None:
 
 
 @given(seeds)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_ciede2000_of_near_colours_is_that_of_scikit_image(seed: int) -> None:
     one = random_labs(seed)
     other = one + np.random.default_rng(seed + 1).normal(0, 1, one.shape).astype(np.float32)

@@ -34,7 +34,7 @@ def again(page: np.ndarray, scale: float, quality: int, gain: float) -> np.ndarr
     return np.asarray(Image.open(out))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scale=st.floats(0.5, 1), quality=st.integers(40, 95), gain=st.floats(0.95, 1.03), number=st.integers(0, 7))
 def test_another_file_of_a_page_is_found_among_others(scale: float, quality: int, gain: float, number: int) -> None:
     looks = [*map(look, DRAWN), look(again(DRAWN[number], scale, quality, gain))]
@@ -78,7 +78,7 @@ def test_how_far_near_duplicates_may_be_apart(other: Look, near: bool) -> None:
     assert near_duplicates([PAPER, other]).tolist() == [[0, 1]] * near
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**16), count=st.integers(2, 40), flips=st.integers(0, 8))
 def test_all_pairs_of_few_bits_are_found(seed: int, count: int, flips: int) -> None:
     """Against the plain way: every hash with every other."""

@@ -50,7 +50,7 @@ def test_an_area_is_outlined_within_its_lines() -> None:
     assert around[-1].mean() > 0.9
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1), st.sampled_from([0, 60]))
 def test_any_page_has_layers_within_its_picture(height: int, width: int, seed: int, noise: int) -> None:
     rng = np.random.default_rng(seed)

@@ -102,7 +102,7 @@ def test_editing_one_colour_changes_only_its_pixels(palette: Palette) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(2, 24), st.floats(0.05, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_page_is_the_same_bit_for_bit_unless_it_uses_a_colour_that_was_edited(
     seed: int, things: int, colors: int, strength: float
 ) -> None:
@@ -192,7 +192,7 @@ def test_a_palette_of_nothing_is_refused() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.floats(0, 1), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_page_keeps_its_size_and_stays_finite(
     height: int, width: int, colors: int, strength: float, seed: int
 ) -> None:

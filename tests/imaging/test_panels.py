@@ -161,7 +161,7 @@ def test_a_page_that_is_one_picture_has_no_panels() -> None:
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90)), elements=st.sampled_from([0, 100, 255])),
     st.integers(1, 9),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_page_has_panels_that_are_on_it(pattern, zoom) -> None:
     page = np.kron(pattern, np.ones((zoom, zoom), np.uint8))
     for panel in find_panels(page):

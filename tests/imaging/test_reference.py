@@ -73,7 +73,7 @@ def test_a_network_that_is_right_is_left_alone_but_for_the_table() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.booleans(), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_pages_give_finite_chroma_of_their_own_size(height: int, width: int, network: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     gray = rng.integers(0, 256, (7, 5), dtype=np.uint8)

@@ -111,7 +111,7 @@ def test_seeds() -> None:
             assert np.abs(one.astype(int) - other).mean() > 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([WHITE, BLACK, SKY, None]), st.integers(0, 50))
 @example(1, 1, BLACK, 0)
 @example(1, 1, None, 1)

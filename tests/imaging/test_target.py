@@ -18,7 +18,7 @@ def stretched(stored: np.ndarray, space: str) -> np.ndarray:
 
 @pytest.mark.parametrize(("space", "dtype", "within"), [("ab", np.int8, 0.52), ("rgb", np.uint8, 0.02)])
 @given(rgb=pages)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_stored_target_comes_back_as_the_chroma_of_the_page(
     space: str, dtype: type, within: float, rgb: np.ndarray
 ) -> None:
@@ -33,7 +33,7 @@ def test_a_stored_target_comes_back_as_the_chroma_of_the_page(
 
 
 @given(pages)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_the_rgb_target_is_the_page_itself(rgb: np.ndarray) -> None:
     assert (quantized_target(rgb, "rgb").transpose(1, 2, 0) == rgb).all()
 

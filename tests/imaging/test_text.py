@@ -194,7 +194,7 @@ def test_line_art_has_almost_no_words() -> None:
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_picture_has_a_mask_of_its_size(gray: np.ndarray) -> None:
     found = find_text(gray)
 
@@ -203,7 +203,7 @@ def test_any_picture_has_a_mask_of_its_size(gray: np.ndarray) -> None:
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_words_move_with_their_bubble(right: int, down: int) -> None:
     page = blank(150, 700, 600)
     inside = ellipse(page, 250 + right, 300 + down)

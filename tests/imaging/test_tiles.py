@@ -36,7 +36,7 @@ def covered(crops: list[Crop], shape: tuple[int, int]) -> np.ndarray:
 @example((1, 1), (256.0, 256.0), 0.25)
 @example((20_000, 1), (1.0, 1.0), 0.5)
 @example((1, 4_000_000), (256.0, 256.0), 0.25)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_tiles_of_any_page_cover_it_and_are_few(shape, tile, overlap) -> None:
     crops = cut_tiles(page(shape), tile, overlap)
 
@@ -46,7 +46,7 @@ def test_tiles_of_any_page_cover_it_and_are_few(shape, tile, overlap) -> None:
 
 
 @given(shapes, tiles, overlaps)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_weights_add_up_to_one_everywhere(shape, tile, overlap) -> None:
     crops = cut_tiles(page(shape), tile, overlap)
 
@@ -75,7 +75,7 @@ def test_windows_add_up_before_they_are_made_to(shape) -> None:
 
 
 @given(st.integers(1, 200), st.integers(1, 200), st.floats(2, 100), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_every_inked_pixel_is_covered_and_blank_tiles_are_not_computed(height, width, side, seed) -> None:
     rng = np.random.default_rng(seed)
     gray = page((height, width), 255)
@@ -148,7 +148,7 @@ def test_the_preset_centres_a_page_on_black_and_drops_what_is_all_black() -> Non
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_preset_covers_pages_of_any_size(height, width) -> None:
     crops = cut_squares(page((height, width)))
 
@@ -157,7 +157,7 @@ def test_the_preset_covers_pages_of_any_size(height, width) -> None:
 
 
 @given(shapes, tiles, st.integers(1, 300))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_map_is_bounded_and_no_larger_than_the_page(shape, tile, size) -> None:
     h, w = map_shape(cut_tiles(page(shape), tile), size, shape)
 

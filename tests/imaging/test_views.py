@@ -36,7 +36,7 @@ def places_of(views: list[View]) -> list[Crop]:
 @example((1, 1))
 @example((1, 9000))
 @example((9000, 1))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_any_page_is_seen_and_constant_chroma_stays_as_it_is(strategy, shape) -> None:
     gray = np.minimum(drawn(shape), 240)  # gutters, but nothing so white that it is left out
     views = plan_views(gray, strategy, SIZE)
@@ -53,7 +53,7 @@ def test_any_page_is_seen_and_constant_chroma_stays_as_it_is(strategy, shape) ->
 
 
 @given(shapes, st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_the_page_strategy_is_what_was_done_before_there_were_others(shape, seed) -> None:
     gray = drawn(shape, seed)
     (view,) = plan_views(gray, "page", SIZE)

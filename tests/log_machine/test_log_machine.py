@@ -24,7 +24,5 @@ def test_no_order_of_events_breaks_the_log(kind: str, tmp_path_factory: pytest.T
         pass
 
     Machine.new_store = staticmethod(new_store)  # type: ignore[assignment]
-    run_state_machine_as_test(
-        Machine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True)
-    )
+    run_state_machine_as_test(Machine, settings=settings(max_examples=60, stateful_step_count=25, derandomize=True))
     assert Machine.steps > 1000

@@ -147,7 +147,7 @@ def test_a_color_far_from_all_bins_has_a_label() -> None:
     assert float(weights.sum()) == pytest.approx(1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rgb=st.tuples(LEVEL, LEVEL, LEVEL))
 @pytest.mark.parametrize(("spacing", "count", "neighbours", "sigma"), GRIDS)
 def test_decoding_the_encoded_truth_returns_it(

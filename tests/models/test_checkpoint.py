@@ -101,14 +101,14 @@ def test_a_file_cut_short_is_refused(share: float) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with suppress(CheckpointError):
         assert isinstance(from_bytes(data), dict)
 
 
 @given(st.integers(0, 400), st.integers(1, 255))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_damaged_header_is_read_or_refused(place: int, change: int) -> None:
     weights = bytearray(to_bytes({"first.weight": torch.randn(8, 4), "steps": torch.tensor(3)}))
     weights[place % len(weights)] ^= change

@@ -34,7 +34,7 @@ def likeness(generator: ExemplarGenerator, ink: Tensor, others: Tensor) -> Tenso
     return described[0] @ described[1].T
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(count=st.integers(1, 20), least=st.floats(-1, 1), seed=st.integers(0, 99))
 @torch.no_grad()
 def test_the_most_alike_are_shown_and_none_that_is_less_alike_than_the_least(

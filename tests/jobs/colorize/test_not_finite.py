@@ -127,6 +127,7 @@ def test_hints_and_reference_do_not_stumble_over_it(monkeypatch: pytest.MonkeyPa
     reference = reference_of(variant)
     chunk = chunk_of(3)
     monkeypatch.setattr(type(variant), "follows", True, raising=False)
+    monkeypatch.setattr(variant, "describe", lambda ink: ink.new_zeros(len(ink), 1), raising=False)
     for page in chunk.pages:
         page.width, page.height, page.hints = SIZE, SIZE, (Hint(10, 10, 5, (30, 30)),)
     real = variant.predict

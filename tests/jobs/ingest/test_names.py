@@ -101,7 +101,7 @@ def edition_of(
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(prefixes=st.tuples(WORDS, WORDS), separators=st.tuples(*[st.sampled_from(["_", "-", " ", " - "])] * 2),
        digits=st.tuples(st.integers(1, 3), st.integers(1, 3)), color=PAGES, gray=PAGES)  # fmt: skip
 def test_pages_of_two_editions_pair_where_chapter_and_page_are_equal(

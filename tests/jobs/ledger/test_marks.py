@@ -77,7 +77,7 @@ def test_a_page_that_was_not_described_is_done_again_where_a_mark_counts() -> No
     assert some.hold(manifest(record("w", None, action="kept"), record("v", None, action="flagged")))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     angles=st.lists(st.integers(0, 359), max_size=6),
     given=st.lists(st.integers(0, 359), max_size=15),

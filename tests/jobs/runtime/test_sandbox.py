@@ -402,7 +402,7 @@ def shared() -> Iterator[Sandbox]:
     made.close()
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=5, derandomize=True)
 @given(steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=3, max_size=8))
 def test_each_call_gets_its_own_answer(shared: Sandbox, steps: list[str]) -> None:
     for number, step in enumerate(steps):
