@@ -43,7 +43,7 @@ FIGURES = {
     "in bubbles": "mean chroma that the network predicts on the paper of bubbles",
     "published": "the same as published: paper has no room for chroma, and --bubbles neutral takes what is left",
 }
-_VARIANT = {"variant": "pix2pix", "base_channels": 16, "batch_size": 4, "ema_decay": 0.99}
+_VARIANT = {"variant": "exemplar", "batch_size": 4}  # from the bundled model
 _WHITE, _DRAWN = 240, 225  # levels of the darkest channel: paper from the one on, art below the other
 _SPECK = 9  # pixels of the side of a square that a bubble's paper holds
 
@@ -173,8 +173,8 @@ def trained(data: str, out: Path, seed: int, options: Mapping[str, Any]) -> str:
 @click.option("--holdout", required=True, help="Names of chapters that are measured on, comma-separated.")
 @click.option("--most", default=1000, help="Pages taken, by chance.")
 @click.option("--seeds", default="0,1,2", help="Of the trainings.")
-@click.option("--steps", default=300, help="Of each training.")
-@click.option("--size", default=128, help="Side of the square that the network sees, pixels.")
+@click.option("--steps", default=150, help="Of each training.")
+@click.option("--size", default=192, help="Side of the square that the network sees, pixels.")
 @click.option("--set-seed", default=0, help="Of the two editions.")
 @click.option("--out", default="build/pair_training", type=click.Path(path_type=Path))
 def main(
