@@ -52,8 +52,8 @@ def test_an_edited_hint_does_its_page_again_and_no_other(
     hints.write_text(f"{HEADER}ch02.cbz/002.png,96,144,80,#e02020\nch02.cbz/nowhere.png,1,2,3,red\n")
     told = machine.job("colorize", *command, "--hints", str(hints))
     assert told.returncode == 0, told.stdout
-    assert "1 chapters use a colour of the palette, or have a hint, that was edited" in told.stdout
-    assert "palette or hints edited: 1 pages done again, 2 taken as they were published" in told.stdout
+    assert "1 chapters use a colour of the palette, or have a hint or a marked page, that was edited" in told.stdout
+    assert "palette, hints or marked pages edited: 1 pages done again, 2 taken as they were published" in told.stdout
     assert "--hints names 'nowhere.png', which is no page of it" in told.stdout
     after = pictures(str(out))
     assert {place for place in before if before[place] != after[place]} == {("ch02.cbz", "002.jpg")}

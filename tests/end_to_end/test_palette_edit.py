@@ -47,8 +47,8 @@ def test_only_pages_that_use_the_edited_colour_change(
     palette.write_text(json.dumps(edited.to_dict()))
     again = machine.job("colorize", *command)
     assert again.returncode == 0, again.stdout
-    assert "2 chapters use a colour of the palette, or have a hint, that was edited" in again.stdout
-    assert "palette or hints edited: 3 pages done again, 1 taken as they were published" in again.stdout
+    assert "2 chapters use a colour of the palette, or have a hint or a marked page, that was edited" in again.stdout
+    assert "palette, hints or marked pages edited: 3 pages done again, 1 taken as they were published" in again.stdout
     after = members(out.uri)
     changed = {place for place in before if before[place] != after[place]}
     assert changed == {("ch1.cbz", "1.jpg"), ("ch1.cbz", "3.jpg"), ("ch3.cbz", "1.jpg")}
