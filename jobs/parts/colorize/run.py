@@ -59,15 +59,16 @@ def color(state: JobState, ledger: Ledger, settings: JobSettings) -> None:
     try:
         with stoppable():
             _adapt(settings)
-            live, runner = LiveReport(state, ledger, settings.config), runner_for(settings, ledger)
-            with Meter("colorize", len(state.tasks)) as meter, live, runner:
-                for ended in runner.chapters(state.tasks):
-                    if isinstance(ended, ChunkDone):
-                        live.add_chunk(ended)
-                        continue
-                    _count(meter, ended)
-                    state.record(ended)
-                    live.add(ended)
+        live, runner = LiveReport(state, ledger, settings.config), runner_for(settings, ledger)
+        # Ray has put a handler of its own for SIGTERM by now, which would end the job in place of this one's.
+        with stoppable(), Meter("colorize", len(state.tasks)) as meter, live, runner:
+            for ended in runner.chapters(state.tasks):
+                if isinstance(ended, ChunkDone):
+                    live.add_chunk(ended)
+                    continue
+                _count(meter, ended)
+                state.record(ended)
+                live.add(ended)
         return
     except Stopped as stopped:
         state.stopped = f"the job was stopped by {stopped}"
