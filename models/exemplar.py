@@ -156,10 +156,11 @@ class Exemplar(Variant):
 
         Each page to colour is shown those that are like it, 12 at most; none, where none is.
         """
-        self._library = self._library_of(ink, target)
+        self._library = self.memorized(ink, target)
 
+    @torch.inference_mode()
     def memorized(self, ink: Tensor, target: Tensor) -> Library:
-        return self._library_of(ink, target)
+        return Library(self._ready_generator(), self._as_weights(ink), self._as_weights(target))
 
     @contextmanager
     def looking_at(self, memorized: Library) -> Iterator[None]:
@@ -198,10 +199,6 @@ class Exemplar(Variant):
     @property
     def least_likeness(self) -> float:
         return float(self._ready_generator().likeness.least)
-
-    @torch.inference_mode()
-    def _library_of(self, ink: Tensor, target: Tensor) -> Library:
-        return Library(self._ready_generator(), self._as_weights(ink), self._as_weights(target))
 
     def _ready_generator(self) -> ExemplarGenerator:
         """The generator, in evaluation mode."""

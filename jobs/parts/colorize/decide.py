@@ -9,7 +9,7 @@ from datasets.archive import ChapterRef
 from datasets.errors import Code
 from jobs.parts.ledger.ledger import Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
-from jobs.parts.ledger.marks import ChapterMarks
+from jobs.parts.ledger.marks import NO_MARKS, ChapterMarks
 from jobs.parts.source.policy import Policy, parts_of
 
 _OF_POLICY = {Code.PIXELS, Code.LIMIT, Code.TIMEOUT, Code.MEMORY}  # another policy may do better with such a page
@@ -34,7 +34,7 @@ def decide(
     ledger: Ledger,
     policy: Policy,
     hints: str = "",
-    marks: ChapterMarks = ChapterMarks(),  # noqa: B008  # frozen
+    marks: ChapterMarks = NO_MARKS,
     *,
     replace: bool = False,
 ) -> Decision:

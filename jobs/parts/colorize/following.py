@@ -6,19 +6,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 
 import models
 from imaging.color import U8
 from jobs.parts.colorize.marked import MarkedPages
 from jobs.parts.colorize.tasks import PageTask
 from jobs.parts.ledger.marks import ChapterMarks, as_text
-from jobs.parts.model.inference import as_inputs, describe
-
-
-def is_scarce(error: Exception) -> bool:
-    """Whether an error of the network says that memory did not suffice."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+from jobs.parts.model.inference import as_inputs, describe, is_scarce
 
 
 class Following:

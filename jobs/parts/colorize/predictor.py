@@ -15,14 +15,21 @@ from imaging.reference import Reference, transfer
 from imaging.views import assemble, whole_page
 from jobs.parts.colorize.adaptation import take_up
 from jobs.parts.colorize.crash_guard import CrashGuard, deadline
-from jobs.parts.colorize.following import Following, is_scarce
+from jobs.parts.colorize.following import Following
 from jobs.parts.colorize.marked import MarkedPages
 from jobs.parts.colorize.settings import JobSettings
 from jobs.parts.colorize.tasks import NOT_FINITE, Chunk, PageTask
 from jobs.parts.ledger.marks import ChapterMarks
 from jobs.parts.model.backends.compiled import run_on
 from jobs.parts.model.folder import load_model
-from jobs.parts.model.inference import describe, device_of, predict_chroma, predict_colors, to_device
+from jobs.parts.model.inference import (
+    describe_page,
+    device_of,
+    is_scarce,
+    predict_chroma,
+    predict_colors,
+    to_device,
+)
 from jobs.parts.runtime import telemetry
 
 _MOST_CRASHES = 2  # crashes at a page that was alone in its batch
@@ -123,7 +130,7 @@ class Predictor:
 
     def describe(self, gray: U8) -> tuple[F32, float]:
         """The description of ink (S, S), and the network's least likeness."""
-        return describe(self._variant, gray[None])[0], self._variant.least_likeness
+        return describe_page(self._variant, gray)
 
     def _predict_chunk(self, chunk: Chunk, name: str, waiting: Sequence[PageTask]) -> None:
         seconds = SLOW * chunk.task.policy.limits.seconds

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from datasets.errors import BadUsageError
@@ -197,7 +198,6 @@ def _marked(config: ColorizeConfig, card: dict[str, Any], policy: Policy) -> Mar
 
 def _describing(model: str, card: dict[str, Any]) -> Callable[[U8], tuple[F32, float]]:
     # Imported here: torch takes seconds, and what a network sees of a page is kept.
-    from jobs.parts.model.inference import describe
+    from jobs.parts.model.inference import describe_page
 
-    variant = load_model(model, card)
-    return lambda gray: (describe(variant, gray[None])[0], variant.least_likeness)
+    return partial(describe_page, load_model(model, card))

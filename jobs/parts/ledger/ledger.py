@@ -48,7 +48,7 @@ from datasets.errors import (
 from datasets.storage import Storage, open_storage
 from imaging.palette import Palette
 from jobs.parts.ledger.manifest import DamagedManifestError, Manifest, number_of
-from jobs.parts.ledger.marks import ChapterMarks
+from jobs.parts.ledger.marks import NO_MARKS, ChapterMarks
 from jobs.parts.ledger.output import Output
 from jobs.parts.ledger.palette_usage import is_current
 from jobs.parts.ledger.publication import ArchivePublication, Files, FolderPublication
@@ -67,7 +67,6 @@ PROGRESS = f"{HOME}/progress.json"
 PALETTE = f"{HOME}/palette.json"
 HINTS = f"{HOME}/hints.csv"
 REFERENCES = f"{HOME}/references.json"
-_NO_MARKS = ChapterMarks()
 _READERS = 32  # requests at once while planning: they mostly wait
 _MOST_UNREAD = 32  # manifests that storage may refuse; beyond that the folder as a whole can't be used
 _STALE = timedelta(days=1)  # no upload takes this long
@@ -173,7 +172,7 @@ class Ledger:
         return {first: number for first, number, _ in self._revisions.highest()}
 
     def covers(
-        self, manifest: Manifest | None, ref: ChapterRef, policy: str, hints: str = "", marks: ChapterMarks = _NO_MARKS
+        self, manifest: Manifest | None, ref: ChapterRef, policy: str, hints: str = "", marks: ChapterMarks = NO_MARKS
     ) -> bool:
         """Whether a manifest says that this very source is done with these very weights, settings, hints and marks.
 

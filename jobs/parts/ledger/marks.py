@@ -134,6 +134,7 @@ class ChapterMarks:
         return _numbers([mark.description for mark in self.marks]), least, np.array(own, np.uint64)
 
 
+NO_MARKS = ChapterMarks()
 _ROW = np.dtype([("page", np.uint64), ("shown", np.uint64), ("description", np.int8, _AXES)])
 
 

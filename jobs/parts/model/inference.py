@@ -82,6 +82,16 @@ def describe(variant: models.Variant, grays: U8) -> F32:
     return described
 
 
+def describe_page(variant: models.Variant, gray: U8) -> tuple[F32, float]:
+    """As `describe`, of one page (S, S): its description (N,), and the cosine from which on two pages are alike."""
+    return describe(variant, gray[None])[0], variant.least_likeness
+
+
+def is_scarce(error: Exception) -> bool:
+    """Whether an error of the network says that memory did not suffice."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def as_inputs(grays: U8, chromas: NDArray[np.floating]) -> tuple[torch.Tensor, torch.Tensor]:
     """Coloured pages (R, S, S) and (R, S, S, 2) ab as a variant looks at them: (R, 1, S, S) and (R, 2, S, S)."""
     target = torch.from_numpy(chromas.astype(np.float32).transpose(0, 3, 1, 2) / np.float32(AB_RANGE))
