@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from datasets.archive import ChapterRef, write_zip
@@ -19,10 +20,11 @@ from datasets.storage import open_storage
 from datasets.storage_s3 import S3Storage
 from jobs.parts.ledger.ledger import HOME, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
+from jobs.parts.ledger.marks import as_text
 from jobs.parts.ledger.revisions import Revisions
 
 FINGERPRINT, OTHER = "a1" * 32, "b2" * 32
-JOB = {"weights_sha256": "c3" * 32, "settings": {"format": "jpeg"}, "config": {}}
+JOB = {"weights_sha256": "c3" * 32, "settings": {"format": "jpeg", "lines": "sides"}, "config": {}}
 PAGES = [
     PageRecord("1.png", "1.jpg", 0, "coloured", "00"),
     PageRecord("ComicInfo.xml", "ComicInfo.xml", None, "kept", "11"),
@@ -80,11 +82,12 @@ def test_claim_is_for_one_fingerprint(out: str) -> None:
     Ledger(out, FINGERPRINT).claim(JOB, replace=False)
     Ledger(out, FINGERPRINT).claim(JOB, replace=False)
     before = open_storage(out).read(f"{HOME}/job.json")
-    other = {**JOB, "weights_sha256": "d4" * 32, "settings": {"format": "png"}}
+    other = {**JOB, "weights_sha256": "d4" * 32, "settings": {"format": "png", "lines": "sides"}}
     with pytest.raises(BadUsageError) as caught:
         Ledger(out, OTHER).claim(other, replace=False)
     for part in ("--out", FINGERPRINT[:16], OTHER[:16], "c3" * 6, "d4" * 6, "format png instead of jpeg", "--replace"):
         assert part in str(caught.value)
+    assert "sides" not in str(caught.value)  # which both have
     assert open_storage(out).read(f"{HOME}/job.json") == before
 
     Ledger(out, OTHER).claim(other, replace=True)
@@ -288,6 +291,17 @@ def test_nothing_is_recovered_that_was_not_published(out: str, monkeypatch: pyte
     data = archive("again")
     assert ledger.publish(manifest_of(data, rel="ep1.cbz"), data, over=0) == manifest_of(data, rel="ep1.cbz")
     assert open_storage(out).read("ep2.cbz") == before
+
+
+def test_recover_takes_other_marks_of_the_same_bytes(out: str) -> None:
+    """A run followed a marked page, which changed no pixel, and died before its manifest was written."""
+    data, ledger = archive("one"), Ledger(out, FINGERPRINT)
+    described = replace(PAGES[0], description=as_text(np.ones(32, np.float32) / 32**0.5))
+    before = replace(manifest_of(data), pages=[described])
+    ledger.publish(before, data, over=0)
+    marked = replace(before, pages=[replace(described, references=("a.png",))])
+    open_storage(out).put(f"{STAGED}{REL}/{marked.sha256}.json", marked.to_json())
+    assert ledger.recover() == {REL: marked.summary()}
 
 
 def test_recover_takes_what_lies_there_of_several_staged(out: str) -> None:

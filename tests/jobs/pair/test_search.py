@@ -68,6 +68,16 @@ def test_a_task_has_fewer_pictures_where_the_index_is_large(pool, editions, monk
     assert sum(sizes) == len(pictures) == 5
 
 
+def test_a_vocabulary_is_made_from_fewer_features_of_each_page_where_there_are_many(pool, editions, monkeypatch):
+    out, _, pages = editions
+    monkeypatch.setattr(module, "_MOST_SAMPLE", 3 * len(pages))
+    monkeypatch.setattr(module, "SAMPLE", 5)  # a name of its own in the folder
+    sampled = []
+    monkeypatch.setattr(module, "make_vocabulary", lambda sample: sampled.append(len(sample)) or sample[:1] * 1.0)
+    make_index(pool, pages, out)
+    assert sampled == [3 * len(pages)]
+
+
 def test_what_is_there_is_taken_up(pool, editions, monkeypatch):
     out, pictures, pages = editions
     index = make_index(pool, pages, out)
