@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 import models
+from benchmarks.cast_hints import hint_parts, name_parts
 from benchmarks.measures import drift_between, point_colors, region_colors
 from benchmarks.pages import name_of
 from benchmarks.pages import pages as stored_pages
@@ -34,6 +35,7 @@ from datasets.synthetic import CAST, Series, draw_page
 from imaging.color import F32, U8, gray_of_equal_lightness, join_chroma, to_lab
 from imaging.descreen import network_view
 from imaging.drift import drift
+from imaging.hints import keep_hints
 from imaging.metrics import ciede2000
 from imaging.palette import Palette, build_palette, lock
 from jobs.parts.model.folder import load_model
@@ -114,7 +116,9 @@ def locked(pages: list[Page], chromas: list[F32], palette: Palette, strength: fl
 
 
 def on_later(name: str, variant: models.Variant, pages: list[Page]) -> None:
-    """Print the drift over all chapters but the first, without and with the first as reference."""
+    """Print the drift over all chapters but the first: without and with the first as reference, and with hints of the
+    cast, whose colours are the first chapter's, one on each part of a character on each page.
+    """
     first, later = ([page for page in pages if (page.chapter == 1) is is_first] for is_first in (True, False))
     click.echo("| | drift, ab | drift, hue | between chapters, ab | error, ab |")
     click.echo("| --- | --- | --- | --- | --- |")
@@ -123,6 +127,15 @@ def on_later(name: str, variant: models.Variant, pages: list[Page]) -> None:
             follow(variant, np.stack([page.gray for page in shown]), np.stack([page.chroma for page in shown]))
         chromas = [predict_chroma(variant, page.gray[None])[0] for page in later]
         click.echo(f"| {name}, {case} | " + " | ".join(f"{value:.1f}" for value in strayed(later, chromas)) + " |")
+        entries = name_parts([page.chroma for page in first], [page.cast for page in first], len(CAST))
+        hinted = [hint_parts(page.chroma, page.cast, entries) for page in later]
+        kept = [
+            keep_hints(predict_chroma(variant, page.gray[None], drawn[None])[0], plain, drawn, page.gray)
+            for page, plain, drawn in zip(later, chromas, hinted, strict=True)
+        ]
+        count = np.mean([cv2.connectedComponents(drawn[..., 0].astype(np.uint8))[0] - 1 for drawn in hinted])
+        row = f"{name}, {case}, the cast's {len(entries)} names, {count:.1f} hints a page"
+        click.echo(f"| {row} | " + " | ".join(f"{value:.1f}" for value in strayed(later, kept)) + " |")
 
 
 def on_generated(pages: list[Page], predictions: dict[str, list[F32]], strength: float) -> None:

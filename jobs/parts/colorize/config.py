@@ -50,6 +50,9 @@ class ColorizeConfig:
     hints: str = option("Colour hints for pages: a CSV file of page,x,y,radius,colour, in pixels; for models of the "
                         "exemplar variant. Not given: those in OUT/_mangahue/hints.csv, if it is there.",
                         group="Colour", default="", metavar="URI")  # fmt: skip
+    cast: str = option("Colours that have a name, which hints may give in the place of a colour: a CSV file of "
+                       "name,colour. Not given: OUT/_mangahue/cast.csv, if it is there.",
+                       group="Colour", default="", metavar="URI")  # fmt: skip
     strategy: Literal[Strategy] = option(
         "What the network is shown of a page. page: all of it; tiles, panels: these too; auto: strips and spreads in "
         "parts; squares: parts without overlap, as a warning.", group="Colour", default="page")  # fmt: skip

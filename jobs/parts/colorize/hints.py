@@ -1,29 +1,26 @@
 """--hints: colour hints that a person chose, by page.
 
 The file is CSV with a header: page (the chapter's path below --source, and the page's name in it; of a picture that is
-the source, its name alone), x, y and radius in pixels of the page, colour (#rrggbb, or a CSS colour name):
+the source, its name alone), x, y and radius in pixels of the page, colour (#rrggbb, a CSS colour name, or a name of the
+cast, jobs.parts.colorize.cast):
 
     page,x,y,radius,colour
     series/ch01.cbz/003.jpg,412,230,12,#e8772e
 """
 
-import csv
 import hashlib
-import io
 import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-import numpy as np
-from PIL import ImageColor
-
 from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.names import composed, is_image, may_be_image
 from datasets.storage import Storage
-from imaging.color import to_lab
 from imaging.hints import Hint
+from jobs.parts.colorize.cast import NO_CAST, Cast
+from jobs.parts.colorize.csv_rows import rows_of
 from jobs.parts.ledger.ledger import HINTS
 from jobs.parts.runtime.options import read_given
 
@@ -71,18 +68,22 @@ def _digest(text: str) -> str:
 class Hints:
     """The hints of a job.
 
-    uri: where they were read from.
+    file: what names it in errors: the option and where it was read from.
     by_page: the hints of each page, by chapter path and page name, composed.
-    lines: for each page the number of the first line that names it.
-    colours: for each page the colours of its hints, as they are written.
+    first: for each page the first line that names it, for errors.
+    colours: for each page the colours of its hints, as they are written: some are names of the cast.
     given: whether the file is that of --hints. If not, it is the output's own: chapters may have left the source since.
     """
 
-    uri: str
+    file: str
     by_page: Mapping[str, tuple[Hint, ...]]
-    lines: Mapping[str, int]
+    first: Mapping[str, str]
     colours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     given: bool = True
+
+    def naming(self, name: str) -> list[str]:
+        """The pages of which a hint gives this name of the cast."""
+        return [page for page, colours in self.colours.items() if any(composed(each) == name for each in colours)]
 
     def by_chapter(self, rels: Iterable[str]) -> dict[str, ChapterHints]:
         """The hints of each chapter, by its `rel`, in whatever Unicode form they name it.
@@ -99,27 +100,29 @@ class Hints:
             cut = next((end for end in cuts if page[:end] in known), None)
             if cut is None and self.given:
                 raise BadUsageError(
-                    f"--hints {self.uri}, line {self.lines[page]}: page {page!r} lies in no chapter of --source; give "
-                    f"the chapter's path and the page's name in it: {min(known, default='ch01.cbz')}/001.jpg"
+                    f"{self.first[page]}: page {page!r} lies in no chapter of --source; give the chapter's path and "
+                    f"the page's name in it: {min(known, default='ch01.cbz')}/001.jpg"
                 )
             if cut is None:
-                log.warning("%s, line %d: page %r lies in no chapter of --source", self.uri, self.lines[page], page)
+                log.warning("%s: page %r lies in no chapter of --source", self.first[page], page)
                 continue
             chapters.setdefault(known[page[:cut]], {})[page[cut + 1 :]] = hints
         return {rel: ChapterHints(hints) for rel, hints in chapters.items()}
 
 
-def read_hints(uri: str) -> Hints:
+def read_hints(uri: str, cast: Cast = NO_CAST) -> Hints:
     """Read the file of --hints. Raises BadUsageError naming the line and the value that is wrong, and where the file
     holds no hint.
+
+    cast: the colours that have a name.
     """
-    hints = parse_hints(read_given(uri, "--hints", "a CSV file of page,x,y,radius,colour"), uri)
+    hints = parse_hints(read_given(uri, "--hints", "a CSV file of page,x,y,radius,colour"), f"--hints {uri}", cast)
     if not hints.by_page:
         raise BadUsageError(f"--hints {uri} holds no hint; give a line for each, or leave --hints out")
     return hints
 
 
-def kept_hints(out: Storage) -> Hints | None:
+def kept_hints(out: Storage, cast: Cast = NO_CAST) -> Hints | None:
     """The hints that an output folder keeps itself, in `_mangahue/hints.csv`; None where it keeps no such file.
 
     Raises as `read_hints`; a file without a hint is one where all were taken back.
@@ -128,35 +131,23 @@ def kept_hints(out: Storage) -> Hints | None:
         data = out.read(HINTS)
     except ObjectNotFoundError:
         return None
-    return replace(parse_hints(data, f"{out.uri}/{HINTS}"), given=False)
+    return replace(parse_hints(data, f"{out.uri}/{HINTS}", cast), given=False)
 
 
-def parse_hints(data: bytes, uri: str) -> Hints:
-    """As `read_hints`, from the file's bytes, which may hold none. uri: named in errors."""
-    try:
-        rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        header = tuple(cell.strip().lower() for cell in next(rows, []))
-        if header != COLUMNS:
-            raise BadUsageError(f"--hints {uri}, line 1: the header is {','.join(header)!r}; write {','.join(COLUMNS)}")
-        hints: dict[str, list[Hint]] = {}
-        lines: dict[str, int] = {}
-        colours: dict[str, tuple[str, ...]] = {}
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            page, hint = _parse_row(row, f"--hints {uri}, line {rows.line_num}")
-            hints.setdefault(page, []).append(hint)
-            lines.setdefault(page, rows.line_num)
-            colours[page] = (*colours.get(page, ()), row[-1].strip())
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadUsageError(f"--hints {uri}: {error}; it is a CSV file in UTF-8") from error
-    return Hints(uri, {page: tuple(given) for page, given in hints.items()}, lines, colours)
+def parse_hints(data: bytes, file: str, cast: Cast = NO_CAST) -> Hints:
+    """As `read_hints`, from the file's bytes, which may hold none. file: what names it in errors."""
+    hints: dict[str, list[Hint]] = {}
+    first: dict[str, str] = {}
+    colours: dict[str, tuple[str, ...]] = {}
+    for where, cells in rows_of(data, COLUMNS, file):
+        page, hint = _parse_row(cells, where, cast)
+        hints.setdefault(page, []).append(hint)
+        first.setdefault(page, where)
+        colours[page] = (*colours.get(page, ()), cells[-1])
+    return Hints(file, {page: tuple(given) for page, given in hints.items()}, first, colours)
 
 
-def _parse_row(row: list[str], where: str) -> tuple[str, Hint]:
-    cells = [cell.strip() for cell in row]
-    if len(cells) != len(COLUMNS):
-        raise BadUsageError(f"{where}: {len(cells)} cells; give five: {','.join(COLUMNS)}")
+def _parse_row(cells: list[str], where: str, cast: Cast) -> tuple[str, Hint]:
     page, *numbers, colour = cells
     values = []
     for name, text in zip(COLUMNS[1:4], numbers, strict=True):
@@ -168,19 +159,9 @@ def _parse_row(row: list[str], where: str) -> tuple[str, Hint]:
             raise BadUsageError(f"{where}: {name} is {text!r}; give pixels of the page, such as 12")
         values.append(value)
     try:
-        ab = ab_of(colour)
+        ab = cast.ab_of(colour)
     except BadUsageError as error:
         raise BadUsageError(f"{where}: {error}") from error
     if not page:
         raise BadUsageError(f"{where}: page is empty; give the chapter's path and the page's name in it")
     return composed(page), Hint(values[0], values[1], values[2], ab)
-
-
-def ab_of(colour: str) -> tuple[float, float]:
-    """The ab of a colour as CSS has it. Raises BadUsageError where it is none."""
-    try:
-        rgb = ImageColor.getrgb(colour)[:3]
-    except ValueError as error:
-        raise BadUsageError(f"colour is {colour!r}; give #rrggbb, or a name such as orange") from error
-    _, a, b = to_lab(np.array([[rgb]], np.uint8))[0, 0].tolist()
-    return a, b

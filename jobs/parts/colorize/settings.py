@@ -11,6 +11,7 @@ from typing import Any
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
 from imaging.color import F32, U8
+from jobs.parts.colorize.cast import NO_CAST, Cast, kept_cast, read_cast
 from jobs.parts.colorize.config import ColorizeConfig, PagesShown
 from jobs.parts.colorize.hints import Hints, kept_hints, read_hints
 from jobs.parts.colorize.marked import MarkedPages, References
@@ -175,15 +176,27 @@ def _adapt(config: ColorizeConfig, card: dict[str, Any], pages: ReferencePages |
 
 
 def _hints(config: ColorizeConfig, card: dict[str, Any]) -> Hints | None:
-    """The hints of a job. Raises BadUsageError where the model takes none of --hints, or where the file is wrong."""
-    found = read_hints(config.hints) if config.hints else kept_hints(open_storage(config.out))
-    if found is None or card["variant"] in FOLLOWING:
+    """The hints of a job. Raises BadUsageError where the model takes none of those given, or where a file is wrong."""
+    out = open_storage(config.out)
+    cast = read_cast(config.cast) if config.cast else kept_cast(out) or NO_CAST
+    found = read_hints(config.hints, cast) if config.hints else kept_hints(out, cast)
+    if card["variant"] in FOLLOWING:
+        _tell_unnamed(config.cast, cast, found)
         return found
     why = f"a model of {card['variant']} takes no hints"
-    if config.hints:
-        raise BadUsageError(f"--hints {found.uri}: {why}; give one of {', '.join(sorted(FOLLOWING))}")
-    log.warning("%s is left alone: %s", found.uri, why)
+    for flag, given in (("--hints", config.hints), ("--cast", config.cast)):
+        if given:
+            raise BadUsageError(f"{flag} {given}: {why}; give one of {', '.join(sorted(FOLLOWING))}")
+    if found is not None:
+        log.warning("%s is left alone: %s", found.file, why)
     return None
+
+
+def _tell_unnamed(given: str, cast: Cast, hints: Hints | None) -> None:
+    """Say which colours of --cast no hint names: they colour nothing."""
+    unnamed = [name for name in cast.colours if not (hints and hints.naming(name))]
+    if given and unnamed:
+        log.warning("--cast %s: no hint names %s", given, ", ".join(unnamed))
 
 
 def _marked(config: ColorizeConfig, card: dict[str, Any], policy: Policy) -> MarkedPages:

@@ -16,7 +16,7 @@ from jobs.parts.runtime import ROOT
 
 _LINES = 60  # of the job's log that are kept
 _LONGEST = 10_000  # bytes of one: a longer one is several
-_OWN = ("runner", "replace", "hints")  # not handed on: hints are those that the output keeps
+_OWN = ("runner", "replace", "hints", "cast")  # not handed on: hints and cast are those that the output keeps
 
 
 def arguments_of(config: ColorizeConfig) -> list[str]:

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+from jobs.parts.colorize.cast import rgb_of
 from jobs.parts.colorize.report.drift_chart import css_of
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.desk.edits import Edits
@@ -31,6 +32,14 @@ class Contents:
                 for number, color in enumerate(palette.colors if palette else ())
             ],
         }
+
+    def cast(self) -> list[dict[str, Any]]:
+        """The colours that have a name, and how many pages have a hint that gives it."""
+        cast, counts = self._edits.cast(), self._edits.cast_counts()
+        return [
+            {"name": name, "css": "#{:02x}{:02x}{:02x}".format(*rgb_of(css)), "pages": counts.get(name, 0)}
+            for name, css in cast.colours.items()
+        ]
 
     def hint_name(self, chapter: str, number: int) -> str:
         """How --hints names a page."""

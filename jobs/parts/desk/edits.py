@@ -1,19 +1,22 @@
-"""What is changed in the desk: hints and palette, kept in the output in the files that colorize.py takes up."""
+"""What is changed in the desk: hints, cast and palette, kept in the output in the files that colorize.py takes up."""
 
 import csv
 import io
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets.errors import BadUsageError
+from datasets.names import composed
 from imaging.hints import Hint
 from imaging.palette import Palette
-from jobs.parts.colorize.hints import COLUMNS, Hints, ab_of, digest_of, kept_hints, parse_hints, read_hints
+from jobs.parts.colorize import cast as casting
+from jobs.parts.colorize.cast import NO_CAST, Cast, ab_of, colour_of, kept_cast, name_of, read_cast
+from jobs.parts.colorize.hints import COLUMNS, Hints, digest_of, kept_hints, parse_hints, read_hints
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.desk.marking import Marking
-from jobs.parts.ledger.ledger import HINTS, PALETTE
+from jobs.parts.ledger.ledger import CAST, HINTS, PALETTE
 from jobs.parts.ledger.palette_usage import is_current
 from jobs.parts.runtime.outcome import as_json
 
@@ -23,7 +26,7 @@ _CSV = "text/csv; charset=utf-8"
 
 @dataclass(frozen=True)
 class Given:
-    """A hint as somebody gave it: pixels of the page, and a colour as CSS has it."""
+    """A hint as somebody gave it: pixels of the page, and a colour as CSS has it, or a name of the cast."""
 
     x: float
     y: float
@@ -40,10 +43,14 @@ class Given:
             raise BadUsageError(f"no hint: {value!r}; it has x, y, radius and colour") from error
         return cls(x, y, radius, colour)
 
+    def without(self, name: str, cast: Cast) -> "Given":
+        """The hint with the colour itself, if it gives this name of the cast."""
+        return replace(self, colour=cast.css(name)) if composed(self.colour) == name else self
+
 
 class Edits:
-    """The hints and the palette of an output folder, and which pages differ from what these and the marked pages say.
-    For several threads.
+    """The hints, the cast and the palette of an output folder, and which pages differ from what these and the marked
+    pages say. For several threads.
     """
 
     def __init__(self, catalogue: Catalogue, marking: Marking) -> None:
@@ -52,7 +59,7 @@ class Edits:
 
     def by_page(self) -> dict[str, list[Given]]:
         """The hints of each page that has any, by its name in the file."""
-        return _rows(self._hints())
+        return _rows(self._hints(self.cast()))
 
     def put(self, name: str, given: Sequence[Given]) -> None:
         """Set the hints of a page. Raises BadUsageError where they, or the page's name, can't be written so that
@@ -61,19 +68,67 @@ class Edits:
         if len(given) > _MOST:
             raise BadUsageError(f"{len(given)} hints for one page; give at most {_MOST}")
         with self._lock:
-            rows = {**_rows(self._hints()), name: list(given)}
+            cast = self._keep_cast()
+            rows = {**_rows(self._hints(cast)), name: list(given)}
             data = _as_csv(rows)
-            if len(parse_hints(data, "the desk").by_page.get(name, ())) != len(given):
+            if len(parse_hints(data, "the desk", cast).by_page.get(name, ())) != len(given):
                 raise BadUsageError(
                     f"the page's name {name!r} can't be written in a hint file; rename it in the source"
                 )
             self._storage.put(HINTS, data, content_type=_CSV)
 
     def keep(self) -> None:
-        """Keep the hints that the job was given, if the output keeps none yet: the next run is given no file."""
+        """Keep hints and cast that the job was given, if the output keeps none yet: the next run is given no file."""
         with self._lock:
-            if kept_hints(self._storage) is None and (given := self.by_page()):
+            cast = self._keep_cast()
+            if kept_hints(self._storage, cast) is None and (given := _rows(self._hints(cast))):
                 self._storage.put(HINTS, _as_csv(given), content_type=_CSV)
+
+    def cast(self) -> Cast:
+        """The cast that the output keeps; before it keeps one, that which its job was given."""
+        kept = kept_cast(self._storage)
+        if kept is None and self._catalogue.config.cast:
+            return read_cast(self._catalogue.config.cast)
+        return kept or NO_CAST
+
+    def cast_counts(self) -> dict[str, int]:
+        """The number of pages of which a hint names a colour of the cast, by its name."""
+        cast = self.cast()
+        hints = self._hints(cast)
+        return {name: len(hints.naming(name)) if hints else 0 for name in cast.colours}
+
+    def put_cast(self, name: str, colour: str) -> None:
+        """Give a name of the cast a colour, or add it; no colour: take it out, and its hints keep the colour it had.
+
+        Raises BadUsageError where the name or the colour is none.
+        """
+        self.keep()
+        name = composed(name.strip())
+        with self._lock:
+            cast = self.cast()
+            colours = dict(cast.colours)
+            if colour:
+                colours[name_of(name)] = colour_of(colour)
+            elif colours.pop(name, None):
+                rows = _rows(self._hints(cast))
+                plain = {page: [each.without(name, cast) for each in given] for page, given in rows.items()}
+                if plain:
+                    self._storage.put(HINTS, _as_csv(plain), content_type=_CSV)
+            self._put_cast(colours)
+
+    def as_hints(self, given: Iterable[Given]) -> tuple[Hint, ...]:
+        """Hints as colouring takes them."""
+        cast = self.cast()
+        return tuple(Hint(each.x, each.y, each.radius, cast.ab_of(each.colour)) for each in given)
+
+    def _keep_cast(self) -> Cast:
+        cast = self.cast()
+        if cast.colours and kept_cast(self._storage) is None:
+            self._put_cast(cast.colours)
+        return cast
+
+    def _put_cast(self, colours: Mapping[str, str]) -> None:
+        self._storage.put(CAST, _table(casting.COLUMNS, colours.items()), content_type=_CSV)
 
     def palette(self) -> Palette | None:
         """The palette as it is edited now; None for a job without one."""
@@ -101,7 +156,7 @@ class Edits:
 
     def changes(self) -> list[tuple[str, int]]:
         """(chapter, number) of each page that the next run does again: it is not as hints, palette and marks say."""
-        hints = self._hints()
+        hints = self._hints(self.cast())
         by_chapter = hints.by_chapter(m.rel for m in self._catalogue.chapters.values()) if hints else {}
         palette = self.palette()
         abs_ = [list(color.ab) for color in palette.colors] if palette else []
@@ -123,11 +178,11 @@ class Edits:
                     found.append((chapter, number))
         return found
 
-    def _hints(self) -> Hints | None:
+    def _hints(self, cast: Cast) -> Hints | None:
         """Those that the output keeps; before it keeps any, those that its job was given."""
-        kept = kept_hints(self._storage)
+        kept = kept_hints(self._storage, cast)
         if kept is None and self._catalogue.config.hints:
-            return replace(read_hints(self._catalogue.config.hints), given=False)
+            return replace(read_hints(self._catalogue.config.hints, cast), given=False)
         return kept
 
 
@@ -140,17 +195,17 @@ def _rows(hints: Hints | None) -> dict[str, list[Given]]:
     }
 
 
-def as_hints(given: Iterable[Given]) -> tuple[Hint, ...]:
-    """The hints as colouring takes them."""
-    return tuple(Hint(each.x, each.y, each.radius, ab_of(each.colour)) for each in given)
+def _as_csv(rows: Mapping[str, Sequence[Given]]) -> bytes:
+    """The file of hints."""
+    numbers = ((page, each, (each.x, each.y, each.radius)) for page, given in rows.items() for each in given)
+    return _table(COLUMNS, ((page, *(f"{value:.9g}" for value in at), each.colour) for page, each, at in numbers))
 
 
-def _as_csv(rows: dict[str, list[Given]]) -> bytes:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     text = io.StringIO(newline="")
     out = csv.writer(text, lineterminator="\n")
-    out.writerow(COLUMNS)
-    for page, given in rows.items():
-        out.writerows((page, f"{each.x:.9g}", f"{each.y:.9g}", f"{each.radius:.9g}", each.colour) for each in given)
+    out.writerow(columns)
+    out.writerows(rows)
     try:
         return text.getvalue().encode()
     except UnicodeEncodeError as error:

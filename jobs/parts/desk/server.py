@@ -19,7 +19,7 @@ from jobs.parts.desk.apply import Applier, cluster_line
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.desk.config import DeskConfig
 from jobs.parts.desk.contents import Contents
-from jobs.parts.desk.edits import Edits, Given, as_hints
+from jobs.parts.desk.edits import Edits, Given
 from jobs.parts.desk.guard import Guard
 from jobs.parts.desk.marking import Marking, Reach
 from jobs.parts.desk.pictures import Pictures
@@ -77,6 +77,7 @@ def application(catalogue: Catalogue, config: DeskConfig, pool: LocalPool) -> we
             web.get("/front/{name}", desk.front),
             web.get("/api/desk", desk.overview),
             web.get("/api/swatches", desk.swatches),
+            web.get("/api/cast", desk.cast),
             web.get("/api/changes", desk.changes),
             web.get("/api/job", desk.job),
             web.get("/api/palette/{number}", desk.examples),
@@ -87,6 +88,7 @@ def application(catalogue: Catalogue, config: DeskConfig, pool: LocalPool) -> we
             web.put("/api/chapters/{chapter}/{page}/hints", desk.put_hints),
             web.put("/api/chapters/{chapter}/{page}/reference", desk.put_reference),
             web.put("/api/palette", desk.put_palette),
+            web.put("/api/cast", desk.put_cast),
             web.post("/api/apply", desk.apply),
         ]
     )
@@ -175,7 +177,8 @@ class Desk:
         given = [Given.of(value) for value in body["hints"]] if "hints" in body else kept.get(name, [])
         palette = await asyncio.to_thread(self._edits.edited, _edits_of(body)) if "palette" in body else None
         palette = palette or await asyncio.to_thread(self._edits.palette)
-        data = await self._recolorer.color(chapter, number, as_hints(given), palette)
+        hints = await asyncio.to_thread(self._edits.as_hints, given)
+        data = await self._recolorer.color(chapter, number, hints, palette)
         return web.Response(body=data, content_type=f"image/{format_of(data)}")
 
     async def put_reference(self, request: web.Request) -> web.Response:
@@ -195,7 +198,8 @@ class Desk:
         if (chapter, number) in await asyncio.to_thread(self._edits.changes):
             given = (await asyncio.to_thread(self._edits.by_page)).get(self._contents.hint_name(chapter, number), [])
             palette = await asyncio.to_thread(self._edits.palette)
-            data = await self._recolorer.color(chapter, number, as_hints(given), palette)
+            hints = await asyncio.to_thread(self._edits.as_hints, given)
+            data = await self._recolorer.color(chapter, number, hints, palette)
         else:
             data = await self._step(self._pictures.published, chapter, number)
         pair = await self._step(self._marking.references.learn, data)
@@ -221,6 +225,20 @@ class Desk:
         """Keep other colours for some of the palette."""
         await asyncio.to_thread(self._edits.put_palette, _edits_of(await _body(request)))
         return await self.changes(request)
+
+    async def cast(self, request: web.Request) -> web.Response:
+        """The colours that have a name, and how many pages have a hint that gives it."""
+        return _json(await asyncio.to_thread(self._contents.cast))
+
+    async def put_cast(self, request: web.Request) -> web.Response:
+        """Give a name of the cast a colour, add one, or take one out. Answers with the cast and the changes."""
+        body = await _body(request)
+        name, colour = body.get("name"), body.get("colour")
+        if not isinstance(name, str) or not isinstance(colour, str):
+            raise BadUsageError('give a name and its colour: {"name": "hair of Aiko", "colour": "#7a3b20"}, or ""')
+        await asyncio.to_thread(self._edits.put_cast, name, colour)
+        cast, changes = await asyncio.to_thread(lambda: (self._contents.cast(), self._edits.changes()))
+        return _json({"cast": cast, "changes": [list(page) for page in changes]})
 
     async def examples(self, request: web.Request) -> web.Response:
         """Up to three pages that use a colour of the palette most."""

@@ -30,6 +30,7 @@ _MODULES = (
     "asked_static",
     "virtual",
     "viewer",
+    "cast",
     "hints",
     "palette",
     "references",
@@ -119,6 +120,7 @@ def _data(
         },
         "chapters": chapters,
         "palette": None if palette is None else palette.to_dict(),
+        "cast": contents.cast(),
         "examples": {color["number"]: contents.examples(color["number"]) for color in overview["palette"]},
         "hints": {name: [vars(each) for each in given] for name, given in edits.by_page().items()},
     }

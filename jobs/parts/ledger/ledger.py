@@ -9,6 +9,7 @@ Beside the coloured chapters is the folder `_mangahue/`:
   adapted-<name>.safetensors  the weights of --adapt
   palette.json                the colours of --palette, to be edited by hand or in the desk
   hints.csv                   the hints that were given in the desk; of a run without --hints they are the hints
+  cast.csv                    the colours that have a name there; of a run without --cast they are the cast
   references.json             the pages that were marked as references in the desk
   references/                 their pictures, and what networks see of these
   previews/<rel>/             small pictures of its pages, for the report and the desk
@@ -66,6 +67,7 @@ REPORT_PAGE = f"{HOME}/report.html"
 PROGRESS = f"{HOME}/progress.json"
 PALETTE = f"{HOME}/palette.json"
 HINTS = f"{HOME}/hints.csv"
+CAST = f"{HOME}/cast.csv"
 REFERENCES = f"{HOME}/references.json"
 _READERS = 32  # requests at once while planning: they mostly wait
 _MOST_UNREAD = 32  # manifests that storage may refuse; beyond that the folder as a whole can't be used

@@ -164,7 +164,7 @@ def test_any_bytes_are_hints_or_refused(data: bytes) -> None:
             hints = parse_hints(given_bytes, "h.csv")
         except BadUsageError:
             continue
-        assert set(hints.by_page) == set(hints.lines)
+        assert set(hints.by_page) == set(hints.first)
 
 
 def test_other_hints_have_another_digest() -> None:

@@ -14,7 +14,7 @@ from jobs.parts.desk.apply import Applier, JobRun, arguments_of, cluster_line
 from jobs.parts.desk.catalogue import open_catalogue
 from jobs.parts.desk.edits import Edits
 from jobs.parts.desk.marking import Marking
-from jobs.parts.ledger.ledger import HINTS, PALETTE
+from jobs.parts.ledger.ledger import CAST, HINTS, PALETTE
 from tests.jobs.desk.desk import library_of
 
 OPTIONS = [
@@ -32,8 +32,10 @@ def test_the_options_are_those_of_the_job(options: dict[str, object]) -> None:
     assert again == config
 
 
-def test_hints_and_palette_are_those_of_the_output() -> None:
-    given = ColorizeConfig(source="s", out="s3://b/o", hints="h.csv", palette="p.json", replace=True, runner="ray")
+def test_hints_cast_and_palette_are_those_of_the_output() -> None:
+    given = ColorizeConfig(
+        source="s", out="s3://b/o", hints="h.csv", cast="c.csv", palette="p.json", replace=True, runner="ray"
+    )
     again = ColorizeConfig(**cli.make_context("colorize", arguments_of(given)).params)
     assert again == ColorizeConfig(source="s", out="s3://b/o", palette=f"s3://b/o/{PALETTE}")
 
@@ -45,14 +47,16 @@ def test_a_cluster_is_told_of_buckets_alone() -> None:
     assert cluster_line(ColorizeConfig(source="in", out="s3://b/o")) == ""
 
 
-def test_hints_that_the_job_was_given_are_kept_before_it_runs_without(tmp_path: Path) -> None:
-    lines = "page,x,y,radius,colour\nch01.cbz/0.png,5,6,7,teal\n"
+def test_hints_and_cast_that_the_job_was_given_are_kept_before_it_runs_without(tmp_path: Path) -> None:
+    lines, names = "page,x,y,radius,colour\nch01.cbz/0.png,5,6,7,sea\n", "name,colour\nsea,teal\n"
     (tmp_path / "h.csv").write_text(lines)
-    library = library_of(tmp_path, chapters=1, hints=str(tmp_path / "h.csv"))
+    (tmp_path / "c.csv").write_text(names)
+    library = library_of(tmp_path, chapters=1, hints=str(tmp_path / "h.csv"), cast=str(tmp_path / "c.csv"))
     catalogue = open_catalogue(str(library.out))
     edits = Edits(catalogue, Marking(catalogue))
     edits.keep()
     assert (library.out / HINTS).read_text() == lines
+    assert (library.out / CAST).read_text() == names
     library.run(backend="torch")
     assert library.computed == set()
     open_storage(str(library.out)).put(HINTS, b"page,x,y,radius,colour\n")

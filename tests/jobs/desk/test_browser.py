@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.parts.desk.catalogue import id_of
-from jobs.parts.ledger.ledger import HINTS, PALETTE, PROGRESS, REFERENCES, Ledger
+from jobs.parts.ledger.ledger import CAST, HINTS, PALETTE, PROGRESS, REFERENCES, Ledger
 from jobs.parts.ledger.manifest import Manifest, PageRecord
 from tests.archives import zipped
 from tests.browser import chromium
@@ -159,6 +159,44 @@ def test_a_colour_is_picked_from_another_page(visit: Callable[..., Page], librar
     assert [line[4] for line in kept(library)] == [colour]
 
 
+def test_a_colour_is_named_given_to_another_page_and_changed_for_both(
+    visit: Callable[..., Page], library: Library
+) -> None:
+    page = open_page(visit, library)
+    expect(page.locator("#open-cast")).to_be_hidden()
+    page.mouse.click(*place(page, 0.5, 0.5))
+    page.locator("#swatches button").nth(2).click()
+    page.wait_for_selector(COLOURED)
+    page.locator("#cast-name").fill("fur, of Momo")
+    with page.expect_response("**/hints"):
+        page.keyboard.press("Enter")
+    expect(page.locator("#naming")).to_be_hidden()
+    expect(page.locator("#hint-told")).to_contain_text("the colour of fur, of Momo")
+    page.keyboard.press("ArrowRight")  # no letter is typed any more: keys are the desk's again
+    expect(page.locator("#title")).to_contain_text("2.png")
+    page.mouse.click(*place(page, 0.3, 0.3))
+    with page.expect_response("**/hints"):
+        page.locator("#cast-names button").click()
+    assert [row[-1] for row in kept(library)] == ["fur, of Momo"] * 2
+    library.run(backend="torch")
+
+    page = open_page(visit, library)
+    page.locator("#open-cast").click()
+    expect(page.locator("#cast-list")).to_contain_text("2 pages")
+    page.locator("#cast-list input").fill("#3060c0")
+    expect(page.locator("#cast-told")).to_contain_text("Kept.")
+    assert (library.out / CAST).read_text() == 'name,colour\n"fur, of Momo",#3060c0\n'
+    expect(page.locator("#apply")).to_have_text("Apply to 2 pages")
+    page.locator("#close-cast").click()
+    page.wait_for_selector(COLOURED)  # the page that is open
+    expect(page.locator(".hint")).to_have_css("background-color", "rgb(48, 96, 192)")
+    page.locator("#open-cast").click()
+    page.get_by_role("button", name="Remove fur, of Momo").click()
+    expect(page.locator("#cast-list button")).to_have_count(0)
+    assert [row[-1] for row in kept(library)] == ["#3060c0"] * 2
+    expect(page.locator("#apply")).to_have_text("Apply to 2 pages")
+
+
 def marks(library: Library) -> list[tuple[str, str, str]]:
     """(chapter, page, below) of each mark that is kept."""
     entries = json.loads((library.out / REFERENCES).read_text())["references"]
@@ -248,6 +286,9 @@ def test_by_finger_on_a_phone(visit: Callable[..., Page], library: Library, widt
     page.locator("#swatches button").nth(1).tap()
     page.wait_for_selector(COLOURED)
     assert len(kept(library)) == 1
+    page.locator("#cast-name").fill("the fur of Momo, the cat of the lighthouse keeper")
+    page.locator("#naming button").tap()
+    expect(page.locator("#cast-names button")).to_be_visible()
     assert page.evaluate(f"() => {inside}")
     for target in page.locator("button:visible:not(.hint)").all():
         box = target.bounding_box()

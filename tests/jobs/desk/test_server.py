@@ -13,13 +13,13 @@ from PIL import Image
 from datasets.errors import BadUsageError
 from datasets.storage import open_storage
 from jobs.parts.desk.catalogue import id_of, open_catalogue
-from jobs.parts.ledger.ledger import HINTS, HOME, PALETTE, PROGRESS, REFERENCES
+from jobs.parts.ledger.ledger import CAST, HINTS, HOME, PALETTE, PROGRESS, REFERENCES
 from tests.archives import packed, zipped
 from tests.jobs.colorize.chapters import color_page, gray_page, members_of
 from tests.jobs.colorize.library import Library, published
 from tests.jobs.desk.desk import Client, key_of, library_of, visit
 
-CH01 = id_of("ch01.cbz")
+CH01, CH02 = id_of("ch01.cbz"), id_of("ch02.cbz")
 RED = {"x": 20, "y": 28, "radius": 6, "colour": "#d02040"}
 
 
@@ -137,6 +137,60 @@ def test_hints_that_the_job_was_given_are_the_first_ones(tmp_path: Path) -> None
 
     visit(library.out, change)
     assert (library.out / HINTS).read_text() == "page,x,y,radius,colour\nch02.cbz/0.png,5,6,7,teal\n"
+
+
+def test_a_colour_of_the_cast_is_changed_for_all_spots_that_have_it(library: Library) -> None:
+    named = {**RED, "colour": "fur of Momo"}
+
+    async def change(client: Client) -> None:
+        assert await as_json(client, "/api/cast") == []
+        assert (await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": [named]}))[0] == 400  # no such name yet
+        _, told = await put(client, "/api/cast", {"name": "fur of Momo", "colour": "gold"})
+        assert json.loads(told) == {"cast": [{"name": "fur of Momo", "css": "#ffd700", "pages": 0}], "changes": []}
+        await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": [named]})
+        await put(client, f"/api/chapters/{CH02}/0/hints", {"hints": [named, {**RED, "x": 5, "y": 5}]})
+        await put(client, f"/api/chapters/{CH02}/2/hints", {"hints": [RED]})
+
+    visit(library.out, change)
+    library.run(backend="torch")
+    before = published(library, "ch02.cbz")
+
+    async def change_one(client: Client) -> bytes:
+        _, told = await put(client, "/api/cast", {"name": "fur of Momo", "colour": "#3060c0"})
+        assert json.loads(told)["cast"] == [{"name": "fur of Momo", "css": "#3060c0", "pages": 2}]
+        assert json.loads(told)["changes"] == [[CH01, 1], [CH02, 0]]
+        return (await put(client, f"/api/chapters/{CH02}/0/recolor", {}, "post"))[1]
+
+    shown = visit(library.out, change_one)
+    library.run(backend="torch")
+    after = published(library, "ch02.cbz")
+    assert {name for name in after if after[name] != before[name]} == {"0.jpg"}
+    assert after["0.jpg"] == shown
+
+    async def remove(client: Client) -> None:
+        _, told = await put(client, "/api/cast", {"name": "fur of Momo", "colour": ""})
+        assert json.loads(told) == {"cast": [], "changes": []}  # its spots keep their colour
+        pages = (await as_json(client, f"/api/chapters/{CH01}"))["pages"]
+        assert pages[1]["hints"] == [{**RED, "colour": "#3060c0"}]
+
+    visit(library.out, remove)
+    assert (library.out / CAST).read_text() == "name,colour\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"name": "sea"}, {"name": 1, "colour": "red"}, {"name": "", "colour": "red"},
+        {"name": "a\nb", "colour": "red"}, {"name": "red", "colour": "red"}, {"name": "sea", "colour": "blueish"},
+        {"name": "a" * 81, "colour": "red"},
+    ],
+)  # fmt: skip
+def test_what_is_no_name_or_no_colour_is_refused(library: Library, body: Any) -> None:
+    async def change(client: Client) -> int:
+        return (await put(client, "/api/cast", body))[0]
+
+    assert visit(library.out, change) == 400
+    assert not (library.out / CAST).exists()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from datasets.errors import BadUsageError
-from jobs.parts.colorize.hints import ab_of, parse_hints
+from jobs.parts.colorize.cast import ab_of, parse_cast
+from jobs.parts.colorize.hints import parse_hints
 from jobs.parts.desk.catalogue import id_of, open_catalogue
 from jobs.parts.desk.static import _MODULES, FRONT, _modules, page_of, write_static
 from jobs.parts.runtime.outcome import Exit
@@ -30,7 +31,7 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-def test_hints_and_palette_are_downloaded_as_files(browser: Browser, tmp_path: Path) -> None:
+def test_hints_cast_and_palette_are_downloaded_as_files(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps({"colors": COLORS}))
     (tmp_path / "h.csv").write_text("page,x,y,radius,colour\nch02.cbz/0.png,5,6,7,teal\n")
     library = library_of(tmp_path, palette=str(tmp_path / "p.json"), hints=str(tmp_path / "h.csv"))
@@ -53,6 +54,12 @@ def test_hints_and_palette_are_downloaded_as_files(browser: Browser, tmp_path: P
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.25)
     page.locator("#swatches button").nth(1).click()
+    page.locator("#cast-name").fill("the sea")
+    page.locator("#naming button").click()
+    page.locator("#open-cast").click()
+    page.locator("#cast-list input").fill("#104090")
+    expect(page.locator("#cast-told")).to_have_text("Kept for the download.")
+    page.locator("#close-cast").click()
     page.locator("#open-palette").click()
     page.locator("#colors button").nth(1).click()
     page.locator("#color-value").fill("#2040d0")
@@ -60,13 +67,16 @@ def test_hints_and_palette_are_downloaded_as_files(browser: Browser, tmp_path: P
     page.locator("#close-palette").click()
     with (
         page.expect_download(lambda download: download.suggested_filename == "hints.csv") as first,
-        page.expect_download(lambda download: download.suggested_filename == "palette.json") as second,
+        page.expect_download(lambda download: download.suggested_filename == "cast.csv") as second,
+        page.expect_download(lambda download: download.suggested_filename == "palette.json") as third,
     ):
         page.locator("#apply").click()
     expect(page.locator("#job-told")).to_contain_text("The next run of colorize.py")
-    hints, palette = (downloaded.value.path().read_bytes() for downloaded in (first, second))
+    hints, cast, palette = (downloaded.value.path().read_bytes() for downloaded in (first, second, third))
 
-    rows = parse_hints(hints, "hints.csv").by_page
+    assert cast == b"name,colour\nthe sea,#104090\n"
+    rows = parse_hints(hints, "hints.csv", parse_cast(cast, "cast.csv")).by_page
+    assert rows["ch01.cbz/1.png"][0].ab == ab_of("#104090")
     assert set(rows) == {"ch02.cbz/0.png", "ch01.cbz/1.png"}
     ((x, y),) = [(hint.x, hint.y) for hint in rows["ch01.cbz/1.png"]]
     assert (x, y) == pytest.approx((20, 14), abs=0.5)

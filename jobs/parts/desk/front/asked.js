@@ -4,7 +4,9 @@
 /**
  * @typedef {{id: string, rel: string, status: string, code: string, message: string,
  *            coloured: number, kept: number, flagged: number, doubted: number}} Chapter
- * @typedef {{x: number, y: number, radius: number, colour: string}} Hint - in pixels of the page
+ * @typedef {{x: number, y: number, radius: number, colour: string}} Hint - in pixels of the page; colour: as CSS has it,
+ *            or a name of the cast
+ * @typedef {{name: string, css: string, pages: number}} Named - a name of the cast, and pages with a spot that has it
  * @typedef {{number: number, name: string, action: string, code: string, message: string, width: number,
  *            height: number, version: string, hints: Hint[],
  *            reference: string}} Page - reference: what it is one for: chapter, series, or nothing

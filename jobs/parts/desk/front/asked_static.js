@@ -3,6 +3,7 @@
 
 /**
  * @typedef {import("./asked.js").Hint} Hint
+ * @typedef {import("./asked.js").Named} Named
  * @typedef {import("./asked.js").Page} Page
  */
 
@@ -14,6 +15,7 @@ const told = JSON.parse(document.getElementById("desk-data")?.textContent ?? "{}
 const edited = new Map();
 /** @type {Set<number>} */
 const recolored = new Set();
+let recast = false;
 
 /** @param {string} path */
 export async function read(path) {
@@ -21,6 +23,7 @@ export async function read(path) {
   if (what === "chapters") return told.chapters[which];
   if (what === "palette") return told.examples[which];
   if (what === "changes") return [...edited.values()];
+  if (what === "cast") return castNow();
   return what === "job" ? null : told[what];
 }
 
@@ -33,8 +36,13 @@ export async function send(method, path, body) {
   const [, , what, chapter, number] = path.split("/");
   if (what === "chapters") setHints(chapter, Number(number), body.hints);
   if (what === "palette") setColors(body.palette);
+  if (what === "cast") {
+    setCast(body.name, body.colour);
+    return new Response(JSON.stringify({ cast: castNow(), changes: [...edited.values()] }));
+  }
   if (what === "apply") {
     if (edited.size) download("hints.csv", "text/csv", hintFile());
+    if (recast) download("cast.csv", "text/csv", castFile());
     if (recolored.size) download("palette.json", "application/json", JSON.stringify(told.palette, null, 1));
   }
   return new Response(JSON.stringify([...edited.values()]));
@@ -66,13 +74,45 @@ function setColors(colors) {
   }
 }
 
+/** @returns {Named[]} */
+function castNow() {
+  /** @type {Hint[][]} */
+  const pages = Object.values(told.hints);
+  return told.cast.map((/** @type {Named} */ each) => ({ ...each, pages: pages.filter(hints => hints.some(hint => hint.colour === each.name)).length }));
+}
+
+/**
+ * @param {string} name
+ * @param {string} colour - "": the name is removed, and its spots keep their colour
+ */
+function setCast(name, colour) {
+  const known = told.cast.find((/** @type {Named} */ each) => each.name === name);
+  for (const [id, chapter] of Object.entries(told.chapters)) {
+    for (const page of chapter.pages) {
+      const hints = told.hints[page.hint_name] ?? [];
+      if (!hints.some((/** @type {Hint} */ hint) => hint.colour === name)) continue;
+      if (!colour) page.hints = hints.map((/** @type {Hint} */ hint) => (hint.colour === name ? { ...hint, colour: known.css } : hint));
+      setHints(id, page.number, page.hints);
+    }
+  }
+  told.cast = told.cast.filter((/** @type {Named} */ each) => each !== known || colour);
+  if (known) known.css = colour;
+  else if (colour) told.cast.push({ name, css: colour, pages: 0 });
+  recast = true;
+}
+
+const castFile = () => csv([["name", "colour"], ...told.cast.map((/** @type {Named} */ each) => [each.name, each.css])]);
+
 function hintFile() {
   const lines = [["page", "x", "y", "radius", "colour"]];
   for (const [name, hints] of Object.entries(told.hints)) {
     for (const { x, y, radius, colour } of /** @type {Hint[]} */ (hints)) lines.push([name, `${x}`, `${y}`, `${radius}`, colour]);
   }
-  return lines.map(cells => cells.map(cell => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",") + "\n").join("");
+  return csv(lines);
 }
+
+/** @param {string[][]} lines */
+const csv = lines => lines.map(cells => cells.map(cell => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",") + "\n").join("");
 
 /**
  * ab of CIELAB (D65) of an sRGB colour (IEC 61966-2-1).

@@ -47,7 +47,7 @@ export class Changes {
     await send("POST", "/api/apply", {});
     this.dialog.showModal();
     if (live) return this.follow();
-    by("job-told", HTMLElement).textContent = "Put hints.csv and palette.json, as far as they were downloaded, into the folder _mangahue of the output. The next run of colorize.py takes them up.";
+    by("job-told", HTMLElement).textContent = "Put hints.csv, cast.csv and palette.json, as far as they were downloaded, into the folder _mangahue of the output. The next run of colorize.py takes them up.";
   }
 
   /** Follow the run that is under way, or that has just ended. */

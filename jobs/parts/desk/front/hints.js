@@ -1,7 +1,7 @@
 // @ts-check
 /** The hints of the page that is shown: set by a click and a colour, moved, sized, deleted, taken back. */
 
-import { by, make } from "./dom.js";
+import { by, make, tellWrong } from "./dom.js";
 
 /** @typedef {import("./asked.js").Hint} Hint */
 /** @typedef {import("./viewer.js").Point} Point */
@@ -11,16 +11,19 @@ const SIZE = 0.012; // of a page's longer side: radius of a new hint
 export class Hints {
   /**
    * @param {import("./viewer.js").Viewer} viewer
+   * @param {import("./cast.js").Cast} cast
    * @param {(hints: Hint[]) => void} changed - told of all hints after each change
    * @param {() => void} opened - called when a spot waits for its colour
    */
-  constructor(viewer, changed, opened) {
+  constructor(viewer, cast, changed, opened) {
     this.viewer = viewer;
+    this.cast = cast;
     this.opened = opened;
     this.changed = changed;
     this.marks = by("marks", HTMLElement);
     this.radius = by("radius", HTMLInputElement);
     this.colour = by("colour", HTMLInputElement);
+    this.name = by("cast-name", HTMLInputElement);
     this.picking = false;
     /** @type {Hint[]} */
     this.hints = [];
@@ -68,10 +71,10 @@ export class Hints {
 
   /**
    * Give the open spot, or the selected hint, a colour.
-   * @param {string} colour - #rrggbb
+   * @param {string} colour - #rrggbb, or a name of the cast
    */
   choose(colour) {
-    this.colour.value = colour;
+    this.colour.value = this.cast.css(colour);
     if (this.open) {
       const radius = Math.max(3, Math.round(SIZE * Math.max(this.viewer.width, this.viewer.height)));
       const { x, y } = this.open;
@@ -81,6 +84,19 @@ export class Hints {
     } else if (this.selected >= 0) {
       this.alter({ colour });
     }
+  }
+
+  /** Give the colour of the selected hint the name that was typed: other spots may have it, too. */
+  async give() {
+    const name = this.name.value.trim();
+    const index = this.selected;
+    const hint = this.hints[index];
+    if (!hint || !name) return;
+    if (!this.cast.has(name)) await this.cast.put(name, hint.colour);
+    if (this.hints[index] !== hint) return;
+    this.selected = index;
+    this.name.value = "";
+    this.choose(name);
   }
 
   /** Delete the selected hint, or give up the open spot. */
@@ -157,14 +173,18 @@ export class Hints {
     by("delete", HTMLButtonElement).disabled = !chosen && !this.open;
     this.radius.disabled = !chosen;
     if (chosen) this.radius.value = String(chosen.radius);
-    if (chosen) this.colour.value = chosen.colour.startsWith("#") && chosen.colour.length === 7 ? chosen.colour : "#808080";
+    const css = chosen && this.cast.css(chosen.colour);
+    if (css) this.colour.value = css.startsWith("#") && css.length === 7 ? css : "#808080";
+    by("naming", HTMLElement).hidden = !chosen || this.cast.has(chosen.colour);
     if (this.allowed) by("hint-told", HTMLElement).textContent = this.told();
   }
 
   told() {
     if (this.picking) return "Click a colour on this page or another.";
     if (this.open) return "Now choose a colour.";
-    if (this.selected >= 0) return "Choose another colour, drag the spot, or delete it.";
+    const chosen = this.hints[this.selected];
+    if (chosen && this.cast.has(chosen.colour)) return `It has the colour of ${chosen.colour}. Another one is for this spot alone; under Cast it is changed for all.`;
+    if (chosen) return "Choose another colour, drag the spot, or delete it.";
     return this.hints.length ? "Click a spot that has the wrong colour, or one of the marks." : "Click a spot that has the wrong colour.";
   }
 
@@ -176,7 +196,7 @@ export class Hints {
   mark(hint, index) {
     const pressed = String(index === this.selected);
     const mark = make("button", { type: "button", class: "hint", "aria-pressed": pressed, "aria-label": `spot ${index + 1}, ${hint.colour}` });
-    mark.style.background = hint.colour;
+    mark.style.background = this.cast.css(hint.colour);
     mark.style.left = `${hint.x}px`;
     mark.style.top = `${hint.y}px`;
     mark.addEventListener("pointerdown", event => this.drag(event, mark, index));
@@ -227,6 +247,10 @@ export class Hints {
     by("delete", HTMLElement).addEventListener("click", () => this.delete());
     by("pick", HTMLElement).addEventListener("click", () => this.pick(!this.picking));
     this.colour.addEventListener("change", () => this.choose(this.colour.value));
+    by("naming", HTMLElement).addEventListener("submit", event => {
+      event.preventDefault();
+      this.give().catch(tellWrong);
+    });
     this.radius.addEventListener("change", () => this.alter({ radius: Number(this.radius.value) }));
   }
 }

@@ -2,6 +2,7 @@
 /** The desk: chapters, the pages of one, one page. The address says which: #chapter or #chapter/page. */
 
 import { live, picture, read, send } from "./asked.js";
+import { Cast } from "./cast.js";
 import { Changes } from "./changes.js";
 import { by, counted, make, tellWrong } from "./dom.js";
 import { Hints } from "./hints.js";
@@ -17,7 +18,8 @@ const LOOK_AGAIN = 20_000; // ms between two looks at a job that is at work
 const SILENT = 30 * 60_000; // ms after which a job that says nothing is taken for one that was killed
 const LAYERS = ["words", "panels", "areas"];
 const viewer = new Viewer(at => hints.clicked(at));
-const hints = new Hints(viewer, given => recolor(given).catch(tellWrong), look);
+const cast = new Cast(pages => { changes.show(pages); reopen().catch(tellWrong); }, name => hints.choose(name));
+const hints = new Hints(viewer, cast, given => recolor(given).catch(tellWrong), look);
 const palette = new Palette(pages => changes.show(pages));
 const references = new References(pages => changes.show(pages));
 const changes = new Changes(reload);
@@ -46,6 +48,7 @@ async function load() {
   chapters = told.chapters.sort((/** @type {Chapter} */ a, /** @type {Chapter} */ b) => attention(b) - attention(a) || order.compare(a.rel, b.rel));
   document.title = `Desk: ${told.out}`;
   palette.show(told.palette);
+  await cast.load();
   changes.onCluster(told.cluster);
   showProgress(told.progress);
   changes.show(await read("/api/changes"));
@@ -68,6 +71,11 @@ function showProgress(progress) {
 
 async function reload() {
   await load();
+  await reopen();
+}
+
+/** Read what is open again: its hints, or its pages, are others now. */
+async function reopen() {
   open = { id: "", pages: [] };
   page = null;
   await follow();
@@ -151,7 +159,7 @@ function showHints() {
   references.show(open.id, page, !takesHints ? whyNot : page.action === "flagged" ? "This page can't be read." : "");
   const allowed = takesHints && page.action === "coloured";
   hints.show(page.hints, allowed);
-  for (const id of ["swatches", "picked", "colour", "pick", "undo", "delete", "radius"]) by(id, HTMLElement).inert = !allowed;
+  for (const id of ["swatches", "cast-names", "picked", "colour", "pick", "undo", "delete", "radius"]) by(id, HTMLElement).inert = !allowed;
   if (!allowed) by("hint-told", HTMLElement).textContent = takesHints ? "This page is not coloured." : whyNot;
 }
 
@@ -224,7 +232,7 @@ const KEYS = {
 
 document.addEventListener("keydown", event => {
   const target = /** @type {HTMLElement} */ (event.target);
-  if (!page || document.querySelector("dialog[open]") || target.matches("input[type=search]")) return;
+  if (!page || document.querySelector("dialog[open]") || target.matches("input[type=search], input[type=text]")) return;
   if (target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
   if ((event.ctrlKey || event.metaKey) && event.key === "z") hints.undo();
   else if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
