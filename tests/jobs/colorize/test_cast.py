@@ -35,11 +35,14 @@ def library(tmp_path: Path) -> Library:
 def test_a_hint_has_the_colour_that_its_name_has() -> None:
     cast = parse_cast(b'name,colour\n"fur, of Mo\xcc\x88mo",#e0a030\nsea, teal\n', "c.csv")  # o and its dots apart
 
-    hints = parse_hints('page,x,y,radius,colour\na/1.png,1,2,3,"fur, of Mömo"\na/1.png,1,2,3,sea'.encode(), "h", cast)
+    hints = parse_hints(
+        'page,x,y,radius,colour\na/1.png,1,2,3,"fur, of Mo\u0308mo"\na/1.png,1,2,3,sea'.encode(), "h", cast
+    )
     plain = parse_hints(b"page,x,y,radius,colour\na/1.png,1,2,3,#e0a030\na/1.png,1,2,3,teal", "h")
 
     assert hints.by_page == plain.by_page
-    assert hints.naming("fur, of Mömo") == hints.naming("sea") == ["a/1.png"]
+    assert list(cast.colours) == ["fur, of M\xf6mo", "sea"]
+    assert hints.naming("fur, of M\xf6mo") == hints.naming("sea") == ["a/1.png"]
     assert plain.naming("sea") == []
 
 
