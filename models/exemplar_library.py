@@ -60,7 +60,7 @@ class Library:
 
     def shown(self, page: Tensor) -> Shown:
         """What a page (1, 1, S, S) is shown; the more alike one is, the more it counts."""
-        alike = self.alike(page)
+        alike = self.alike(page) if self._pages else {}
         if not alike:
             return Shown.nothing(page, self._generator.features)
         parts = [self._pages[number].memory(self._generator) for number in alike]
