@@ -185,7 +185,7 @@ class Exemplar(Variant):
         hints = ink.new_zeros(len(ink), 3, *ink.shape[2:]) if hints is None else self._as_weights(hints)
         if not len(self._library) and (self._compiled or ink.is_cuda):
             return self._color_shown(ink, hints, Shown.nothing(ink, self.config.place_features))
-        # Page by page: what 12 pages have to show to 8 at once would take gigabytes; and PyTorch on a CPU is quicker so.
+        # Page by page: what 12 pages have to show to 8 at once would take gigabytes; and PyTorch on CPUs is quicker.
         pages = zip(ink.split(1), hints.split(1), strict=True)
         return torch.cat([self._color_shown(page, hint, self._library.shown(page)) for page, hint in pages])
 

@@ -26,6 +26,7 @@ HOSTILE = "\"'><img src=x onerror='document.title=1'>&amp;{{ key }}"
 CH01 = id_of("ch01.cbz")
 PHONE = {"has_touch": True, "is_mobile": True, "device_scale_factor": 1}
 WIDTHS = [pytest.param(375, id="375px"), pytest.param(320, id="320px")]
+NAME, DECOMPOSED = "fur, of M\xf6mo", "fur, of Mo\u0308mo"
 COLOURED = '#after[src^="blob:"]'  # the page as it was coloured here
 
 
@@ -167,31 +168,32 @@ def test_a_colour_is_named_given_to_another_page_and_changed_for_both(
     page.mouse.click(*place(page, 0.5, 0.5))
     page.locator("#swatches button").nth(2).click()
     page.wait_for_selector(COLOURED)
-    page.locator("#cast-name").press_sequentially("fur, of Momo")  # r alone would mark the page as a reference
+    page.locator("#cast-name").press_sequentially("fur, of Mo\u0308mo")  # r alone would mark the page as a reference
     with page.expect_response("**/hints"):
         page.keyboard.press("Enter")
     expect(page.locator("#naming")).to_be_hidden()
-    expect(page.locator("#hint-told")).to_contain_text("the colour of fur, of Momo")
+    expect(page.locator("#hint-told")).to_contain_text(f"the colour of {NAME}")
     page.keyboard.press("ArrowRight")  # no letter is typed any more: keys are the desk's again
     expect(page.locator("#title")).to_contain_text("2.png")
     page.mouse.click(*place(page, 0.3, 0.3))
     with page.expect_response("**/hints"):
         page.locator("#cast-names button").click()
-    assert [row[-1] for row in kept(library)] == ["fur, of Momo"] * 2
+    assert [row[-1] for row in kept(library)] == [NAME] * 2
     library.run(backend="torch")
+    (library.out / HINTS).write_text((library.out / HINTS).read_text().replace(NAME, DECOMPOSED))  # by hand
 
     page = open_page(visit, library)
     page.locator("#open-cast").click()
     expect(page.locator("#cast-list")).to_contain_text("2 pages")
     page.locator("#cast-list input").fill("#3060c0")
     expect(page.locator("#cast-told")).to_contain_text("Kept.")
-    assert (library.out / CAST).read_text() == 'name,colour\n"fur, of Momo",#3060c0\n'
+    assert (library.out / CAST).read_text() == f'name,colour\n"{NAME}",#3060c0\n'
     expect(page.locator("#apply")).to_have_text("Apply to 2 pages")
     page.locator("#close-cast").click()
     page.wait_for_selector(COLOURED)  # the page that is open
     expect(page.locator(".hint")).to_have_css("background-color", "rgb(48, 96, 192)")
     page.locator("#open-cast").click()
-    page.get_by_role("button", name="Remove fur, of Momo").click()
+    page.get_by_role("button", name=f"Remove {NAME}").click()
     expect(page.locator("#cast-list button")).to_have_count(0)
     assert [row[-1] for row in kept(library)] == ["#3060c0"] * 2
     expect(page.locator("#apply")).to_have_text("Apply to 2 pages")

@@ -45,12 +45,17 @@ export class Cast {
    * @param {string} colour
    */
   css(colour) {
-    return this.names.find(each => each.name === colour)?.css ?? colour;
+    return this.named(colour)?.css ?? colour;
   }
 
   /** @param {string} colour - of a hint: whether it is a name */
   has(colour) {
-    return this.names.some(each => each.name === colour);
+    return Boolean(this.named(colour));
+  }
+
+  /** @param {string} colour - of a hint, which may write a name in another Unicode form */
+  named(colour) {
+    return this.names.find(each => each.name === colour.normalize());
   }
 
   /** @param {Named} named */

@@ -88,7 +88,7 @@ export class Hints {
 
   /** Give the colour of the selected hint the name that was typed: other spots may have it, too. */
   async give() {
-    const name = this.name.value.trim();
+    const name = this.name.value.trim().normalize();
     const index = this.selected;
     const hint = this.hints[index];
     if (!hint || !name) return;
