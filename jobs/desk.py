@@ -1,4 +1,4 @@
-"""Look at coloured chapters in the browser, and change hints, palette and references by pointer.
+"""Look at coloured chapters in the browser, and change hints, cast, palette and references by pointer.
 
 python jobs/desk.py --out OUT [--open]
 """

@@ -3,7 +3,9 @@
 Each is trained by two workers of which one is killed, stopped, resumed by a rerun, published, and used to colour. What
 happened is written as JSON for test_variants.py.
 
-python -m tests.end_to_end.drive_variants SHARDS SOURCE OUT VARIANT...
+python -m tests.end_to_end.drive_variants CLUSTER SHARDS SOURCE OUT VARIANT...
+
+CLUSTER is the pid of the process that the training workers are below.
 """
 
 import json
@@ -41,18 +43,18 @@ def points(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def kill_one(run: Path, killed: list[int], over: threading.Event) -> None:
-    """Kill a worker as soon as there is a checkpoint to resume from."""
+def kill_one(cluster: int, run: Path, killed: list[int], over: threading.Event) -> None:
+    """Kill a worker below the process `cluster` as soon as there is a checkpoint to resume from."""
     while not over.wait(0.05):
         if any(point["step"] >= LOOK and point["kind"] != "train" for point in points(run)):
             time.sleep(1.0)  # the checkpoint follows the held-out evaluation
-            victims = training_workers(os.getpid())
+            victims = training_workers(cluster)
             killed.append(victims[-1].pid)
             os.kill(victims[-1].pid, signal.SIGKILL)
             return
 
 
-def drive(name: str, shards: str, source: str, out: Path) -> dict[str, Any]:
+def drive(cluster: int, name: str, shards: str, source: str, out: Path) -> dict[str, Any]:
     run = out / name / "run"
     options: dict[str, Any] = {
         "variant": name, "data": shards, "run": str(run), "image_size": 64, "batch_size": 1, "num_workers": "2",
@@ -60,7 +62,7 @@ def drive(name: str, shards: str, source: str, out: Path) -> dict[str, Any]:
     }  # fmt: skip
     killed: list[int] = []
     over = threading.Event()
-    killer = threading.Thread(target=kill_one, args=(run, killed, over))
+    killer = threading.Thread(target=kill_one, args=(cluster, run, killed, over))
     killer.start()
     try:
         first = job(train, train.TrainConfig(**options, max_steps=FIRST))
@@ -111,11 +113,15 @@ def drive_options(shards: str, out: Path) -> dict[str, Any]:
     }
 
 
-def main(shards: str, source: str, out: str, *names: str) -> None:
+def main(cluster: str, shards: str, source: str, out: str, *names: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     for name in (*names, "options"):
         try:
-            told = drive_options(shards, Path(out)) if name == "options" else drive(name, shards, source, Path(out))
+            told = (
+                drive_options(shards, Path(out))
+                if name == "options"
+                else drive(int(cluster), name, shards, source, Path(out))
+            )
         except Exception as error:  # one variant's failure must not stop the others
             told = {"error": repr(error)}
         (Path(out) / f"{name}.json").write_text(json.dumps(told))

@@ -36,7 +36,7 @@ def driven(cluster: RayCluster, series: Path, tmp_path_factory: pytest.TempPathF
         "ingest", "--color", str(series / "color"), "--out", str(folder / "shards"), "--holdout", "ch03"
     )
     assert ingest.returncode == 0, ingest.stdout
-    command = [sys.executable, "-m", "tests.end_to_end.drive_variants", str(folder / "shards")]
+    command = [sys.executable, "-m", "tests.end_to_end.drive_variants", str(cluster.pid), str(folder / "shards")]
     command += [str(series / "ink/ch03.cbz"), str(folder), *models.VARIANTS]
     ended = subprocess.run(
         command, cwd=ROOT, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

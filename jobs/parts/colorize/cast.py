@@ -7,6 +7,7 @@ CSS colour name:
     hair of Aiko,#7a3b20
 """
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from jobs.parts.runtime.options import read_given
 
 COLUMNS = ("name", "colour")
 _LONGEST = 80  # characters of a name
+_UNPRINTABLE = {"Cc", "Cs"}  # control characters, halves of surrogate pairs
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Cast:
 
     def css(self, colour: str) -> str:
         """The colour that a hint gives, as CSS has it: that of the name, or what is given itself."""
-        return self.colours.get(composed(colour), colour)
+        return self.colours.get(folded(colour), colour)
 
     def ab_of(self, colour: str) -> tuple[float, float]:
         """The ab of the colour that a hint gives. Raises BadUsageError where it is neither a colour nor a name."""
@@ -44,7 +46,7 @@ class Cast:
             return ab_of(self.css(colour))
         except BadUsageError as error:
             names = ", ".join(self.colours) or "it has none"
-            raise BadUsageError(f"{error}, or a name of the cast ({names})") from error
+            raise BadUsageError(f"{error}, or a name of the cast ({names}), or add it to cast.csv") from error
 
 
 NO_CAST = Cast()
@@ -71,7 +73,7 @@ def parse_cast(data: bytes, file: str) -> Cast:
     colours: dict[str, str] = {}
     for where, (name, colour) in rows_of(data, COLUMNS, file):
         try:
-            if composed(name) in colours:
+            if folded(name) in colours:
                 raise BadUsageError(f"name is {name!r}, which another line has; give each name once")
             colours[name_of(name)] = colour_of(colour)
         except BadUsageError as error:
@@ -81,14 +83,21 @@ def parse_cast(data: bytes, file: str) -> Cast:
 
 def name_of(text: str) -> str:
     """A name of the cast, composed. Raises BadUsageError where the text is none."""
-    name = composed(text.strip())
-    if not name or len(name) > _LONGEST or not name.isprintable():
-        raise BadUsageError(f"name is {text!r}; give 1 to {_LONGEST} letters in one line, such as hair of Aiko")
+    name = folded(text)
+    if not name or len(name) > _LONGEST or any(unicodedata.category(letter) in _UNPRINTABLE for letter in name):
+        raise BadUsageError(
+            f"name is {text!r}; give 1 to {_LONGEST} letters without control characters, such as hair of Aiko"
+        )
     try:
         rgb_of(name)
     except BadUsageError:
         return name
     raise BadUsageError(f"name is {name!r}, which is a colour itself; give another, such as {name} of Aiko")
+
+
+def folded(text: str) -> str:
+    """A name for comparing: composed, and every run of blanks, of whatever script, one plain blank."""
+    return " ".join(composed(text).split())
 
 
 def colour_of(text: str) -> str:
@@ -107,6 +116,8 @@ def rgb_of(colour: str) -> tuple[int, int, int]:
     """The sRGB levels of a colour as CSS has it. Raises BadUsageError where it is none."""
     try:
         red, green, blue = ImageColor.getrgb(colour)[:3]
+        if not all(0 <= level <= 255 for level in (red, green, blue)):
+            raise ValueError(f"levels {red}, {green}, {blue}")
     except ValueError as error:
         raise BadUsageError(f"colour is {colour!r}; give #rrggbb, or a name such as orange") from error
     return red, green, blue

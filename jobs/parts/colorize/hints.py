@@ -19,7 +19,7 @@ from datasets.errors import BadUsageError, ObjectNotFoundError
 from datasets.names import composed, is_image, may_be_image
 from datasets.storage import Storage
 from imaging.hints import Hint
-from jobs.parts.colorize.cast import NO_CAST, Cast
+from jobs.parts.colorize.cast import NO_CAST, Cast, folded
 from jobs.parts.colorize.csv_rows import rows_of
 from jobs.parts.ledger.ledger import HINTS
 from jobs.parts.runtime.options import read_given
@@ -83,7 +83,7 @@ class Hints:
 
     def naming(self, name: str) -> list[str]:
         """The pages of which a hint gives this name of the cast."""
-        return [page for page, colours in self.colours.items() if any(composed(each) == name for each in colours)]
+        return [page for page, colours in self.colours.items() if any(folded(each) == name for each in colours)]
 
     def by_chapter(self, rels: Iterable[str]) -> dict[str, ChapterHints]:
         """The hints of each chapter, by its `rel`, in whatever Unicode form they name it.

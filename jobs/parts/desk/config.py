@@ -13,13 +13,13 @@ _LEAST_TOKEN = 16  # letters
 
 @dataclass(frozen=True, kw_only=True)
 class DeskConfig:
-    """Look at what colorize.py has published, in this machine's browser: before and after; hints, palette and
+    """Look at what colorize.py has published, in this machine's browser: before and after; hints, cast, palette and
     references by pointer.
     """
 
     out: str = option("Folder that colorize.py published to.", group="Output", metavar="URI")
     static: str = option("Write the page with its pictures into this new folder instead, for who has no Python at "
-                         "hand: hints and palette are downloaded as files there.", group="Output", default="",
+                         "hand: hints, cast and palette are downloaded as files there.", group="Output", default="",
                          metavar="URI")  # fmt: skip
     port: int = option("Port to listen on; 0: any that is free.", group="Server", default=8787)
     host: str = option(f"Address to listen on. Another than this machine's own needs a token of at least "

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets.errors import BadUsageError
-from datasets.names import composed
 from imaging.hints import Hint
 from imaging.palette import Palette
 from jobs.parts.colorize import cast as casting
-from jobs.parts.colorize.cast import NO_CAST, Cast, ab_of, colour_of, kept_cast, name_of, read_cast
+from jobs.parts.colorize.cast import NO_CAST, Cast, ab_of, colour_of, folded, kept_cast, name_of, read_cast
 from jobs.parts.colorize.hints import COLUMNS, Hints, digest_of, kept_hints, parse_hints, read_hints
 from jobs.parts.desk.catalogue import Catalogue
 from jobs.parts.desk.marking import Marking
@@ -38,14 +37,14 @@ class Given:
         """From JSON. Raises BadUsageError where it is no hint."""
         try:
             x, y, radius = (round(float(value[name]), 1) for name in ("x", "y", "radius"))
-            colour = str(value["colour"])
+            colour = str(value["colour"]).strip()
         except (KeyError, TypeError, ValueError) as error:
             raise BadUsageError(f"no hint: {value!r}; it has x, y, radius and colour") from error
         return cls(x, y, radius, colour)
 
     def without(self, name: str, cast: Cast) -> "Given":
         """The hint with the colour itself, if it gives this name of the cast."""
-        return replace(self, colour=cast.css(name)) if composed(self.colour) == name else self
+        return replace(self, colour=cast.css(name)) if folded(self.colour) == name else self
 
 
 class Edits:
@@ -81,15 +80,15 @@ class Edits:
         """Keep hints and cast that the job was given, if the output keeps none yet: the next run is given no file."""
         with self._lock:
             cast = self._keep_cast()
-            if kept_hints(self._storage, cast) is None and (given := _rows(self._hints(cast))):
+            if self._storage.stat(HINTS) is None and (given := _rows(self._hints(cast))):
                 self._storage.put(HINTS, _as_csv(given), content_type=_CSV)
 
     def cast(self) -> Cast:
-        """The cast that the output keeps; before it keeps one, that which its job was given."""
+        """The cast that the output keeps; before it keeps one, or hints of its own, that which its job was given."""
+        config = self._catalogue.config
         kept = kept_cast(self._storage)
-        if kept is None and self._catalogue.config.cast:
-            return read_cast(self._catalogue.config.cast)
-        return kept or NO_CAST
+        of_the_job = bool(config.cast) and (kept is None or (bool(config.hints) and self._storage.stat(HINTS) is None))
+        return read_cast(config.cast) if of_the_job else kept or NO_CAST
 
     def cast_counts(self) -> dict[str, int]:
         """The number of pages of which a hint names a colour of the cast, by its name."""
@@ -103,17 +102,20 @@ class Edits:
         Raises BadUsageError where the name or the colour is none.
         """
         self.keep()
-        name = composed(name.strip())
+        name = folded(name)
         with self._lock:
             cast = self.cast()
             colours = dict(cast.colours)
             if colour:
                 colours[name_of(name)] = colour_of(colour)
-            elif colours.pop(name, None):
+            elif name in colours:
+                del colours[name]
                 rows = _rows(self._hints(cast))
                 plain = {page: [each.without(name, cast) for each in given] for page, given in rows.items()}
                 if plain:
                     self._storage.put(HINTS, _as_csv(plain), content_type=_CSV)
+            else:
+                raise BadUsageError(f"name is {name!r}, which the cast does not have; load the page again")
             self._put_cast(colours)
 
     def as_hints(self, given: Iterable[Given]) -> tuple[Hint, ...]:
@@ -123,7 +125,7 @@ class Edits:
 
     def _keep_cast(self) -> Cast:
         cast = self.cast()
-        if cast.colours and kept_cast(self._storage) is None:
+        if cast.colours and cast != kept_cast(self._storage):
             self._put_cast(cast.colours)
         return cast
 

@@ -142,7 +142,8 @@ class Recolorer:
             from jobs.parts.colorize.predictor import Predictor
             from jobs.parts.model.inference import gpu_here
 
-            settings = JobSettings.of(self._catalogue.config)
+            # Hints are given with each page: files that the desk has copied need not be there any more.
+            settings = JobSettings.of(replace(self._catalogue.config, hints="", cast=""))
             if settings.fingerprint != self._catalogue.job.get("fingerprint"):
                 why = f"the model {settings.model} or the settings are not those that {settings.out} was made with"
                 return Ready(settings, None, f"{why}; run colorize.py with --replace, or take them back")

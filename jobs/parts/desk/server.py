@@ -187,6 +187,7 @@ class Desk:
         reach = _reach_of(await _body(request))
         rel, page = self._catalogue.chapter(chapter).rel, self._catalogue.page(chapter, number).name
         picture = await self._kept_picture(chapter, number) if reach else ""
+        await asyncio.to_thread(self._edits.keep)
         await asyncio.to_thread(self._marking.set, rel, page, reach, picture)
         return await self.changes(request)
 

@@ -177,12 +177,49 @@ def test_a_colour_of_the_cast_is_changed_for_all_spots_that_have_it(library: Lib
     assert (library.out / CAST).read_text() == "name,colour\n"
 
 
+def test_a_name_that_hints_still_give_can_be_given_back(library: Library) -> None:
+    """A file that was edited by hand, or by another desk at the same moment."""
+    out = open_storage(str(library.out))
+    out.put(HINTS, "page,x,y,radius,colour\nch01.cbz/1.png,20,28,6,fur of\u3000Momo\n".encode())
+    out.put(CAST, b"name,colour\n")
+
+    async def mend(client: Client) -> None:
+        status, told = await put(client, "/api/palette", {"palette": {}})
+        assert (await client.get("/api/changes")).status == status == 400, told
+        status, told = await put(client, "/api/cast", {"name": "fur\u00a0of  Momo", "colour": "gold"})
+        assert (status, json.loads(told)["changes"]) == (200, [[CH01, 1]])
+
+    visit(library.out, mend)
+
+
+def test_hints_of_the_job_go_with_its_cast(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("page,x,y,radius,colour\nch02.cbz/0.png,5,6,7,sea\n")
+    (tmp_path / "c.csv").write_text("name,colour\nsea,teal\n")
+    library = library_of(tmp_path, hints=str(tmp_path / "h.csv"), cast=str(tmp_path / "c.csv"))
+    open_storage(str(library.out)).put(CAST, b"name,colour\nsky,navy\n")  # of a run before
+
+    async def look(client: Client) -> None:
+        assert [each["name"] for each in await as_json(client, "/api/cast")] == ["sea"]
+        assert await as_json(client, "/api/changes") == []
+        _, told = await put(client, "/api/cast", {"name": "moon", "colour": "gold"})
+        assert [each["name"] for each in json.loads(told)["cast"]] == ["sea", "moon"]
+
+    visit(library.out, look)
+    for file in ("h.csv", "c.csv"):
+        (tmp_path / file).unlink()  # the desk keeps its own
+
+    async def recolor(client: Client) -> int:
+        return (await put(client, f"/api/chapters/{CH02}/0/recolor", {}, "post"))[0]
+
+    assert visit(library.out, recolor) == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {}, {"name": "sea"}, {"name": 1, "colour": "red"}, {"name": "", "colour": "red"},
-        {"name": "a\nb", "colour": "red"}, {"name": "red", "colour": "red"}, {"name": "sea", "colour": "blueish"},
-        {"name": "a" * 81, "colour": "red"},
+        {"name": "a\0b", "colour": "red"}, {"name": "red", "colour": "red"}, {"name": "sea", "colour": "blueish"},
+        {"name": "a" * 81, "colour": "red"}, {"name": "sea", "colour": "rgb(300,0,0)"}, {"name": "sea", "colour": ""},
     ],
 )  # fmt: skip
 def test_what_is_no_name_or_no_colour_is_refused(library: Library, body: Any) -> None:

@@ -54,6 +54,9 @@ def test_hints_cast_and_palette_are_downloaded_as_files(browser: Browser, tmp_pa
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.25)
     page.locator("#swatches button").nth(1).click()
+    page.locator("#cast-name").fill("Teal")
+    page.locator("#naming button").click()
+    expect(page.locator("#wrong")).to_contain_text("Teal is a colour itself")
     page.locator("#cast-name").fill("the sea")
     page.locator("#naming button").click()
     page.locator("#open-cast").click()

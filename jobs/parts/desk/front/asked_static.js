@@ -1,6 +1,8 @@
 // @ts-check
 /** In the static form: the same answers, from what was written into the page. Changes are downloaded as files. */
 
+import { folded } from "./dom.js";
+
 /**
  * @typedef {import("./asked.js").Hint} Hint
  * @typedef {import("./asked.js").Named} Named
@@ -41,7 +43,7 @@ export async function send(method, path, body) {
     return new Response(JSON.stringify({ cast: castNow(), changes: [...edited.values()] }));
   }
   if (what === "apply") {
-    if (edited.size) download("hints.csv", "text/csv", hintFile());
+    if (edited.size || recast) download("hints.csv", "text/csv", hintFile());
     if (recast) download("cast.csv", "text/csv", castFile());
     if (recolored.size) download("palette.json", "application/json", JSON.stringify(told.palette, null, 1));
   }
@@ -78,7 +80,7 @@ function setColors(colors) {
 function castNow() {
   /** @type {Hint[][]} */
   const pages = Object.values(told.hints);
-  return told.cast.map((/** @type {Named} */ each) => ({ ...each, pages: pages.filter(hints => hints.some(hint => hint.colour === each.name)).length }));
+  return told.cast.map((/** @type {Named} */ each) => ({ ...each, pages: pages.filter(hints => hints.some(hint => folded(hint.colour) === each.name)).length }));
 }
 
 /**
@@ -86,18 +88,18 @@ function castNow() {
  * @param {string} colour - "": the name is removed, and its spots keep their colour
  */
 function setCast(name, colour) {
+  if (CSS.supports("color", name)) throw new Error(`${name} is a colour itself; give another name, such as ${name} of Aiko`);
   const known = told.cast.find((/** @type {Named} */ each) => each.name === name);
+  const has = (/** @type {Hint} */ hint) => folded(hint.colour) === name;
   for (const [id, chapter] of Object.entries(told.chapters)) {
-    for (const page of chapter.pages) {
-      const hints = told.hints[page.hint_name] ?? [];
-      if (!hints.some((/** @type {Hint} */ hint) => hint.colour === name)) continue;
-      if (!colour) page.hints = hints.map((/** @type {Hint} */ hint) => (hint.colour === name ? { ...hint, colour: known.css } : hint));
-      setHints(id, page.number, page.hints);
-    }
+    for (const page of chapter.pages) if (told.hints[page.hint_name]?.some(has)) edited.set(page.hint_name, [id, page.number]);
   }
-  told.cast = told.cast.filter((/** @type {Named} */ each) => each !== known || colour);
-  if (known) known.css = colour;
-  else if (colour) told.cast.push({ name, css: colour, pages: 0 });
+  if (!colour) {
+    for (const hints of Object.values(told.hints)) for (const hint of hints) if (has(hint)) hint.colour = known.css;
+    for (const chapter of Object.values(told.chapters)) for (const page of chapter.pages) page.hints = told.hints[page.hint_name] ?? page.hints;
+    told.cast = told.cast.filter((/** @type {Named} */ each) => each !== known);
+  } else if (known) known.css = colour;
+  else told.cast.push({ name, css: colour, pages: 0 });
   recast = true;
 }
 

@@ -2,7 +2,7 @@
 /** The cast: colours that have a name. A spot may give the name in the place of a colour; one change is for all spots. */
 
 import { live, read, send } from "./asked.js";
-import { by, counted, make, tellWrong } from "./dom.js";
+import { by, counted, folded, make, tellWrong } from "./dom.js";
 
 /** @typedef {import("./asked.js").Named} Named */
 
@@ -55,7 +55,7 @@ export class Cast {
 
   /** @param {string} colour - of a hint, which may write a name in another Unicode form */
   named(colour) {
-    return this.names.find(each => each.name === colour.normalize());
+    return this.names.find(each => each.name === folded(colour));
   }
 
   /** @param {Named} named */

@@ -36,6 +36,12 @@ export function make(tag, attributes, ...children) {
  */
 export const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
+/**
+ * A name of the cast for comparing: composed, every run of blanks one plain blank.
+ * @param {string} text
+ */
+export const folded = text => text.normalize().replace(/\s+/g, " ").trim();
+
 /** @param {unknown} error */
 export function tellWrong(error) {
   const box = by("wrong", HTMLElement);

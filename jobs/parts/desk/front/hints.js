@@ -1,11 +1,16 @@
 // @ts-check
 /** The hints of the page that is shown: set by a click and a colour, moved, sized, deleted, taken back. */
 
-import { by, make, tellWrong } from "./dom.js";
+import { by, folded, make, tellWrong } from "./dom.js";
 
 /** @typedef {import("./asked.js").Hint} Hint */
 /** @typedef {import("./viewer.js").Point} Point */
 
+/**
+ * What an input of a colour can show.
+ * @param {string} css
+ */
+const hexOf = css => (/^#[0-9a-f]{6}$/i.test(css) ? css : "#808080");
 const SIZE = 0.012; // of a page's longer side: radius of a new hint
 
 export class Hints {
@@ -74,7 +79,7 @@ export class Hints {
    * @param {string} colour - #rrggbb, or a name of the cast
    */
   choose(colour) {
-    this.colour.value = this.cast.css(colour);
+    this.colour.value = hexOf(this.cast.css(colour));
     if (this.open) {
       const radius = Math.max(3, Math.round(SIZE * Math.max(this.viewer.width, this.viewer.height)));
       const { x, y } = this.open;
@@ -88,7 +93,7 @@ export class Hints {
 
   /** Give the colour of the selected hint the name that was typed: other spots may have it, too. */
   async give() {
-    const name = this.name.value.trim().normalize();
+    const name = folded(this.name.value);
     const index = this.selected;
     const hint = this.hints[index];
     if (!hint || !name) return;
@@ -173,8 +178,7 @@ export class Hints {
     by("delete", HTMLButtonElement).disabled = !chosen && !this.open;
     this.radius.disabled = !chosen;
     if (chosen) this.radius.value = String(chosen.radius);
-    const css = chosen && this.cast.css(chosen.colour);
-    if (css) this.colour.value = css.startsWith("#") && css.length === 7 ? css : "#808080";
+    if (chosen) this.colour.value = hexOf(this.cast.css(chosen.colour));
     by("naming", HTMLElement).hidden = !chosen || this.cast.has(chosen.colour);
     if (this.allowed) by("hint-told", HTMLElement).textContent = this.told();
   }
