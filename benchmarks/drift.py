@@ -120,22 +120,22 @@ def on_later(name: str, variant: models.Variant, pages: list[Page]) -> None:
     cast, whose colours are the first chapter's, one on each part of a character on each page.
     """
     first, later = ([page for page in pages if (page.chapter == 1) is is_first] for is_first in (True, False))
+    entries = name_parts([page.chroma for page in first], [page.cast for page in first], len(CAST))
+    hinted = [hint_parts(page.chroma, page.cast, entries) for page in later]
+    count = np.mean([cv2.connectedComponents(drawn[..., 0].astype(np.uint8))[0] - 1 for drawn in hinted])
+    names = f", the cast's {len(entries)} names, {count:.1f} hints a page"
     click.echo("| | drift, ab | drift, hue | between chapters, ab | error, ab |")
     click.echo("| --- | --- | --- | --- | --- |")
     for case, shown in (("no reference", first[:0]), ("the first chapter as reference", first)):
         if shown:
             follow(variant, np.stack([page.gray for page in shown]), np.stack([page.chroma for page in shown]))
         chromas = [predict_chroma(variant, page.gray[None])[0] for page in later]
-        click.echo(f"| {name}, {case} | " + " | ".join(f"{value:.1f}" for value in strayed(later, chromas)) + " |")
-        entries = name_parts([page.chroma for page in first], [page.cast for page in first], len(CAST))
-        hinted = [hint_parts(page.chroma, page.cast, entries) for page in later]
         kept = [
             keep_hints(predict_chroma(variant, page.gray[None], drawn[None])[0], plain, drawn, page.gray)
             for page, plain, drawn in zip(later, chromas, hinted, strict=True)
         ]
-        count = np.mean([cv2.connectedComponents(drawn[..., 0].astype(np.uint8))[0] - 1 for drawn in hinted])
-        row = f"{name}, {case}, the cast's {len(entries)} names, {count:.1f} hints a page"
-        click.echo(f"| {row} | " + " | ".join(f"{value:.1f}" for value in strayed(later, kept)) + " |")
+        for way, made in (("", chromas), (names, kept)):
+            _print_row(f"{name}, {case}{way}", strayed(later, made))
 
 
 def on_generated(pages: list[Page], predictions: dict[str, list[F32]], strength: float) -> None:
@@ -236,7 +236,11 @@ def at_points(ours: Looks, true: Looks) -> list[float]:
 
 def print_points(name: str, ours: Looks, true: Looks) -> None:
     """Print a row of the table of drift at points."""
-    click.echo(f"| {name} | " + " | ".join(f"{value:.1f}" for value in at_points(ours, true)) + " |")
+    _print_row(name, at_points(ours, true))
+
+
+def _print_row(name: str, values: Iterable[float]) -> None:
+    click.echo(f"| {name} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
 
 
 def _names(listed: str) -> set[str]:

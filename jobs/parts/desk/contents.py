@@ -35,10 +35,9 @@ class Contents:
 
     def cast(self) -> list[dict[str, Any]]:
         """The colours that have a name, and how many pages have a hint that gives it."""
-        cast, counts = self._edits.cast(), self._edits.cast_counts()
         return [
-            {"name": name, "css": "#{:02x}{:02x}{:02x}".format(*rgb_of(css)), "pages": counts.get(name, 0)}
-            for name, css in cast.colours.items()
+            {"name": name, "css": "#{:02x}{:02x}{:02x}".format(*rgb_of(css)), "pages": pages}
+            for name, css, pages in self._edits.named()
         ]
 
     def hint_name(self, chapter: str, number: int) -> str:

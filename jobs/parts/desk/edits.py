@@ -60,6 +60,16 @@ class Edits:
         """The hints of each page that has any, by its name in the file."""
         return _rows(self._hints(self.cast()))
 
+    def of_page(self, name: str) -> tuple[Hint, ...]:
+        """The hints of a page, by its name in the file, as colouring takes them."""
+        hints = self._hints(self.cast())
+        return hints.by_page.get(name, ()) if hints else ()
+
+    def as_hints(self, given: Iterable[Given]) -> tuple[Hint, ...]:
+        """Hints that are not kept, as colouring takes them."""
+        cast = self.cast()
+        return tuple(Hint(each.x, each.y, each.radius, cast.ab_of(each.colour)) for each in given)
+
     def put(self, name: str, given: Sequence[Given]) -> None:
         """Set the hints of a page. Raises BadUsageError where they, or the page's name, can't be written so that
         colorize.py reads them.
@@ -90,11 +100,11 @@ class Edits:
         of_the_job = bool(config.cast) and (kept is None or (bool(config.hints) and self._storage.stat(HINTS) is None))
         return read_cast(config.cast) if of_the_job else kept or NO_CAST
 
-    def cast_counts(self) -> dict[str, int]:
-        """The number of pages of which a hint names a colour of the cast, by its name."""
+    def named(self) -> list[tuple[str, str, int]]:
+        """The cast: each name, its colour, and the number of pages of which a hint gives the name."""
         cast = self.cast()
         hints = self._hints(cast)
-        return {name: len(hints.naming(name)) if hints else 0 for name in cast.colours}
+        return [(name, css, len(hints.naming(name)) if hints else 0) for name, css in cast.colours.items()]
 
     def put_cast(self, name: str, colour: str) -> None:
         """Give a name of the cast a colour, or add it; no colour: take it out, and its hints keep the colour it had.
@@ -117,11 +127,6 @@ class Edits:
             else:
                 raise BadUsageError(f"name is {name!r}, which the cast does not have; load the page again")
             self._put_cast(colours)
-
-    def as_hints(self, given: Iterable[Given]) -> tuple[Hint, ...]:
-        """Hints as colouring takes them."""
-        cast = self.cast()
-        return tuple(Hint(each.x, each.y, each.radius, cast.ab_of(each.colour)) for each in given)
 
     def _keep_cast(self) -> Cast:
         cast = self.cast()

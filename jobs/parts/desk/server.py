@@ -173,11 +173,12 @@ class Desk:
         chapter, number = _page_of(request)
         body = await _body(request)
         name = await asyncio.to_thread(self._contents.hint_name, chapter, number)
-        kept = await asyncio.to_thread(self._edits.by_page)
-        given = [Given.of(value) for value in body["hints"]] if "hints" in body else kept.get(name, [])
+        if "hints" in body:
+            hints = await asyncio.to_thread(self._edits.as_hints, [Given.of(value) for value in body["hints"]])
+        else:
+            hints = await asyncio.to_thread(self._edits.of_page, name)
         palette = await asyncio.to_thread(self._edits.edited, _edits_of(body)) if "palette" in body else None
         palette = palette or await asyncio.to_thread(self._edits.palette)
-        hints = await asyncio.to_thread(self._edits.as_hints, given)
         data = await self._recolorer.color(chapter, number, hints, palette)
         return web.Response(body=data, content_type=f"image/{format_of(data)}")
 
@@ -197,9 +198,8 @@ class Desk:
         if not ready.takes_hints:
             raise BadUsageError(ready.why_not or _FOLLOWS_NONE)
         if (chapter, number) in await asyncio.to_thread(self._edits.changes):
-            given = (await asyncio.to_thread(self._edits.by_page)).get(self._contents.hint_name(chapter, number), [])
+            hints = await asyncio.to_thread(self._edits.of_page, self._contents.hint_name(chapter, number))
             palette = await asyncio.to_thread(self._edits.palette)
-            hints = await asyncio.to_thread(self._edits.as_hints, given)
             data = await self._recolorer.color(chapter, number, hints, palette)
         else:
             data = await self._step(self._pictures.published, chapter, number)
