@@ -147,7 +147,7 @@ def test_a_colour_of_the_cast_is_changed_for_all_spots_that_have_it(library: Lib
         assert (await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": [named]}))[0] == 400  # no such name yet
         _, told = await put(client, "/api/cast", {"name": "fur of Momo", "colour": "gold"})
         assert json.loads(told) == {"cast": [{"name": "fur of Momo", "css": "#ffd700", "pages": 0}], "changes": []}
-        await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": [named]})
+        await put(client, f"/api/chapters/{CH01}/1/hints", {"hints": [{**RED, "colour": " fur of  Momo "}]})
         await put(client, f"/api/chapters/{CH02}/0/hints", {"hints": [named, {**RED, "x": 5, "y": 5}]})
         await put(client, f"/api/chapters/{CH02}/2/hints", {"hints": [RED]})
 
@@ -184,8 +184,7 @@ def test_a_name_that_hints_still_give_can_be_given_back(library: Library) -> Non
     out.put(CAST, b"name,colour\n")
 
     async def mend(client: Client) -> None:
-        status, told = await put(client, "/api/palette", {"palette": {}})
-        assert (await client.get("/api/changes")).status == status == 400, told
+        assert (await client.get("/api/changes")).status == 400
         status, told = await put(client, "/api/cast", {"name": "fur\u00a0of  Momo", "colour": "gold"})
         assert (status, json.loads(told)["changes"]) == (200, [[CH01, 1]])
 
@@ -212,6 +211,20 @@ def test_hints_of_the_job_go_with_its_cast(tmp_path: Path) -> None:
         return (await put(client, f"/api/chapters/{CH02}/0/recolor", {}, "post"))[0]
 
     assert visit(library.out, recolor) == 200
+
+
+def test_a_mark_keeps_hints_and_cast_of_the_job(tmp_path: Path) -> None:
+    """The line for a cluster leaves them out, and finds them in the output."""
+    lines, names = "page,x,y,radius,colour\nch02.cbz/0.png,5,6,7,sea\n", "name,colour\nsea,teal\n"
+    (tmp_path / "h.csv").write_text(lines)
+    (tmp_path / "c.csv").write_text(names)
+    library = library_of(tmp_path, hints=str(tmp_path / "h.csv"), cast=str(tmp_path / "c.csv"))
+
+    async def change(client: Client) -> None:
+        await mark(client, CH01, 0, "chapter")
+
+    visit(library.out, change)
+    assert ((library.out / HINTS).read_text(), (library.out / CAST).read_text()) == (lines, names)
 
 
 @pytest.mark.parametrize(

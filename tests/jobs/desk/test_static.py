@@ -14,6 +14,7 @@ from jobs.parts.colorize.cast import ab_of, parse_cast
 from jobs.parts.colorize.hints import parse_hints
 from jobs.parts.desk.catalogue import id_of, open_catalogue
 from jobs.parts.desk.static import _MODULES, FRONT, _modules, page_of, write_static
+from jobs.parts.ledger.ledger import CAST, HINTS
 from jobs.parts.runtime.outcome import Exit
 from tests.browser import chromium
 from tests.jobs.colorize.library import published
@@ -87,6 +88,47 @@ def test_hints_cast_and_palette_are_downloaded_as_files(browser: Browser, tmp_pa
     assert colors[0]["ab"] == COLORS[0]["ab"]
     assert colors[1]["ab"] == pytest.approx(ab_of("#2040d0"), abs=0.1)
     assert complaints == []
+    context.close()
+
+
+def test_a_name_is_removed_from_all_hints_that_give_it(browser: Browser, tmp_path: Path) -> None:
+    """In whatever Unicode form, and of pages that left the source, too: else the next run would refuse the files."""
+    library = library_of(tmp_path, chapters=1)
+    rows = "page,x,y,radius,colour\nch01.cbz/1.png,5,6,7,fur of Mo\u0308mo\ngone.cbz/1.png,5,6,7,sea\n"
+    (library.out / HINTS).write_text(rows)
+    (library.out / CAST).write_text("name,colour\nfur of M\xf6mo,#104090\nsea,teal\nsky,navy\n")
+    assert write_static(open_catalogue(str(library.out)), str(tmp_path / "site")) is Exit.DONE
+
+    context = browser.new_context(accept_downloads=True)
+    page = context.new_page()
+    page.goto((tmp_path / "site/index.html").as_uri())
+    page.locator("#open-cast").click()
+    listed = page.locator("#cast-list .bar")
+    expect(listed).to_contain_text(["1 page", "1 page", "0 pages"])
+    for left in (2, 1):
+        listed.first.get_by_role("button").click()
+        expect(listed).to_have_count(left)
+    page.locator("#close-cast").click()
+    with (
+        page.expect_download(lambda download: download.suggested_filename == "hints.csv") as first,
+        page.expect_download(lambda download: download.suggested_filename == "cast.csv") as second,
+    ):
+        page.locator("#apply").click()
+    hints, cast = (downloaded.value.path().read_bytes() for downloaded in (first, second))
+    assert cast == b"name,colour\nsky,#000080\n"
+    given = parse_hints(hints, "hints.csv", parse_cast(cast, "cast.csv")).by_page
+    assert {name: hint.ab for name, (hint,) in given.items()} == {
+        "ch01.cbz/1.png": ab_of("#104090"), "gone.cbz/1.png": ab_of("teal")
+    }  # fmt: skip
+
+    page.reload()  # nothing was changed; and now no page that is shown is
+    page.locator("#open-cast").click()
+    page.get_by_role("button", name="Remove sea").click()
+    expect(listed).to_have_count(2)
+    page.locator("#close-cast").click()
+    with page.expect_download(lambda download: download.suggested_filename == "hints.csv") as alone:
+        page.locator("#apply").click()
+    assert b"gone.cbz/1.png,5,6,7,#008080" in alone.value.path().read_bytes()
     context.close()
 
 

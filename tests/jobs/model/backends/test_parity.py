@@ -109,7 +109,8 @@ def test_pages_in_bf16_look_the_same(name: str) -> None:
     variant, model, expected = case_of(name)
     color_by(variant, Backend("openvino", bf16=True), model, threads=1)
     for batch in PLAIN:
-        assert apart(grays(batch.pages, variant.image_size), predicted(variant, batch), expected[batch]) <= MOST_BF16
+        pages = grays(batch.pages, variant.image_size)
+        assert apart(pages, predicted(variant, batch), expected[batch]) <= MOST_BF16, batch
 
 
 @pytest.mark.skipif(not choice.has_bf16(), reason="this processor has no bfloat16")
